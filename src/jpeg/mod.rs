@@ -1,0 +1,30 @@
+//! JPEG as bytes (ITU-T T.81): markers, the facts of a header, the gate that checks and normalises
+//! what a source hands in, and rebuilding a header on the viewer. Not a codec: pixels are
+//! turbojpeg's business. No IO.
+
+/// Chroma sampling of a picture that RFC 2435 can carry (§4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Sampling {
+    /// 4:2:2, components 2x1, 1x1, 1x1: RTP/JPEG type 0 (64 with restart markers).
+    Yuv422,
+    /// 4:2:0, components 2x2, 1x1, 1x1: RTP/JPEG type 1 (65 with restart markers).
+    Yuv420,
+}
+
+/// One picture in the form that RFC 2435 carries: baseline, the standard Huffman tables, two 8-bit
+/// quantisation tables. Everything else of its header can be rebuilt from these facts.
+#[derive(Clone, Copy, Debug)]
+pub struct Picture<'a> {
+    /// Width in pixels, 1 to 65535; the true one, not rounded up.
+    pub width: u16,
+    /// Height in pixels, 1 to 65535; the true one, not rounded up.
+    pub height: u16,
+    /// Chroma sampling.
+    pub sampling: Sampling,
+    /// MCUs between restart markers; 0: the scan has none.
+    pub restart_interval: u16,
+    /// Quantisation tables in zigzag order: 64 bytes luma, then 64 bytes chroma.
+    pub quant: [u8; 128],
+    /// The entropy-coded data: from behind the SOS segment up to, and without, the EOI marker.
+    pub scan: &'a [u8],
+}

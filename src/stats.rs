@@ -1,0 +1,99 @@
+//! The counters, defined once: plain atomics that the pipelines bump, and one snapshot that the log
+//! line, `--stats`, the status page and the metrics all show. All totals since the start.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::Serialize;
+
+/// A counter or gauge that one thread writes and others read, without ordering.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds `n`.
+    pub fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// Sets the value.
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Ordering::Relaxed);
+    }
+
+    /// The present value.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Defines a struct of [`Counter`]s together with its serialisable snapshot.
+macro_rules! counters {
+    ($(#[$doc:meta])* $name:ident, $snapshot:ident { $($(#[$fdoc:meta])* $field:ident,)+ }) => {
+        $(#[$doc])*
+        #[derive(Debug, Default)]
+        pub struct $name { $($(#[$fdoc])* pub $field: Counter,)+ }
+
+        #[doc = concat!("The values of [`", stringify!($name), "`] at one moment.")]
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+        pub struct $snapshot { $($(#[$fdoc])* pub $field: u64,)+ }
+
+        impl $name {
+            /// The present values.
+            pub fn snapshot(&self) -> $snapshot {
+                $snapshot { $($field: self.$field.get(),)+ }
+            }
+        }
+    };
+}
+
+counters! {
+    /// What one stream's sender counts.
+    SenderStats, SenderSnapshot {
+        /// Frames that the source lent.
+        frames_read,
+        /// Frames whose packets went to the kernel.
+        frames_sent,
+        /// Frames that were not sent: refused by the gate, lost by the source, or no network.
+        frames_dropped,
+        /// RTP packets sent.
+        packets_sent,
+        /// Repair packets sent.
+        repair_packets_sent,
+        /// UDP payload bytes sent, repair included.
+        bytes_sent,
+        /// Calls to send that the kernel refused.
+        send_errors,
+        /// Viewers that report at present.
+        viewers,
+    }
+}
+
+counters! {
+    /// What one viewer counts.
+    ViewerStats, ViewerSnapshot {
+        /// Frames that arrived whole without repair.
+        frames_whole,
+        /// Frames made whole by repair or retransmission.
+        frames_repaired,
+        /// Frames shown in part.
+        frames_partial,
+        /// Frames given up.
+        frames_lost,
+        /// Frames decoded and put on the screen (headless: handed on).
+        frames_shown,
+        /// Whole frames passed over because a newer one was there.
+        frames_skipped,
+        /// RTP packets received, duplicates included.
+        packets_received,
+        /// RTP packets that never came.
+        packets_lost,
+        /// RTP packets rebuilt by repair.
+        packets_repaired,
+        /// RTP packets that came after their frame had been given up or handed on.
+        packets_late,
+        /// Datagrams that are no valid packet of the stream.
+        packets_invalid,
+        /// UDP payload bytes received.
+        bytes_received,
+    }
+}
