@@ -1,6 +1,9 @@
 //! The counters, defined once: plain atomics that the pipelines bump, and one snapshot that the log
 //! line, `--stats`, the status page and the metrics all show. All totals since the start.
 
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
@@ -95,5 +98,52 @@ counters! {
         packets_invalid,
         /// UDP payload bytes received.
         bytes_received,
+    }
+}
+
+/// Where `--stats` goes: one JSON object a line, to a file or to standard output.
+#[derive(Debug)]
+pub struct StatsWriter {
+    out: Out,
+    path: PathBuf,
+}
+
+#[derive(Debug)]
+enum Out {
+    Stdout,
+    File(File),
+}
+
+impl StatsWriter {
+    /// Opens `path`, emptying it if it exists; `-` is standard output.
+    ///
+    /// # Errors
+    /// When the file cannot be created.
+    pub fn create(path: &Path) -> io::Result<StatsWriter> {
+        let out = if path == Path::new("-") {
+            Out::Stdout
+        } else {
+            Out::File(File::create(path)?)
+        };
+        Ok(StatsWriter {
+            out,
+            path: path.to_owned(),
+        })
+    }
+
+    /// Writes one object and its line end at once, so that a reader never sees half a line.
+    pub fn write(&mut self, value: &impl Serialize) {
+        let mut line = serde_json::to_vec(value).unwrap_or_default();
+        line.push(b'\n');
+        let written = match &mut self.out {
+            Out::Stdout => io::stdout()
+                .write_all(&line)
+                .and_then(|()| io::stdout().flush()),
+            Out::File(file) => file.write_all(&line),
+        };
+        if let Err(error) = written {
+            // The stream matters more than its statistics.
+            tracing::debug!("statistics not written to {}: {error}", self.path.display());
+        }
     }
 }
