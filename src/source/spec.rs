@@ -1,0 +1,270 @@
+//! What to send, as it is written on the command line: `/dev/video0`, a file, `-`, `exec:COMMAND`,
+//! `pattern:1280x720@30`. Only words to facts; nothing is opened here.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+/// Smallest width and height of the pattern in pixels.
+pub const PATTERN_MIN: u32 = 16;
+/// Largest width and height of the pattern in pixels.
+pub const PATTERN_MAX: u32 = 8192;
+/// Slowest and fastest frame rate that a paced source takes, in frames a second.
+pub const FPS_RANGE: std::ops::RangeInclusive<f64> = 0.1..=240.0;
+
+/// A source as the user describes it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SourceSpec {
+    /// The built-in moving picture.
+    Pattern {
+        /// Width in pixels, 16 to 8192.
+        width: u32,
+        /// Height in pixels, 16 to 8192.
+        height: u32,
+        /// Frames a second, 0.1 to 240.
+        fps: f64,
+    },
+    /// A video, a picture, or a numbered series of pictures (`shot-%04d.jpg`).
+    File {
+        /// Where it is.
+        path: PathBuf,
+    },
+    /// Concatenated MJPEG on standard input.
+    Stdin,
+    /// Concatenated MJPEG from a child's standard output; the command goes to `sh -c`.
+    Exec {
+        /// The shell command.
+        command: String,
+    },
+    /// A V4L2 camera.
+    Camera(CameraSpec),
+}
+
+/// A V4L2 camera and what is asked of it; whatever is left open, the driver's choice stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CameraSpec {
+    /// `/dev/video0`, or better a path under `/dev/v4l/by-id/`, which survives replugging.
+    pub device: PathBuf,
+    /// Pixel format to ask for.
+    pub format: CameraFormat,
+    /// Width and height in pixels.
+    pub size: Option<(u32, u32)>,
+    /// Frames a second.
+    pub fps: Option<f64>,
+    /// Controls by their V4L2 name (`exposure_auto`), set at every open.
+    pub controls: BTreeMap<String, i64>,
+}
+
+impl CameraSpec {
+    /// The camera at `device` with everything left to the driver.
+    pub fn new(device: impl Into<PathBuf>) -> CameraSpec {
+        CameraSpec {
+            device: device.into(),
+            format: CameraFormat::Auto,
+            size: None,
+            fps: None,
+            controls: BTreeMap::new(),
+        }
+    }
+}
+
+/// The pixel format that a camera is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CameraFormat {
+    /// MJPEG where the camera has it, else YUYV, encoded here.
+    #[default]
+    Auto,
+    /// MJPEG (`MJPG` or `JPEG`) or nothing.
+    Mjpeg,
+    /// Uncompressed 4:2:2 (`YUYV`), encoded here.
+    Yuyv,
+}
+
+/// A source that cannot be understood.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SpecError {
+    /// Nothing was given.
+    #[error(
+        "the source is empty: give a camera such as /dev/video0, a file, -, exec:COMMAND or pattern:1280x720@30"
+    )]
+    Empty,
+    /// `exec:` without a command.
+    #[error("exec: has no command: write for example exec:rpicam-vid --codec mjpeg -t 0 -o -")]
+    EmptyCommand,
+    /// `pattern:` followed by something that is no `WIDTHxHEIGHT@FPS`.
+    #[error("`{0}` is no pattern: write pattern, pattern:1280x720 or pattern:1280x720@30")]
+    Pattern(String),
+    /// A pattern's size out of range.
+    #[error(
+        "a pattern of {width}x{height} cannot be made: both sides must be {PATTERN_MIN} to {PATTERN_MAX} pixels"
+    )]
+    Size {
+        /// Width asked for.
+        width: u32,
+        /// Height asked for.
+        height: u32,
+    },
+    /// A frame rate out of range.
+    #[error("a frame rate of {0} is out of range: it must be {min} to {max} frames a second", min = FPS_RANGE.start(), max = FPS_RANGE.end())]
+    Fps(String),
+}
+
+impl SourceSpec {
+    /// A pattern with its limits checked.
+    ///
+    /// # Errors
+    /// [`SpecError::Size`] or [`SpecError::Fps`] outside them.
+    pub fn pattern(width: u32, height: u32, fps: f64) -> Result<SourceSpec, SpecError> {
+        let sides = PATTERN_MIN..=PATTERN_MAX;
+        if !sides.contains(&width) || !sides.contains(&height) {
+            return Err(SpecError::Size { width, height });
+        }
+        check_fps(fps)?;
+        Ok(SourceSpec::Pattern { width, height, fps })
+    }
+}
+
+/// Checks a frame rate that the user gave.
+///
+/// # Errors
+/// [`SpecError::Fps`] outside 0.1 to 240 frames a second.
+pub fn check_fps(fps: f64) -> Result<(), SpecError> {
+    if FPS_RANGE.contains(&fps) {
+        return Ok(());
+    }
+    Err(SpecError::Fps(fps.to_string()))
+}
+
+impl FromStr for SourceSpec {
+    type Err = SpecError;
+
+    fn from_str(s: &str) -> Result<SourceSpec, SpecError> {
+        if s.trim().is_empty() {
+            return Err(SpecError::Empty);
+        }
+        if s == "-" {
+            return Ok(SourceSpec::Stdin);
+        }
+        if let Some(command) = s.strip_prefix("exec:") {
+            if command.trim().is_empty() {
+                return Err(SpecError::EmptyCommand);
+            }
+            return Ok(SourceSpec::Exec {
+                command: command.to_owned(),
+            });
+        }
+        if s == "pattern" {
+            return parse_pattern("");
+        }
+        if let Some(rest) = s.strip_prefix("pattern:") {
+            return parse_pattern(rest);
+        }
+        if Path::new(s).starts_with("/dev") {
+            return Ok(SourceSpec::Camera(CameraSpec::new(s)));
+        }
+        Ok(SourceSpec::File {
+            path: PathBuf::from(s),
+        })
+    }
+}
+
+/// `1280x720@30`, `1280x720`, `@30` or nothing.
+fn parse_pattern(rest: &str) -> Result<SourceSpec, SpecError> {
+    let bad = || SpecError::Pattern(format!("pattern:{rest}"));
+    let (size, fps) = match rest.split_once('@') {
+        Some((size, fps)) => (size, fps.parse::<f64>().map_err(|_| bad())?),
+        None => (rest, 30.0),
+    };
+    if size.is_empty() {
+        return SourceSpec::pattern(1280, 720, fps);
+    }
+    let (width, height) = size.split_once('x').ok_or_else(bad)?;
+    let width = width.parse().map_err(|_| bad())?;
+    let height = height.parse().map_err(|_| bad())?;
+    SourceSpec::pattern(width, height, fps)
+}
+
+impl fmt::Display for SourceSpec {
+    /// The form that [`FromStr`] reads (of a camera, its device).
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SourceSpec::Pattern { width, height, fps } => {
+                write!(f, "pattern:{width}x{height}@{fps}")
+            }
+            SourceSpec::File { path } => write!(f, "{}", path.display()),
+            SourceSpec::Stdin => f.write_str("-"),
+            SourceSpec::Exec { command } => write!(f, "exec:{command}"),
+            SourceSpec::Camera(camera) => write!(f, "{}", camera.device.display()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(s: &str) -> Result<SourceSpec, SpecError> {
+        s.parse()
+    }
+
+    #[test]
+    fn every_form_is_read_and_written_back() {
+        for s in [
+            "pattern:640x480@59.94",
+            "/dev/video0",
+            "/dev/v4l/by-id/usb-x-video-index0",
+            "-",
+            "exec:cat a.mjpeg | pv",
+            "shot-%04d.jpg",
+            "./assets/video.mpeg",
+        ] {
+            assert_eq!(parse(s).unwrap().to_string(), s);
+        }
+        assert!(matches!(parse("/dev/video0"), Ok(SourceSpec::Camera(_))));
+        assert!(matches!(
+            parse("/device/a.avi"),
+            Ok(SourceSpec::File { .. })
+        ));
+    }
+
+    #[test]
+    fn a_pattern_has_defaults() {
+        let want = Ok(SourceSpec::Pattern {
+            width: 1280,
+            height: 720,
+            fps: 30.0,
+        });
+        assert_eq!(parse("pattern"), want);
+        assert_eq!(parse("pattern:"), want);
+        assert_eq!(parse("pattern:1280x720"), want);
+        assert_eq!(parse("pattern:@30"), want);
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        assert_eq!(parse(" "), Err(SpecError::Empty));
+        assert_eq!(parse("exec: "), Err(SpecError::EmptyCommand));
+        assert_eq!(
+            parse("pattern:8x8"),
+            Err(SpecError::Size {
+                width: 8,
+                height: 8
+            })
+        );
+        assert!(matches!(parse("pattern:640x480@0"), Err(SpecError::Fps(_))));
+        assert!(matches!(
+            parse("pattern:640x480@NaN"),
+            Err(SpecError::Fps(_))
+        ));
+        assert!(matches!(parse("pattern:640"), Err(SpecError::Pattern(_))));
+        assert!(matches!(
+            parse("pattern:640x-480"),
+            Err(SpecError::Pattern(_))
+        ));
+        assert_eq!(
+            parse("pattern:640x480@1e9").unwrap_err().to_string(),
+            "a frame rate of 1000000000 is out of range: it must be 0.1 to 240 frames a second"
+        );
+    }
+}
