@@ -22,7 +22,8 @@ use std::time::Duration;
 use crate::clock::Mono;
 
 pub use spec::{
-    CameraFormat, CameraSpec, FPS_RANGE, PATTERN_MAX, PATTERN_MIN, SourceSpec, SpecError, check_fps,
+    CameraFormat, CameraSpec, ControlValue, FPS_RANGE, PATTERN_MAX, PATTERN_MIN, SourceSpec,
+    SpecError, check_fps,
 };
 
 /// One JPEG as its source has it, lent until it is dropped.
