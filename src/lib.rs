@@ -18,6 +18,7 @@
 //! `docs/ARCHITECTURE.md` tells the whole story, `docs/PROTOCOL.md` every byte on the wire.
 
 pub mod clock;
+pub mod config;
 pub mod jpeg;
 pub mod net;
 pub mod rtp;

@@ -26,7 +26,8 @@ use crate::clock::Mono;
 use crate::jpeg::Sampling;
 
 pub use spec::{
-    CameraFormat, CameraSpec, FPS_RANGE, PATTERN_MAX, PATTERN_MIN, SourceSpec, SpecError, check_fps,
+    CameraFormat, CameraSpec, ControlValue, FPS_RANGE, PATTERN_MAX, PATTERN_MIN, SourceSpec,
+    SpecError, check_fps,
 };
 
 /// One JPEG as its source has it, lent until it is dropped.

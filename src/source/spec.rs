@@ -45,6 +45,7 @@ pub enum SourceSpec {
 #[derive(Clone, Debug, PartialEq)]
 pub struct CameraSpec {
     /// `/dev/video0`, or better a path under `/dev/v4l/by-id/`, which survives replugging.
+    /// Empty: the only camera there is.
     pub device: PathBuf,
     /// Pixel format to ask for.
     pub format: CameraFormat,
@@ -53,7 +54,18 @@ pub struct CameraSpec {
     /// Frames a second.
     pub fps: Option<f64>,
     /// Controls by their V4L2 name (`exposure_auto`), set at every open.
-    pub controls: BTreeMap<String, i64>,
+    pub controls: BTreeMap<String, ControlValue>,
+}
+
+/// What a camera's control is set to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ControlValue {
+    /// A number; of a menu, the entry's number.
+    Number(i64),
+    /// On or off.
+    Bool(bool),
+    /// A menu entry's label, or the text of a text control.
+    Text(String),
 }
 
 impl CameraSpec {
@@ -66,6 +78,11 @@ impl CameraSpec {
             fps: None,
             controls: BTreeMap::new(),
         }
+    }
+
+    /// The only camera there is, with everything left to the driver.
+    pub fn only() -> CameraSpec {
+        CameraSpec::new("")
     }
 }
 
@@ -186,7 +203,7 @@ fn parse_pattern(rest: &str) -> Result<SourceSpec, SpecError> {
 }
 
 impl fmt::Display for SourceSpec {
-    /// The form that [`FromStr`] reads (of a camera, its device).
+    /// The form that [`FromStr`] reads (of a camera, its device, where one is named).
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             SourceSpec::Pattern { width, height, fps } => {
@@ -195,6 +212,9 @@ impl fmt::Display for SourceSpec {
             SourceSpec::File { path } => write!(f, "{}", path.display()),
             SourceSpec::Stdin => f.write_str("-"),
             SourceSpec::Exec { command } => write!(f, "exec:{command}"),
+            SourceSpec::Camera(camera) if camera.device.as_os_str().is_empty() => {
+                f.write_str("the only camera")
+            }
             SourceSpec::Camera(camera) => write!(f, "{}", camera.device.display()),
         }
     }

@@ -1,0 +1,74 @@
+//! What the user wants, checked: the settings of every stream, read from a RON file or made from
+//! the command line. Nothing is opened here but the file itself; whether a camera, an interface or a
+//! core is really there is found out by those who use it.
+//!
+//! A file is read into a strict raw form (`raw`: every key known, every key with a default), then
+//! resolved (`resolve`) into [`Config`], whose values are all in range. What is wrong is answered
+//! with file, line, column, the key and what is allowed ([`ConfigError`]).
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+#[cfg(feature = "send")]
+mod stream;
+
+#[cfg(feature = "send")]
+pub use stream::{Config, Stream, WaitForViewers};
+
+/// Where streams go, and are looked for, unless the user says otherwise.
+pub const DEFAULT_GROUP: SocketAddr =
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(224, 3, 29, 71)), 10_000);
+
+/// How a frame's packets are spread over time.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Pacing {
+    /// By the link's speed.
+    #[default]
+    Auto,
+    /// As fast as the kernel takes them.
+    Off,
+    /// Over this fraction of the frame interval, above 0 and up to 0.8.
+    Spread(f32),
+}
+
+/// How repair packets (FEC) are made for a stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Repair {
+    /// None.
+    #[default]
+    Off,
+    /// This many repair packets for each packet of the frame, above 0 and up to 1.
+    Fixed(f32),
+    /// As many as the viewers' reports ask for.
+    Auto {
+        /// At most this many for each packet of the frame, above 0 and up to 1.
+        max: f32,
+    },
+}
+
+/// What gives way when the link is full.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Adapt {
+    /// Nothing: every frame is sent.
+    #[default]
+    Off,
+    /// The frame rate.
+    FrameRate {
+        /// Never below this many frames a second.
+        min: f64,
+    },
+}
+
+/// The status page.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Status {
+    /// None.
+    #[default]
+    Off,
+    /// Served by HTTP.
+    On {
+        /// Address and port that it listens on.
+        listen: SocketAddr,
+        /// What a visitor must know; `None`: anyone may look.
+        token: Option<String>,
+    },
+}
