@@ -8,15 +8,57 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+pub(crate) mod check;
+#[cfg(feature = "send")]
+mod describe;
+#[cfg(feature = "send")]
+mod error;
+#[cfg(feature = "send")]
+mod raw;
+#[cfg(feature = "send")]
+pub(crate) mod resolve;
 #[cfg(feature = "send")]
 mod stream;
 
 #[cfg(feature = "send")]
-pub use stream::{Config, Stream, WaitForViewers};
+pub use describe::describe;
+#[cfg(feature = "send")]
+pub use error::{ConfigError, Mistake};
+#[cfg(feature = "send")]
+pub use stream::{Config, Stream, WaitForViewers, load, not_yet, parse};
+#[cfg(feature = "send")]
+pub(crate) use stream::{fold_camera_fps, unbuilt};
 
 /// Where streams go, and are looked for, unless the user says otherwise.
 pub const DEFAULT_GROUP: SocketAddr =
     SocketAddr::new(IpAddr::V4(Ipv4Addr::new(224, 3, 29, 71)), 10_000);
+
+/// Where the status page listens unless the user says otherwise: this host alone can see it.
+pub const DEFAULT_STATUS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+/// The most repair that `Auto` sends unless the user says otherwise, in repair packets for each packet.
+pub const REPAIR_AUTO_MAX: f32 = 0.5;
+
+/// Settings that are read and checked but that this version cannot follow yet, by their key in
+/// the file or their flag. Asking for one is refused: a setting that is silently ignored deceives.
+/// Whoever builds one takes it off this list.
+pub(crate) const NOT_YET: &[&str] = &[
+    "adapt",
+    "announce",
+    "on-loss",
+    "only_while_watched",
+    "repair",
+    "retransmit",
+    "status",
+    "wait_for_viewers",
+];
+
+/// That `key` is not built, as the user is told it.
+pub(crate) fn not_built(key: &str) -> String {
+    format!(
+        "\"{key}\" is not built in lancam {} yet: leave it out",
+        env!("CARGO_PKG_VERSION")
+    )
+}
 
 /// How a frame's packets are spread over time.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -72,3 +114,6 @@ pub enum Status {
         token: Option<String>,
     },
 }
+
+#[cfg(all(test, feature = "send"))]
+mod tests;

@@ -1,9 +1,11 @@
 //! The checked settings of senders. Every default stands in [`Stream::default`].
 
+use std::fs::File;
+use std::io::{self, Read};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::{Adapt, DEFAULT_GROUP, Pacing, Repair, Status};
+use super::{Adapt, ConfigError, DEFAULT_GROUP, NOT_YET, Pacing, Repair, Status, resolve};
 use crate::source::{CameraSpec, SourceSpec};
 
 /// What `lancam send` does.
@@ -116,4 +118,81 @@ impl Default for Stream {
             announce: false,
         }
     }
+}
+
+/// Larger files are no config.
+const FILE_MAX: u64 = 1 << 20;
+
+/// Reads and checks the config in the file at `path`.
+///
+/// # Errors
+/// [`ConfigError`]: the file cannot be read, is larger than 1 MiB, or says something that cannot
+/// be followed. Its text is made for the user: one line for each mistake.
+pub fn load(path: &Path) -> Result<Config, ConfigError> {
+    let unreadable = |source: io::Error| ConfigError::Unreadable {
+        path: path.to_owned(),
+        source,
+    };
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(FILE_MAX + 1).read_to_end(&mut bytes))
+        .map_err(unreadable)?;
+    if bytes.len() as u64 > FILE_MAX {
+        return Err(ConfigError::TooLarge(path.to_owned()));
+    }
+    let text = String::from_utf8(bytes)
+        .map_err(|e| unreadable(io::Error::new(io::ErrorKind::InvalidData, e.utf8_error())))?;
+    parse(&path.display().to_string(), &text)
+}
+
+/// Checks the config in `text`, which mistakes say to stand in `file`.
+///
+/// # Errors
+/// [`ConfigError::Mistakes`].
+pub fn parse(file: &str, text: &str) -> Result<Config, ConfigError> {
+    // Some editors begin a file with a byte order mark.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    resolve::resolve(file, text, NOT_YET)
+}
+
+/// The keys that `config` uses and that this version cannot follow yet. A config from
+/// [`load`] uses none; one that the command line made may.
+pub fn not_yet(config: &Config) -> Vec<&'static str> {
+    let mut keys: Vec<&str> = config
+        .streams
+        .iter()
+        .flat_map(|stream| unbuilt(stream, NOT_YET))
+        .collect();
+    if config.status != Status::Off && NOT_YET.contains(&"status") {
+        keys.push("status");
+    }
+    keys.sort_unstable();
+    keys.dedup();
+    keys
+}
+
+/// The keys among `not_yet` that `stream` asks something of.
+pub(crate) fn unbuilt(stream: &Stream, not_yet: &[&'static str]) -> Vec<&'static str> {
+    let asks = |key: &str| match key {
+        "adapt" => stream.adapt != Adapt::Off,
+        "announce" => stream.announce,
+        "only_while_watched" => stream.only_while_watched,
+        "repair" => stream.repair != Repair::Off,
+        "retransmit" => stream.retransmit,
+        "wait_for_viewers" => stream.wait_for_viewers.is_some(),
+        _ => false,
+    };
+    not_yet.iter().copied().filter(|key| asks(key)).collect()
+}
+
+/// Hands the stream's frame rate to its camera. `false`: the camera was given another one.
+pub(crate) fn fold_camera_fps(stream: &mut Stream) -> bool {
+    let SourceSpec::Camera(camera) = &mut stream.source else {
+        return true;
+    };
+    let (Some(fps), own) = (stream.fps, camera.fps) else {
+        return true;
+    };
+    camera.fps = Some(fps);
+    own.is_none_or(|own| own == fps)
 }
