@@ -15,13 +15,17 @@ use crate::viewer::delay::Percentiles;
 use crate::viewer::figures::Meter;
 
 const PERIOD: Duration = Duration::from_secs(1);
+/// Seconds between two log lines of figures where there is no terminal to draw them on.
+const LOG_EVERY: u64 = 5;
 
 /// What the thread owns.
 pub(super) struct Control {
     shared: Arc<Shared>,
     stats: Option<StatsWriter>,
     meter: Meter,
-    shows_line: bool,
+    is_headless: bool,
+    is_terminal: bool,
+    ticks: u64,
     started: Instant,
 }
 
@@ -46,7 +50,9 @@ impl Control {
             meter: Meter::new(now, shared.stats.snapshot()),
             shared,
             stats,
-            shows_line: is_headless && io::stderr().is_terminal(),
+            is_headless,
+            is_terminal: io::stderr().is_terminal(),
+            ticks: 0,
             started: now,
         }
     }
@@ -83,16 +89,29 @@ impl Control {
             let uptime_s = self.started.elapsed().as_secs_f64();
             stats.write(&Report { uptime_s, is_final, totals, delay_ms, fps: figures.fps });
         }
-        if !self.shows_line {
-            return;
+        self.ticks += 1;
+        if self.is_headless {
+            self.show(&self.line(&totals, delay_ms), is_final);
         }
-        let delay = delay_ms.map_or(String::new(), |d| format!("  delay {:.1} ms (p99 {:.1})", d.p50, d.p99));
-        let line = format!(
-            "{:.1} fps  {:.1} Mbit/s  {} frames  lost {}{delay}",
+    }
+
+    fn line(&self, totals: &ViewerSnapshot, delay_ms: Option<Percentiles>) -> String {
+        let figures = self.meter.figures();
+        let delay = delay_ms.map_or(String::new(), |d| format!(", delay {:.1} ms (p99 {:.1})", d.p50, d.p99));
+        format!(
+            "{:.1} fps, {:.1} Mbit/s, {} frames, {} lost{delay}",
             figures.fps, figures.mbit_per_s, totals.frames_shown, totals.frames_lost
-        );
-        // Carriage return and "erase to the end of the line"; lost output is no loss.
-        let end = if is_final { "\n" } else { "" };
-        let _ = write!(io::stderr(), "\r{line}\x1b[K{end}");
+        )
+    }
+
+    /// On a terminal one line, drawn over itself; else a log line now and then.
+    fn show(&self, line: &str, is_final: bool) {
+        if self.is_terminal {
+            // Carriage return and "erase to the end of the line"; lost output is no loss.
+            let end = if is_final { "\n" } else { "" };
+            let _ = write!(io::stderr(), "\r{line}\x1b[K{end}");
+        } else if self.ticks % LOG_EVERY == 0 {
+            info!("{line}");
+        }
     }
 }
