@@ -4,6 +4,7 @@
 
 pub mod header;
 pub mod rebuild;
+pub mod recode;
 #[cfg(test)]
 mod samples;
 pub mod split;
