@@ -17,11 +17,14 @@
 //!
 //! `docs/ARCHITECTURE.md` tells the whole story, `docs/PROTOCOL.md` every byte on the wire.
 
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod jpeg;
+pub mod logging;
 pub mod net;
 pub mod rtp;
+pub mod signals;
 #[cfg(feature = "send")]
 pub mod source;
 pub mod stats;

@@ -111,7 +111,10 @@ fn both_ways_of_sending_put_the_same_bytes_on_the_wire() {
 
     let sent = send_frame(&mut gso, &scan, &plan);
     assert!(gso.has_gso());
-    assert_eq!((sent.packets, sent.calls, sent.dropped), (packets.len(), 1, 0));
+    assert_eq!(
+        (sent.packets, sent.calls, sent.dropped),
+        (packets.len(), 1, 0)
+    );
     assert_eq!(sent.bytes, packets.iter().map(Vec::len).sum::<usize>());
     assert_eq!(take(&mut receiver, packets.len(), PATIENCE), packets);
 
@@ -243,7 +246,8 @@ fn unicast_works_and_is_told_apart() {
 
 #[test]
 fn a_unicast_viewer_that_is_not_there_stops_nothing() {
-    let mut sender = BatchSender::new(SendSocket::open(&SendOptions::new(group("127.0.0.1"))).unwrap());
+    let mut sender =
+        BatchSender::new(SendSocket::open(&SendOptions::new(group("127.0.0.1"))).unwrap());
     for _ in 0..10 {
         let sent = sender.send_datagrams([&b"anyone?"[..]]).unwrap();
         assert_eq!(sent.packets, 1);
@@ -257,7 +261,12 @@ fn datagrams_too_long_are_an_error_and_gso_is_not_blamed() {
     let error = sender.send_datagrams([&long[..]]).unwrap_err();
     assert_eq!(error.sent.packets, 0);
     assert!(sender.has_gso());
-    assert!(error.to_string().starts_with("cannot send to 239.255.77.8:"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .starts_with("cannot send to 239.255.77.8:"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -280,11 +289,22 @@ fn mistakes_are_answered_in_sentences() {
         ReceiveSocket::open(&options).unwrap_err().to_string()
     };
     let said = open("239.1.2.3:5004", &|o| o.interface = Some("eth9".into()));
-    assert!(said.starts_with("no interface \"eth9\"; this machine has lo"), "{said}");
+    assert!(
+        said.starts_with("no interface \"eth9\"; this machine has lo"),
+        "{said}"
+    );
     let said = open("203.0.113.77:5004", &|_| {});
-    assert!(said.starts_with("203.0.113.77 is neither a multicast group nor"), "{said}");
-    let said = open("127.0.0.1:5004", &|o| o.source = Some("127.0.0.1".parse().unwrap()));
-    assert!(said.starts_with("source 127.0.0.1 cannot be picked out of"), "{said}");
+    assert!(
+        said.starts_with("203.0.113.77 is neither a multicast group nor"),
+        "{said}"
+    );
+    let said = open("127.0.0.1:5004", &|o| {
+        o.source = Some("127.0.0.1".parse().unwrap())
+    });
+    assert!(
+        said.starts_with("source 127.0.0.1 cannot be picked out of"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -295,7 +315,11 @@ fn a_port_in_use_is_said() {
     options.interface = Some("lo".into());
     let error = ReceiveSocket::open(&options).unwrap_err();
     assert!(matches!(error, GroupError::PortInUse { .. }), "{error}");
-    assert!(error.to_string().contains(&format!("port {} is in use", group.port())));
+    assert!(
+        error
+            .to_string()
+            .contains(&format!("port {} is in use", group.port()))
+    );
     drop(holder);
     ReceiveSocket::open(&options).unwrap();
 }
@@ -309,6 +333,9 @@ fn the_receive_buffer_is_read_back() {
     assert_eq!(grant.wanted, 300_000);
     match grant.advice() {
         None => assert!(grant.granted >= 300_000),
-        Some(said) => assert!(said.contains("sysctl -w net.core.rmem_max=300000"), "{said}"),
+        Some(said) => assert!(
+            said.contains("sysctl -w net.core.rmem_max=300000"),
+            "{said}"
+        ),
     }
 }

@@ -16,7 +16,7 @@ mod error;
 #[cfg(feature = "send")]
 mod raw;
 #[cfg(feature = "send")]
-pub(crate) mod resolve;
+mod resolve;
 #[cfg(feature = "send")]
 mod stream;
 
@@ -27,7 +27,10 @@ pub use error::{ConfigError, Mistake};
 #[cfg(feature = "send")]
 pub use stream::{Config, Stream, WaitForViewers, load, not_yet, parse};
 #[cfg(feature = "send")]
-pub(crate) use stream::{fold_camera_fps, unbuilt};
+pub(crate) use {
+    resolve::{CORES, MTU_MIN_V6, RESIZE_RANGE},
+    stream::{fold_camera_fps, unbuilt},
+};
 
 /// Where streams go, and are looked for, unless the user says otherwise.
 pub const DEFAULT_GROUP: SocketAddr =

@@ -20,7 +20,7 @@ pub(super) struct Key<'a, T> {
     /// Its RON text, a part of the file's; empty where the key is not in the file.
     pub(super) text: &'a str,
     /// What it says; `None` where the key is not in the file.
-    pub(super) value: Option<Result<T, SpannedError>>,
+    pub(super) value: Option<Result<T, Box<SpannedError>>>,
 }
 
 impl<T> Default for Key<'_, T> {
@@ -43,7 +43,7 @@ impl<'a, T: Deserialize<'a>> Key<'a, T> {
     pub(super) fn read(text: &'a str) -> Self {
         Key {
             text,
-            value: Some(options().from_str(text)),
+            value: Some(options().from_str(text).map_err(Box::new)),
         }
     }
 }
@@ -121,6 +121,8 @@ pub(super) struct RawStream<'a> {
 /// `source`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename = "Source")]
+// Read once, and gone again.
+#[allow(clippy::large_enum_variant)]
 pub(super) enum RawSource<'a> {
     Camera {
         #[serde(borrow, default)]
@@ -240,6 +242,8 @@ pub(super) struct RawWait<'a> {
 /// `status`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename = "Status")]
+// Read once, and gone again.
+#[allow(clippy::large_enum_variant)]
 pub(super) enum RawStatus<'a> {
     Off,
     On {

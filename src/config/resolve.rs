@@ -47,11 +47,15 @@ struct Reader<'a> {
     not_yet: &'a [&'static str],
 }
 
+/// Width and height in pixels.
+type Size = (u32, u32);
+
 /// A config's stream with the texts that name and place it, for mistakes between streams.
 struct Placed<'a> {
     stream: Stream,
     text: &'a str,
     name: &'a str,
+    source: &'a str,
     group: &'a str,
     sdp: &'a str,
 }
@@ -99,6 +103,7 @@ impl<'a> Reader<'a> {
     fn stream(&mut self, text: &'a str, raw: RawStream<'a>) -> Placed<'a> {
         let d = Stream::default();
         let (name, group, sdp) = (raw.name.text, raw.group.text, raw.sdp.text);
+        let source = raw.source.text;
         let (fps, mtu) = (raw.fps.text, raw.mtu.text);
         let wanted = [
             ("repair", raw.repair.text),
@@ -156,6 +161,7 @@ impl<'a> Reader<'a> {
             stream,
             text,
             name,
+            source,
             group,
             sdp,
         }
@@ -265,6 +271,13 @@ impl<'a> Reader<'a> {
             };
             self.mistakes.at(place(b.group), sentence);
         }
+        if same_device(&a.stream.source, &b.stream.source) {
+            let sentence = format!(
+                "streams \"{}\" and \"{name}\" have the same source, {}, which can be read only once",
+                a.stream.name, a.stream.source
+            );
+            self.mistakes.at(place(b.source), sentence);
+        }
         if a.stream.sdp.is_some() && a.stream.sdp == b.stream.sdp {
             let sentence = format!(
                 "streams \"{}\" and \"{name}\" write the same SDP file: give each its own \"sdp\"",
@@ -310,6 +323,15 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Whether both are one source that can be read only once.
+fn same_device(a: &SourceSpec, b: &SourceSpec) -> bool {
+    match (a, b) {
+        (SourceSpec::Stdin, SourceSpec::Stdin) => true,
+        (SourceSpec::Camera(a), SourceSpec::Camera(b)) => a.device == b.device,
+        _ => false,
+    }
+}
+
 /// A port of the same address that both streams use.
 fn shared_port(a: &Stream, b: &Stream) -> Option<u16> {
     if a.group.ip() != b.group.ip() {
@@ -346,7 +368,7 @@ fn maybe<T: PartialOrd>(
 /// Takes `None` and a width and height that both lie in the range.
 fn size_within(
     range: RangeInclusive<u32>,
-) -> impl FnOnce(Option<(u32, u32)>) -> Result<Option<(u32, u32)>, String> {
+) -> impl FnOnce(Option<Size>) -> Result<Option<Size>, String> {
     move |size| match size {
         Some((width, height)) if !range.contains(&width) || !range.contains(&height) => {
             Err(String::new())

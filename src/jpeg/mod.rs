@@ -3,7 +3,12 @@
 //! turbojpeg's business. No IO.
 
 pub mod header;
+pub mod rebuild;
+pub mod recode;
+#[cfg(test)]
+mod samples;
 pub mod split;
+pub mod tables;
 
 /// Chroma sampling of a picture that RFC 2435 can carry (§4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

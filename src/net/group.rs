@@ -44,7 +44,9 @@ pub enum GroupError {
         group: SocketAddr,
     },
     /// A port below 1024, or a firewall or sandbox that forbids it.
-    #[error("not allowed to {what} {group}: {source}; ports below 1024 need CAP_NET_BIND_SERVICE, and a sandbox must allow IP sockets")]
+    #[error(
+        "not allowed to {what} {group}: {source}; ports below 1024 need CAP_NET_BIND_SERVICE, and a sandbox must allow IP sockets"
+    )]
     NotAllowed {
         /// What was tried.
         what: &'static str,
@@ -54,13 +56,17 @@ pub enum GroupError {
         source: io::Error,
     },
     /// The kernel's limit of memberships a socket or a user may hold.
-    #[error("too many group memberships to join {group} too; raise the limit: sudo sysctl -w net.ipv4.igmp_max_memberships=100")]
+    #[error(
+        "too many group memberships to join {group} too; raise the limit: sudo sysctl -w net.ipv4.igmp_max_memberships=100"
+    )]
     TooManyGroups {
         /// Address and port.
         group: SocketAddr,
     },
     /// Source-specific reception of something that is no group, or a source of the other family.
-    #[error("source {from} cannot be picked out of {group}: both must be of one IP version, and {group} a multicast group")]
+    #[error(
+        "source {from} cannot be picked out of {group}: both must be of one IP version, and {group} a multicast group"
+    )]
     Source {
         /// The source that was asked for.
         from: IpAddr,
@@ -170,7 +176,8 @@ impl SendSocket {
         let interface = interface::choose(options.interface.as_deref(), group)?;
         let fail = |what| move |e| GroupError::new(what, group, e);
         let socket = udp_socket(group).map_err(fail("open a socket for"))?;
-        (socket.bind(&unspecified(group, 0).into())).map_err(fail("bind a socket for"))?;
+        let from = SocketAddr::new(source_address(group, &interface), 0);
+        (socket.bind(&from.into())).map_err(fail("bind a socket for"))?;
         (socket.set_write_timeout(Some(SEND_PATIENCE))).map_err(fail("set a time limit for"))?;
         set_optional(&socket, options);
         let sender = SendSocket {
@@ -195,7 +202,9 @@ impl SendSocket {
     fn leave_by_interface(&self) -> io::Result<()> {
         let index = self.interface.index;
         match (self.is_multicast(), self.group) {
-            (true, SocketAddr::V4(_)) => sys::set_multicast_interface_v4(self.socket.as_fd(), index),
+            (true, SocketAddr::V4(_)) => {
+                sys::set_multicast_interface_v4(self.socket.as_fd(), index)
+            }
             (true, SocketAddr::V6(_)) => self.socket.set_multicast_if_v6(index),
             (false, _) if self.wanted.is_none() || self.group.ip().is_loopback() => Ok(()),
             (false, _) => {
@@ -284,7 +293,9 @@ fn set_optional(socket: &Socket, options: &SendOptions) {
     };
     for (name, result) in [("ttl", hops), ("loopback", loopback), ("dscp", dscp)] {
         if let Err(error) = result {
-            tracing::warn!("{group}: the kernel refused the setting `{name}` ({error}); going on without it");
+            tracing::warn!(
+                "{group}: the kernel refused the setting `{name}` ({error}); going on without it"
+            );
         }
     }
 }
@@ -521,10 +532,17 @@ fn udp_socket(group: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-fn unspecified(like: SocketAddr, port: u16) -> SocketAddr {
-    match like {
-        SocketAddr::V4(_) => SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port),
-        SocketAddr::V6(_) => SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port),
+/// The address to send from: the kernel's choice at each packet, so that it may change. But for a group on
+/// loopback the kernel would take another interface's address, or 0.0.0.0 if there is none (127.0.0.1
+/// has host scope only); there it is loopback's own.
+fn source_address(group: SocketAddr, interface: &Interface) -> IpAddr {
+    match group {
+        SocketAddr::V4(_) if group.ip().is_multicast() && interface.is_loopback => {
+            let own = interface.addresses.iter().find(|a| a.is_ipv4());
+            *own.unwrap_or(&IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+        }
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     }
 }
 

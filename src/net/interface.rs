@@ -66,7 +66,9 @@ pub enum InterfaceError {
         name: String,
     },
     /// It cannot carry a group.
-    #[error("interface {name} does not carry multicast; choose another, or: sudo ip link set {name} multicast on")]
+    #[error(
+        "interface {name} does not carry multicast; choose another, or: sudo ip link set {name} multicast on"
+    )]
     NoMulticast {
         /// Its name.
         name: String,

@@ -8,7 +8,7 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use super::group::ReceiveSocket;
-use super::sys::{Received, ReceiveArrays};
+use super::sys::{ReceiveArrays, Received};
 
 /// Messages that one call may take.
 const SLOTS: usize = 32;
@@ -67,10 +67,7 @@ impl BatchReceiver {
             self.socket.set_read_timeout(timeout)?;
             self.timeout = timeout;
         }
-        match self
-            .arrays
-            .receive(self.socket.as_fd(), timeout.is_zero())
-        {
+        match self.arrays.receive(self.socket.as_fd(), timeout.is_zero()) {
             Ok(()) => {}
             Err(e) if is_nothing_yet(&e) => {}
             Err(e) => return Err(e),

@@ -292,7 +292,8 @@ impl ReceiveArrays {
     fn write_headers(&mut self) {
         let slots = self.slab.chunks_exact_mut(self.slot_len);
         let arrays = (self.parts.iter_mut().zip(&mut self.names)).zip(&mut self.controls);
-        for ((header, slot), ((part, name), control)) in self.headers.iter_mut().zip(slots).zip(arrays)
+        for ((header, slot), ((part, name), control)) in
+            self.headers.iter_mut().zip(slots).zip(arrays)
         {
             part.iov_base = slot.as_mut_ptr().cast();
             part.iov_len = slot.len();

@@ -49,3 +49,178 @@ impl Identity {
         }
     }
 }
+
+/// Where a stream's pictures leave.
+pub(super) struct Outlet {
+    name: String,
+    options: SendOptions,
+    /// Largest IP packet that the config asks for; `None`: what the interface takes.
+    mtu: Option<u16>,
+    packetizer: Packetizer,
+    time_offset: u32,
+    pacing: pacing::Pacing,
+    pacer: Pacer,
+    sender: Option<BatchSender>,
+    retry_at: Mono,
+    rate: FrameRate,
+    size: Option<(u32, u32)>,
+    has_told_size: bool,
+}
+
+impl Outlet {
+    /// Opens the socket.
+    ///
+    /// # Errors
+    /// If it cannot be opened; what is wrong then is more likely the config than the network.
+    pub(super) fn open(config: &Stream, identity: Identity) -> Result<Outlet> {
+        let options = SendOptions {
+            group: config.group,
+            interface: config.interface.clone(),
+            ttl: config.ttl,
+            loopback: config.loopback,
+            dscp: config.dscp,
+        };
+        let mut outlet = Outlet {
+            name: config.name.clone(),
+            options,
+            mtu: config.mtu,
+            packetizer: Packetizer::new(identity.ssrc, identity.next_seq, 0),
+            time_offset: identity.time_offset,
+            pacing: config.pacing,
+            pacer: Pacer::new(),
+            sender: None,
+            retry_at: Mono(0),
+            rate: FrameRate::default(),
+            size: None,
+            has_told_size: false,
+        };
+        outlet.connect()?;
+        if !config.group.ip().is_multicast() {
+            info!("{} is one machine's address, not a multicast group: only that machine can watch", config.group);
+        }
+        Ok(outlet)
+    }
+
+    /// Makes the socket anew.
+    fn connect(&mut self) -> Result<()> {
+        let socket = SendSocket::open(&self.options)?;
+        self.packetizer.set_max_datagram(self.datagram(&socket));
+        self.sender = Some(BatchSender::new(socket));
+        Ok(())
+    }
+
+    /// UDP payload that fits: the interface's, less what the config or other receivers ask for.
+    fn datagram(&self, socket: &SendSocket) -> usize {
+        let headers = if self.options.group.is_ipv6() { 48 } else { 28 };
+        let wanted = self.mtu.map_or(LARGEST_DEFAULT_DATAGRAM, |mtu| usize::from(mtu) - headers);
+        socket.max_datagram().min(wanted)
+    }
+
+    /// For a log line: `224.3.29.71:10000 on eth0, 1472-byte packets`.
+    pub(super) fn describe(&self) -> String {
+        let interface = self.sender.as_ref().map_or("no interface", |s| &s.socket().interface().name);
+        format!("{} on {interface}, {}-byte packets", self.options.group, self.packetizer.max_datagram())
+    }
+
+    /// What the stream is known by, for the outlet that comes after this one.
+    pub(super) fn identity(&self) -> Identity {
+        Identity {
+            ssrc: self.packetizer.ssrc(),
+            next_seq: self.packetizer.next_seq(),
+            time_offset: self.time_offset,
+        }
+    }
+
+    /// Width and height of the last picture in pixels.
+    pub(super) fn picture_size(&self) -> Option<(u32, u32)> {
+        self.size
+    }
+
+    /// Sends one picture, spread over time as the pacing says; returns when its last packet is with the
+    /// kernel. What cannot be sent is counted and dropped.
+    pub(super) fn send(
+        &mut self,
+        picture: &Picture<'_>,
+        captured: Mono,
+        interval: Option<Duration>,
+        stats: &SenderStats,
+    ) {
+        self.size = Some((picture.width.into(), picture.height.into()));
+        let interval = self.rate.interval(captured, interval);
+        if self.sender.is_none() && !self.reconnect() {
+            stats.frames_dropped.add(1);
+            return;
+        }
+        let Some(sender) = &mut self.sender else { return };
+        let time = RtpTime(RtpTime::from_nanos(captured.0).0.wrapping_add(self.time_offset));
+        let plan = match self.packetizer.plan(picture, time, Some(Ntp::from(captured.to_wall()))) {
+            Ok(plan) => plan,
+            Err(error) => {
+                stats.frames_dropped.add(1);
+                if !std::mem::replace(&mut self.has_told_size, true) {
+                    warn!("a frame cannot be sent: {error}");
+                }
+                return;
+            }
+        };
+        let schedule = pacing::schedule(self.pacing, sender.socket().interface().link, plan, interval);
+        self.pacer.start(&schedule);
+        for burst in schedule.bursts() {
+            self.pacer.wait();
+            match sender.send(plan, picture.scan, burst) {
+                Ok(sent) => count(stats, &sent),
+                Err(error) => {
+                    count(stats, &error.sent);
+                    stats.send_errors.add(1);
+                    stats.frames_dropped.add(1);
+                    self.lose(&error);
+                    return;
+                }
+            }
+        }
+        stats.frames_sent.add(1);
+    }
+
+    /// After a refused send: the socket is made anew, now and then, until it works again.
+    fn lose(&mut self, error: &SendError) {
+        warn!("{error}; frames are dropped until the network is back");
+        self.sender = None;
+        self.retry_at = Mono::now() + RETRY;
+    }
+
+    fn reconnect(&mut self) -> bool {
+        if Mono::now() < self.retry_at {
+            return false;
+        }
+        self.retry_at = Mono::now() + RETRY;
+        if let Err(error) = self.connect() {
+            debug!("{}: {error:#}", self.name);
+            return false;
+        }
+        info!("the network is back: {}", self.describe());
+        true
+    }
+}
+
+fn count(stats: &SenderStats, sent: &Sent) {
+    stats.packets_sent.add(sent.packets as u64);
+    stats.bytes_sent.add(sent.bytes as u64);
+}
+
+/// The time from frame to frame, as the source promises it or as it is seen.
+#[derive(Default)]
+struct FrameRate {
+    last: Option<Mono>,
+    seen: Option<Duration>,
+}
+
+impl FrameRate {
+    fn interval(&mut self, captured: Mono, promised: Option<Duration>) -> Duration {
+        if let Some(step) = self.last.replace(captured).map(|last| captured.since(last)) {
+            if !step.is_zero() && step < LONGEST_INTERVAL {
+                self.seen = Some(step);
+            }
+        }
+        promised.or(self.seen).unwrap_or(DEFAULT_INTERVAL)
+    }
+}

@@ -6,7 +6,7 @@ pub mod delay;
 pub mod figures;
 pub mod mailbox;
 pub mod overlay;
-//pub mod record;
+pub mod record;
 //REST
 
 use crate::clock::Ntp;
