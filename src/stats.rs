@@ -3,10 +3,12 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use anyhow::Context;
 use serde::Serialize;
+
+use crate::cli::StatsTo;
 
 /// A counter or gauge that one thread writes and others read, without ordering.
 #[derive(Debug, Default)]
@@ -105,7 +107,6 @@ counters! {
 #[derive(Debug)]
 pub struct StatsWriter {
     out: Out,
-    path: PathBuf,
 }
 
 #[derive(Debug)]
@@ -115,20 +116,21 @@ enum Out {
 }
 
 impl StatsWriter {
-    /// Opens `path`, emptying it if it exists; `-` is standard output.
+    /// Opens where `to` says; a file that exists is emptied.
     ///
     /// # Errors
-    /// When the file cannot be created.
-    pub fn create(path: &Path) -> io::Result<StatsWriter> {
-        let out = if path == Path::new("-") {
-            Out::Stdout
-        } else {
-            Out::File(File::create(path)?)
+    /// When the file cannot be created; says which.
+    pub fn open(to: &StatsTo) -> anyhow::Result<StatsWriter> {
+        let out = match to {
+            StatsTo::Stdout => Out::Stdout,
+            StatsTo::File(path) => {
+                let create = File::create(path);
+                Out::File(create.with_context(|| {
+                    format!("statistics cannot be written to {}", path.display())
+                })?)
+            }
         };
-        Ok(StatsWriter {
-            out,
-            path: path.to_owned(),
-        })
+        Ok(StatsWriter { out })
     }
 
     /// Writes one object and its line end at once, so that a reader never sees half a line.
@@ -143,7 +145,7 @@ impl StatsWriter {
         };
         if let Err(error) = written {
             // The stream matters more than its statistics.
-            tracing::debug!("statistics not written to {}: {error}", self.path.display());
+            tracing::debug!("statistics not written: {error}");
         }
     }
 }

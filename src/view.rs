@@ -20,7 +20,7 @@ use crate::net::{ReceiveOptions, ReceiveSocket};
 use crate::rtp::jpeg::{FrameBuffer, Options};
 use crate::rtp::sdp::StreamDescription;
 use crate::signals::{Signals, Waker};
-use crate::stats::ViewerStats;
+use crate::stats::{StatsWriter, ViewerStats};
 use crate::view::control::Control;
 use crate::view::receive::Receiver;
 use crate::view::tape::Tape;
@@ -71,7 +71,7 @@ struct Wanted {
 /// If the stream cannot be listened to, there is no screen, or a recording failed.
 pub fn run(config: &ViewConfig, signals: Signals) -> Result<()> {
     let wanted = resolve(config)?;
-    let stats_file = crate::stats::open(config.stats.as_ref())?;
+    let stats_file = config.stats.as_ref().map(StatsWriter::open).transpose()?;
     let shared = Arc::new(Shared {
         stats: Arc::default(),
         delay: DelayMeter::default(),

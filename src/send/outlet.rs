@@ -3,16 +3,14 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use tracing::{info, warn};
+use anyhow::Result;
+use tracing::{debug, info, warn};
 
 use crate::clock::{Mono, Ntp};
 use crate::config::Stream;
 use crate::jpeg::Picture;
-use crate::net::batch::{BatchSender, SendError};
-use crate::net::group::{self, SendOptions};
-use crate::net::interface::{self, Interface};
-use crate::net::pacing::{self, Pacer};
+use crate::net::pacing::{self, Load, Pacer};
+use crate::net::{BatchSender, SendError, SendOptions, SendSocket, Sent};
 use crate::rtp::jpeg::Packetizer;
 use crate::rtp::{RtpTime, SeqNo, Ssrc};
 use crate::stats::SenderStats;
@@ -163,10 +161,11 @@ impl Outlet {
                 return;
             }
         };
-        let schedule = pacing::schedule(self.pacing, sender.socket().interface().link, plan, interval);
-        self.pacer.start(&schedule);
-        for burst in schedule.bursts() {
-            self.pacer.wait();
+        let packets = plan.packets.len();
+        let load = Load { bytes: plan.headers.len() + picture.scan.len(), packets, interval };
+        let schedule = pacing::schedule(self.pacing, sender.socket().interface().link, load);
+        for burst in schedule.bursts(packets) {
+            self.pacer.wait(schedule.gap);
             match sender.send(plan, picture.scan, burst) {
                 Ok(sent) => count(stats, &sent),
                 Err(error) => {
