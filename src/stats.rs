@@ -36,10 +36,10 @@ macro_rules! counters {
     ($(#[$doc:meta])* $name:ident, $snapshot:ident { $($(#[$fdoc:meta])* $field:ident,)+ }) => {
         $(#[$doc])*
         #[derive(Debug, Default)]
-        pub struct $name { $($(#[$fdoc])* pub $field: Counter,)+ }
+        pub struct $name { $($(#[$fdoc])* pub $field: $crate::stats::Counter,)+ }
 
         #[doc = concat!("The values of [`", stringify!($name), "`] at one moment.")]
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
         pub struct $snapshot { $($(#[$fdoc])* pub $field: u64,)+ }
 
         impl $name {
@@ -50,6 +50,7 @@ macro_rules! counters {
         }
     };
 }
+pub(crate) use counters;
 
 counters! {
     /// What one stream's sender counts.
