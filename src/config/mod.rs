@@ -59,10 +59,7 @@ pub(crate) const NOT_YET: &[&str] = &[
 
 /// That `key` is not built, as the user is told it.
 pub(crate) fn not_built(key: &str) -> String {
-    format!(
-        "\"{key}\" is not built in lancam {} yet: leave it out",
-        env!("CARGO_PKG_VERSION")
-    )
+    format!("\"{key}\" is not built in this version of lancam yet: leave it out")
 }
 
 /// How repair packets (FEC) are made for a stream.
