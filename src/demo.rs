@@ -29,9 +29,14 @@ pub fn run(mut plan: DemoPlan, signals: Signals) -> Result<()> {
     }
     if plan.view.headless {
         plan.view.frames.get_or_insert(HEADLESS_FRAMES);
-        plan.view.snapshot.get_or_insert_with(|| PathBuf::from(PICTURE));
+        plan.view
+            .snapshot
+            .get_or_insert_with(|| PathBuf::from(PICTURE));
     }
-    let streams = send::Streams::start(&Config { streams: vec![plan.stream], ..Config::default() })?;
+    let streams = send::Streams::start(&Config {
+        streams: vec![plan.stream],
+        ..Config::default()
+    })?;
     let viewed = view::run(&plan.view, signals);
     let sent = streams.stop();
     viewed.and(sent)

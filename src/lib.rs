@@ -22,6 +22,7 @@ pub mod clock;
 pub mod config;
 #[cfg(feature = "send")]
 pub mod demo;
+pub mod files;
 pub mod jpeg;
 pub mod logging;
 pub mod net;

@@ -27,7 +27,14 @@ fn run(command: Command) -> Result<()> {
         Command::Send(args) => {
             let plan = args.resolve()?;
             let reload = Box::new(move || Ok(args.resolve()?.config));
-            lancam::send::run(lancam::send::Job { config: plan.config, stats: plan.stats, reload }, signals()?)
+            lancam::send::run(
+                lancam::send::Job {
+                    config: plan.config,
+                    stats: plan.stats,
+                    reload,
+                },
+                signals()?,
+            )
         }
         Command::View(args) => view::run(&args.resolve()?, signals()?),
         #[cfg(feature = "send")]

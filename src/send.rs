@@ -2,6 +2,7 @@
 //! caller's thread waits for signals, writes statistics and reloads the config. The only module that
 //! wires sources, gate, packetizer and sockets together; each of them is told what it needs here.
 
+mod description;
 mod outlet;
 mod progress;
 mod stream;
@@ -53,7 +54,9 @@ pub fn run(job: Job, mut signals: Signals) -> Result<()> {
             Some(Signal::Stop) => break,
             Some(Signal::Reload) => match (job.reload)() {
                 Ok(config) => streams.reload(&config),
-                Err(error) => warn!("the config was not reloaded, the old settings stay: {error:#}"),
+                Err(error) => {
+                    warn!("the config was not reloaded, the old settings stay: {error:#}")
+                }
             },
             Some(Signal::Woken) | None => {}
         }
@@ -86,7 +89,10 @@ impl Streams {
     /// # Errors
     /// If a stream's source or socket cannot be opened.
     pub fn start(config: &Config) -> Result<Streams> {
-        let mut streams = Streams { running: Vec::new(), ended: Vec::new() };
+        let mut streams = Streams {
+            running: Vec::new(),
+            ended: Vec::new(),
+        };
         for stream in &config.streams {
             match Running::start(stream.clone(), None) {
                 Ok(started) => streams.running.push(started),
@@ -114,7 +120,10 @@ impl Streams {
     }
 
     fn into_result(self) -> Result<()> {
-        self.ended.into_iter().find_map(|end| end.result.err()).map_or(Ok(()), Err)
+        self.ended
+            .into_iter()
+            .find_map(|end| end.result.err())
+            .map_or(Ok(()), Err)
     }
 
     /// Leaves streams alone whose settings are the same, stops those that are gone, starts the new ones;
@@ -161,7 +170,11 @@ impl Streams {
 
     fn write_stats(&self, writer: Option<&mut StatsWriter>, started: Instant, is_final: bool) {
         let Some(writer) = writer else { return };
-        let all = self.running.iter().map(|r| &r.stats).chain(self.ended.iter().map(|e| &e.stats));
+        let all = self
+            .running
+            .iter()
+            .map(|r| &r.stats)
+            .chain(self.ended.iter().map(|e| &e.stats));
         let reports: Vec<StreamReport<'_>> = all.map(StreamReport::of).collect();
         let is_single = reports.len() == 1;
         writer.write(&Report {

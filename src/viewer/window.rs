@@ -383,6 +383,16 @@ impl<'a, T: Frame> Viewer<'a, T> {
     }
 }
 
+/// Whether a window could be opened.
+///
+/// # Errors
+/// [`WindowError::NoDisplay`] if not.
+pub fn find_display() -> Result<(), WindowError> {
+    Screen::connect()
+        .map(drop)
+        .map_err(|e| WindowError::NoDisplay(no_display(&e)))
+}
+
 /// The window's size for the first picture.
 fn first_size(
     picture: (usize, usize),
