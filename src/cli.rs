@@ -432,6 +432,8 @@ pub struct ViewConfig {
     pub snapshot: Option<PathBuf>,
     /// Size of the window against the picture's, 0.1 to 8; `None`: as fits the screen.
     pub scale: Option<f32>,
+    /// Whether the window's figures are on from the start.
+    pub overlay: bool,
     /// What is shown when part of a frame is lost.
     pub on_loss: OnLoss,
     /// Whether lost packets are asked for again.
@@ -452,6 +454,7 @@ impl Default for ViewConfig {
             record: None,
             snapshot: None,
             scale: None,
+            overlay: false,
             on_loss: OnLoss::Hold,
             retransmit: false,
             status: Status::Off,
@@ -495,6 +498,7 @@ impl ViewArgs {
             record: self.record.clone(),
             snapshot: self.snapshot.clone(),
             scale: self.scale,
+            overlay: false,
             on_loss: self.on_loss,
             retransmit: self.retransmit,
             status: match self.status {
@@ -608,6 +612,7 @@ impl DemoArgs {
                 headless: self.headless || !cfg!(feature = "view"),
                 frames: self.frames,
                 snapshot: self.snapshot.clone(),
+                overlay: true,
                 ..ViewConfig::default()
             },
         })
@@ -728,4 +733,283 @@ fn jpeg_path(text: &str) -> Result<PathBuf, String> {
 fn extension(path: &str) -> String {
     let extension = Path::new(path).extension().unwrap_or_default();
     extension.to_string_lossy().to_lowercase()
+}
+
+#[cfg(all(test, feature = "send"))]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+    use crate::source::CameraSpec;
+
+    fn parse(line: &str) -> Result<Command, String> {
+        let words = line.split_whitespace();
+        match Cli::try_parse_from(std::iter::once("lancam").chain(words)) {
+            Ok(cli) => Ok(cli.command),
+            Err(e) => {
+                assert_eq!(e.exit_code(), 2, "{line}");
+                Err(e.to_string())
+            }
+        }
+    }
+
+    #[track_caller]
+    fn send(line: &str) -> Result<SendPlan, UsageError> {
+        match parse(&format!("send {line}")) {
+            Ok(Command::Send(args)) => args.resolve(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[track_caller]
+    fn stream(line: &str) -> Stream {
+        send(line).unwrap().config.streams.remove(0)
+    }
+
+    #[track_caller]
+    fn view(line: &str) -> Result<ViewConfig, UsageError> {
+        match parse(&format!("view {line}")) {
+            Ok(Command::View(args)) => args.resolve(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The refusal, which is clap's or ours.
+    #[track_caller]
+    fn refused(line: &str) -> String {
+        match parse(line) {
+            Err(e) => e,
+            Ok(Command::Send(args)) => args.resolve().unwrap_err().to_string(),
+            Ok(Command::View(args)) => args.resolve().unwrap_err().to_string(),
+            Ok(other) => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_definition_holds_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn help_fits_a_terminal() {
+        let mut cli = Cli::command().term_width(80);
+        cli.build();
+        for command in cli.get_subcommands_mut() {
+            let help = command.render_long_help().to_string();
+            for line in help.lines() {
+                assert!(line.chars().count() <= 80, "{}: {line}", command.get_name());
+            }
+        }
+        let top = cli.render_help().to_string();
+        assert!(top.lines().all(|line| line.chars().count() <= 80), "{top}");
+    }
+
+    #[test]
+    fn without_arguments_the_defaults_hold() {
+        assert_eq!(send("").unwrap().config, Config::default());
+        if cfg!(feature = "view") {
+            assert_eq!(view("").unwrap(), ViewConfig::default());
+        }
+        assert!(view("--headless").unwrap().headless);
+    }
+
+    #[test]
+    fn flags_say_what_the_stream_is() {
+        let got = stream(
+            "--source clip.avi --name porch --group [ff15::1]:5004 --interface eth0 --ttl 4 --dscp 0 \
+             --mtu 1400 --fps 12.5 --loop --resize 640x360 --quality 70 --pacing 0.5 --pin 3 \
+             --realtime 10 --lock-memory --sdp porch.sdp",
+        );
+        let want = Stream {
+            name: "porch".to_owned(),
+            source: SourceSpec::File {
+                path: "clip.avi".into(),
+            },
+            group: "[ff15::1]:5004".parse().unwrap(),
+            interface: Some("eth0".to_owned()),
+            ttl: 4,
+            dscp: 0,
+            mtu: Some(1400),
+            fps: Some(12.5),
+            looped: true,
+            resize: Some((640, 360)),
+            quality: 70,
+            pacing: Pacing::Spread(0.5),
+            pin: Some(3),
+            realtime: Some(10),
+            lock_memory: true,
+            sdp: Some("porch.sdp".into()),
+            ..Stream::default()
+        };
+        assert_eq!(got, want);
+        assert_eq!(stream("--source -").source, SourceSpec::Stdin);
+        assert_eq!(stream("--pacing off").pacing, Pacing::Off);
+        assert_eq!(stream("--repair off").repair, Repair::Off);
+    }
+
+    #[test]
+    fn the_rate_reaches_the_camera() {
+        let want = SourceSpec::Camera(CameraSpec {
+            fps: Some(15.0),
+            ..CameraSpec::new("/dev/video0")
+        });
+        assert_eq!(stream("--source /dev/video0 --fps 15").source, want);
+    }
+
+    #[test]
+    fn flags_override_a_config_of_one_stream() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("one.ron");
+        std::fs::write(&file, "(streams: [(name: \"porch\", ttl: 3, dscp: 10)])").unwrap();
+        let got = stream(&format!("--config {} --ttl 5", file.display()));
+        assert_eq!((got.name.as_str(), got.ttl, got.dscp), ("porch", 5, 10));
+    }
+
+    #[test]
+    fn a_flag_for_one_of_several_streams_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("two.ron");
+        let text = "(streams: [(name: \"porch\"), (name: \"yard\", source: Stdin, group: \"224.3.29.72:10000\")])";
+        std::fs::write(&file, text).unwrap();
+        let file = file.display();
+        assert_eq!(
+            refused(&format!("send --config {file} --ttl 5")),
+            format!(
+                "--ttl is for one stream, but {file} has 2 (\"porch\", \"yard\"): write it into that file"
+            )
+        );
+        let plan = send(&format!("--config {file} --stats -")).unwrap();
+        assert_eq!(plan.config.streams.len(), 2);
+        assert_eq!(plan.stats, Some(StatsTo::Stdout));
+    }
+
+    #[test]
+    fn a_wrong_config_is_a_usage_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("bad.ron");
+        std::fs::write(&file, "(streams: [(ttl: 999)])").unwrap();
+        assert_eq!(
+            refused(&format!("send --config {}", file.display())),
+            format!(
+                "{}:1:18: \"ttl\" cannot be 999: write a whole number from 0 to 255",
+                file.display()
+            )
+        );
+    }
+
+    #[test]
+    fn mistakes_are_said() {
+        let table = [
+            (
+                "send --group 224.3.29.71",
+                "the port is missing: 224.3.29.71:10000",
+            ),
+            (
+                "send --group 224.3.29.71:65535",
+                "its port must be 1 to 65531",
+            ),
+            ("send --ttl 256", "256 is not in 0..=255"),
+            ("send --dscp 64", "64 is not in 0..=63"),
+            ("send --mtu 500", "500 is not in 576..=65535"),
+            (
+                "send --group [ff15::1]:5004 --mtu 1000",
+                "the MTU must be 1280 or more",
+            ),
+            ("send --fps 0", "it must be 0.1 to 240 frames a second"),
+            (
+                "send --pacing 0.9",
+                "write auto, off or a number above 0 and at most 0.8",
+            ),
+            (
+                "send --pacing NaN",
+                "write auto, off or a number above 0 and at most 0.8",
+            ),
+            (
+                "send --repair 2",
+                "write auto, off or a number above 0 and at most 1",
+            ),
+            (
+                "send --repair auto",
+                "\"repair\" is not built in this version of lancam yet",
+            ),
+            ("send --status 127.0.0.1:8080", "\"status\" is not built"),
+            ("send --resize 640", "write WIDTHxHEIGHT"),
+            ("send --quality 0", "0 is not in 1..=100"),
+            ("send --pin 1024", "a core is a number from 0 to 1023"),
+            ("send --realtime 0", "0 is not in 1..=99"),
+            ("send --interface a-very-long-name", "Linux allows 15"),
+            (
+                "send --source pattern:8x8",
+                "both sides must be 16 to 8192 pixels",
+            ),
+            ("send --pining 3", "unexpected argument '--pining'"),
+            (
+                "view porch",
+                "cannot watch \"porch\": it is no address and port",
+            ),
+            (
+                "view --headless --record clip.mp4",
+                "the name must end in .avi or .mjpeg",
+            ),
+            (
+                "view --headless --snapshot a.png",
+                "the name must end in .jpg",
+            ),
+            ("view --headless --frames 0", "0 is not in 1.."),
+            ("view --headless --scale 2", "--headless has none"),
+            (
+                "view --headless --record - --stats -",
+                "both write to standard output",
+            ),
+            (
+                "view --headless --on-loss conceal",
+                "\"on-loss\" is not built",
+            ),
+            ("watch", "unrecognized subcommand"),
+        ];
+        for (line, want) in table {
+            let got = refused(line);
+            assert!(got.contains(want), "{line}: {got}");
+        }
+    }
+
+    #[test]
+    fn what_to_view() {
+        let got = view("224.3.29.72:5004 --headless --interface eth0 --frames 3 --record - --snapshot a.JPG --stats s.json").unwrap();
+        let want = ViewConfig {
+            target: Target::Group("224.3.29.72:5004".parse().unwrap()),
+            interface: Some("eth0".to_owned()),
+            headless: true,
+            frames: Some(3),
+            record: Some(Record::Stdout),
+            snapshot: Some("a.JPG".into()),
+            stats: Some(StatsTo::File("s.json".into())),
+            ..ViewConfig::default()
+        };
+        assert_eq!(got, want);
+        let got = view("porch.sdp --headless --record a.avi").unwrap();
+        assert_eq!(got.target, Target::Sdp("porch.sdp".into()));
+        assert_eq!(got.record, Some(Record::Avi("a.avi".into())));
+        let got = view("--headless --record a.mjpeg").unwrap();
+        assert_eq!(got.record, Some(Record::Mjpeg("a.mjpeg".into())));
+    }
+
+    #[test]
+    fn the_demo_stays_on_this_host() {
+        let Ok(Command::Demo(args)) = parse("demo --headless --frames 5") else {
+            panic!("no demo");
+        };
+        let plan = args.resolve().unwrap();
+        assert_eq!(plan.stream.interface.as_deref(), Some("lo"));
+        assert_eq!(plan.stream.ttl, 0);
+        assert_eq!(plan.view.target, Target::Group(plan.stream.group));
+        assert!(plan.view.headless);
+    }
+
+    #[test]
+    fn verbosity_may_stand_anywhere() {
+        for line in [["lancam", "-vv", "view"], ["lancam", "view", "-vv"]] {
+            assert_eq!(Cli::try_parse_from(line).unwrap().verbose, 2);
+        }
+    }
 }

@@ -3,10 +3,12 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use anyhow::Context;
 use serde::Serialize;
+
+use crate::cli::StatsTo;
 
 /// A counter or gauge that one thread writes and others read, without ordering.
 #[derive(Debug, Default)]
@@ -34,10 +36,10 @@ macro_rules! counters {
     ($(#[$doc:meta])* $name:ident, $snapshot:ident { $($(#[$fdoc:meta])* $field:ident,)+ }) => {
         $(#[$doc])*
         #[derive(Debug, Default)]
-        pub struct $name { $($(#[$fdoc])* pub $field: Counter,)+ }
+        pub struct $name { $($(#[$fdoc])* pub $field: $crate::stats::Counter,)+ }
 
         #[doc = concat!("The values of [`", stringify!($name), "`] at one moment.")]
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
         pub struct $snapshot { $($(#[$fdoc])* pub $field: u64,)+ }
 
         impl $name {
@@ -48,6 +50,7 @@ macro_rules! counters {
         }
     };
 }
+pub(crate) use counters;
 
 counters! {
     /// What one stream's sender counts.
@@ -105,7 +108,6 @@ counters! {
 #[derive(Debug)]
 pub struct StatsWriter {
     out: Out,
-    path: PathBuf,
 }
 
 #[derive(Debug)]
@@ -115,20 +117,21 @@ enum Out {
 }
 
 impl StatsWriter {
-    /// Opens `path`, emptying it if it exists; `-` is standard output.
+    /// Opens where `to` says; a file that exists is emptied.
     ///
     /// # Errors
-    /// When the file cannot be created.
-    pub fn create(path: &Path) -> io::Result<StatsWriter> {
-        let out = if path == Path::new("-") {
-            Out::Stdout
-        } else {
-            Out::File(File::create(path)?)
+    /// When the file cannot be created; says which.
+    pub fn open(to: &StatsTo) -> anyhow::Result<StatsWriter> {
+        let out = match to {
+            StatsTo::Stdout => Out::Stdout,
+            StatsTo::File(path) => {
+                let create = File::create(path);
+                Out::File(create.with_context(|| {
+                    format!("statistics cannot be written to {}", path.display())
+                })?)
+            }
         };
-        Ok(StatsWriter {
-            out,
-            path: path.to_owned(),
-        })
+        Ok(StatsWriter { out })
     }
 
     /// Writes one object and its line end at once, so that a reader never sees half a line.
@@ -143,7 +146,7 @@ impl StatsWriter {
         };
         if let Err(error) = written {
             // The stream matters more than its statistics.
-            tracing::debug!("statistics not written to {}: {error}", self.path.display());
+            tracing::debug!("statistics not written: {error}");
         }
     }
 }

@@ -16,11 +16,12 @@ use anyhow::{Context, Result, anyhow};
 use tracing::{info, warn};
 
 use crate::cli::{Record, Target, ViewConfig};
+use crate::clock::Ntp;
 use crate::net::{ReceiveOptions, ReceiveSocket};
 use crate::rtp::jpeg::{FrameBuffer, Options};
-use crate::rtp::sdp::StreamDescription;
+use crate::rtp::sdp::{self, StreamDescription};
 use crate::signals::{Signals, Waker};
-use crate::stats::ViewerStats;
+use crate::stats::{StatsWriter, ViewerStats};
 use crate::view::control::Control;
 use crate::view::receive::Receiver;
 use crate::view::tape::Tape;
@@ -29,8 +30,8 @@ use crate::viewer::mailbox::Mailbox;
 
 /// Used frame buffers that the window gives back at a time.
 const SPARES: usize = 4;
-/// An SDP is a few hundred bytes; a file that is longer than this is none.
-const MOST_SDP_BYTES: u64 = 64 << 10;
+/// Read of an SDP file; one byte more than is allowed, so that a longer one is refused, not cut.
+const MOST_SDP_BYTES: u64 = sdp::MAX_LEN as u64 + 1;
 
 /// What the threads of one viewer share.
 #[derive(Debug)]
@@ -57,6 +58,16 @@ impl Shared {
     }
 }
 
+impl crate::viewer::Frame for FrameBuffer {
+    fn jpeg(&self) -> &[u8] {
+        self.jpeg()
+    }
+
+    fn captured(&self) -> Option<Ntp> {
+        self.captured()
+    }
+}
+
 /// The stream to watch, as far as it is known beforehand.
 #[derive(Clone, Debug)]
 struct Wanted {
@@ -71,7 +82,7 @@ struct Wanted {
 /// If the stream cannot be listened to, there is no screen, or a recording failed.
 pub fn run(config: &ViewConfig, signals: Signals) -> Result<()> {
     let wanted = resolve(config)?;
-    let stats_file = crate::stats::open(config.stats.as_ref())?;
+    let stats_file = config.stats.as_ref().map(StatsWriter::open).transpose()?;
     let shared = Arc::new(Shared {
         stats: Arc::default(),
         delay: DelayMeter::default(),
@@ -82,8 +93,16 @@ pub fn run(config: &ViewConfig, signals: Signals) -> Result<()> {
     if let Some(advice) = socket.buffer().advice() {
         warn!("{advice}");
     }
-    info!("waiting for {} on {}", wanted.receive.group, socket.interface().name);
-    let tape = Tape::start(record_path(config.record.as_ref()), config.snapshot.clone(), &shared)?;
+    info!(
+        "waiting for {} on {}",
+        wanted.receive.group,
+        socket.interface().name
+    );
+    let tape = Tape::start(
+        record_path(config.record.as_ref()),
+        config.snapshot.clone(),
+        &shared,
+    )?;
     let mailbox = (!config.headless).then(|| Arc::new(Mailbox::new(SPARES)));
     let (messages, told) = mpsc::sync_channel(8);
     let receiver = Receiver {
@@ -153,12 +172,20 @@ fn window(
     Err(anyhow!("this build has no window: use --headless"))
 }
 
-fn spawn<T: Send + 'static>(name: &str, run: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>> {
-    thread::Builder::new().name(name.to_owned()).spawn(run).context("a thread could not be started")
+fn spawn<T: Send + 'static>(
+    name: &str,
+    run: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>> {
+    thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(run)
+        .context("a thread could not be started")
 }
 
 fn join<T>(thread: JoinHandle<T>) -> Result<T> {
-    thread.join().map_err(|_| anyhow!("a bug in lancam ended one of its threads"))
+    thread
+        .join()
+        .map_err(|_| anyhow!("a bug in lancam ended one of its threads"))
 }
 
 fn record_path(record: Option<&Record>) -> Option<PathBuf> {
@@ -177,7 +204,8 @@ fn resolve(config: &ViewConfig) -> Result<Wanted> {
             options: Options::default(),
         },
         Target::Sdp(path) => {
-            let text = read_sdp(path).with_context(|| format!("{} cannot be read", path.display()))?;
+            let text =
+                read_sdp(path).with_context(|| format!("{} cannot be read", path.display()))?;
             let stream = StreamDescription::parse(&text)
                 .with_context(|| format!("{} is no SDP that describes a stream", path.display()))?;
             described(stream).with_context(|| path.display().to_string())?
@@ -187,9 +215,30 @@ fn resolve(config: &ViewConfig) -> Result<Wanted> {
     Ok(wanted)
 }
 
-fn read_sdp(path: &std::path::Path) -> Result<String> {
+fn read_sdp(path: &std::path::Path) -> Result<Vec<u8>> {
     use std::io::Read;
-    let mut text = String::new();
-    std::fs::File::open(path)?.take(MOST_SDP_BYTES).read_to_string(&mut text)?;
+    let mut text = Vec::new();
+    std::fs::File::open(path)?
+        .take(MOST_SDP_BYTES)
+        .read_to_end(&mut text)?;
     Ok(text)
+}
+
+/// What to open for a stream that an SDP describes.
+fn described(stream: StreamDescription) -> Result<Wanted> {
+    stream
+        .playable
+        .map_err(|why| anyhow!("the stream {:?} cannot be shown: {why}", stream.name))?;
+    Ok(Wanted {
+        name: stream.name,
+        receive: ReceiveOptions {
+            source: stream.source,
+            ..ReceiveOptions::new(stream.addr)
+        },
+        options: Options {
+            payload_type: stream.payload_type,
+            size: stream.size,
+            ..Options::default()
+        },
+    })
 }

@@ -31,7 +31,7 @@ pub(crate) fn name(name: &str) -> Result<String, String> {
 
 /// Control characters, and those that turn the direction of text or have no width: a name with
 /// them could pass for another one, or upset a terminal.
-fn is_invisible(c: char) -> bool {
+pub(crate) fn is_invisible(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::net::IpAddr;
 
+use super::check::is_invisible;
 use super::{Adapt, Config, Pacing, Repair, Status, Stream};
 use crate::source::{CameraFormat, CameraSpec, ControlValue, SourceSpec};
 
@@ -13,7 +14,7 @@ pub fn describe(config: &Config) -> String {
         out += &format!("stream \"{}\"\n", stream.name);
         for (what, text) in lines(stream) {
             // Writing to a String cannot fail.
-            let _ = writeln!(out, "  {what:<11}{text}");
+            let _ = writeln!(out, "  {what:<11}{}", printable(&text));
         }
     }
     out + "status page: " + &status(&config.status) + "\n"
@@ -76,7 +77,7 @@ fn source(s: &Stream) -> String {
         SourceSpec::File { path } => format!("the file {}{rate}{again}", path.display()),
         SourceSpec::Stdin => format!("MJPEG from standard input{rate}"),
         SourceSpec::Exec { command } => {
-            format!("MJPEG from the command `{}`{rate}", printable(command))
+            format!("MJPEG from the command `{}`{rate}", command)
         }
         SourceSpec::Camera(spec) => camera(spec),
     }
@@ -105,7 +106,7 @@ fn camera(c: &CameraSpec) -> String {
             ControlValue::Bool(b) => b.to_string(),
             ControlValue::Text(t) => t.clone(),
         };
-        text += &printable(&format!(", {name}={value}"));
+        text += &format!(", {name}={value}");
     }
     text
 }
@@ -208,7 +209,6 @@ fn status(status: &Status) -> String {
 
 /// The text without anything that upsets a terminal.
 fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { '?' } else { c })
-        .collect()
+    let visible = |c| if is_invisible(c) { '\u{fffd}' } else { c };
+    text.chars().map(visible).collect()
 }

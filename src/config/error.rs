@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use ron::error::{Error as Ron, Position, SpannedError};
 
+use super::check::is_invisible;
 use super::raw::{CAMERA_KEYS, takes};
 
 /// A config that cannot be used.
@@ -80,6 +81,9 @@ impl<'a> Mistakes<'a> {
     /// Notes that `part`, a part of the file's text, is wrong.
     pub(super) fn at(&mut self, part: &str, sentence: String) {
         let start = self.offset(part);
+        // Some of the file's own text stands in it, which must not upset a terminal.
+        let visible = |c| if is_invisible(c) { '\u{fffd}' } else { c };
+        let sentence = sentence.chars().map(visible).collect();
         self.found.push((start + leading_trivia(part), sentence));
     }
 
@@ -198,7 +202,7 @@ fn leading_trivia(text: &str) -> usize {
     }
 }
 
-/// A value as it is quoted in a sentence: on one line, not too long, nothing that upsets a terminal.
+/// A value as it is quoted in a sentence: on one line, not too long.
 fn snippet(text: &str) -> String {
     const MAX: usize = 40;
     // A comment may follow the value.
@@ -215,15 +219,6 @@ fn snippet(text: &str) -> String {
         return "empty".to_owned();
     }
     short
-        .chars()
-        .map(|c| {
-            if c.is_control() {
-                c.escape_default().to_string()
-            } else {
-                c.to_string()
-            }
-        })
-        .collect()
 }
 
 /// Where a key stands, in words.

@@ -8,6 +8,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+pub use crate::net::pacing::Pacing;
+
 pub(crate) mod check;
 #[cfg(feature = "send")]
 mod describe;
@@ -57,22 +59,7 @@ pub(crate) const NOT_YET: &[&str] = &[
 
 /// That `key` is not built, as the user is told it.
 pub(crate) fn not_built(key: &str) -> String {
-    format!(
-        "\"{key}\" is not built in lancam {} yet: leave it out",
-        env!("CARGO_PKG_VERSION")
-    )
-}
-
-/// How a frame's packets are spread over time.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub enum Pacing {
-    /// By the link's speed.
-    #[default]
-    Auto,
-    /// As fast as the kernel takes them.
-    Off,
-    /// Over this fraction of the frame interval, above 0 and up to 0.8.
-    Spread(f32),
+    format!("\"{key}\" is not built in this version of lancam yet: leave it out")
 }
 
 /// How repair packets (FEC) are made for a stream.

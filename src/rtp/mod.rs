@@ -4,9 +4,9 @@
 
 pub mod header;
 pub mod jpeg;
-// pub mod sdp;
+pub mod sdp;
 
-pub use jpeg::Packetizer;
+pub use jpeg::{Depacketizer, Event, FrameBuffer, Options, Packetizer};
 
 /// Synchronisation source: who sends. RFC 3550 §3.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

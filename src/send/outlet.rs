@@ -3,16 +3,15 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use tracing::{info, warn};
+use anyhow::Result;
+use tracing::{debug, info, warn};
 
+use super::description::{self, Description, Facts};
 use crate::clock::{Mono, Ntp};
 use crate::config::Stream;
 use crate::jpeg::Picture;
-use crate::net::batch::{BatchSender, SendError};
-use crate::net::group::{self, SendOptions};
-use crate::net::interface::{self, Interface};
-use crate::net::pacing::{self, Pacer};
+use crate::net::pacing::{self, Load, Pacer};
+use crate::net::{BatchSender, SendError, SendOptions, SendSocket, Sent};
 use crate::rtp::jpeg::Packetizer;
 use crate::rtp::{RtpTime, SeqNo, Ssrc};
 use crate::stats::SenderStats;
@@ -65,6 +64,7 @@ pub(super) struct Outlet {
     rate: FrameRate,
     size: Option<(u32, u32)>,
     has_told_size: bool,
+    description: Option<Description>,
 }
 
 impl Outlet {
@@ -93,10 +93,20 @@ impl Outlet {
             rate: FrameRate::default(),
             size: None,
             has_told_size: false,
+            description: Description::of(config),
         };
         outlet.connect()?;
+        if let (Some(description), Some(facts)) = (
+            &mut outlet.description,
+            facts(outlet.sender.as_ref(), None, None),
+        ) {
+            description.update(facts)?;
+        }
         if !config.group.ip().is_multicast() {
-            info!("{} is one machine's address, not a multicast group: only that machine can watch", config.group);
+            info!(
+                "{} is one machine's address, not a multicast group: only that machine can watch",
+                config.group
+            );
         }
         Ok(outlet)
     }
@@ -112,14 +122,23 @@ impl Outlet {
     /// UDP payload that fits: the interface's, less what the config or other receivers ask for.
     fn datagram(&self, socket: &SendSocket) -> usize {
         let headers = if self.options.group.is_ipv6() { 48 } else { 28 };
-        let wanted = self.mtu.map_or(LARGEST_DEFAULT_DATAGRAM, |mtu| usize::from(mtu) - headers);
+        let wanted = self
+            .mtu
+            .map_or(LARGEST_DEFAULT_DATAGRAM, |mtu| usize::from(mtu) - headers);
         socket.max_datagram().min(wanted)
     }
 
     /// For a log line: `224.3.29.71:10000 on eth0, 1472-byte packets`.
     pub(super) fn describe(&self) -> String {
-        let interface = self.sender.as_ref().map_or("no interface", |s| &s.socket().interface().name);
-        format!("{} on {interface}, {}-byte packets", self.options.group, self.packetizer.max_datagram())
+        let interface = self
+            .sender
+            .as_ref()
+            .map_or("no interface", |s| &s.socket().interface().name);
+        format!(
+            "{} on {interface}, {}-byte packets",
+            self.options.group,
+            self.packetizer.max_datagram()
+        )
     }
 
     /// What the stream is known by, for the outlet that comes after this one.
@@ -146,14 +165,33 @@ impl Outlet {
         stats: &SenderStats,
     ) {
         self.size = Some((picture.width.into(), picture.height.into()));
+        let promised = interval;
         let interval = self.rate.interval(captured, interval);
         if self.sender.is_none() && !self.reconnect() {
             stats.frames_dropped.add(1);
             return;
         }
-        let Some(sender) = &mut self.sender else { return };
-        let time = RtpTime(RtpTime::from_nanos(captured.0).0.wrapping_add(self.time_offset));
-        let plan = match self.packetizer.plan(picture, time, Some(Ntp::from(captured.to_wall()))) {
+        if let Some(description) = &mut self.description {
+            if let Some(facts) = facts(
+                self.sender.as_ref(),
+                Some((picture.width, picture.height)),
+                promised,
+            ) {
+                description.try_update(facts);
+            }
+        }
+        let Some(sender) = &mut self.sender else {
+            return;
+        };
+        let time = RtpTime(
+            RtpTime::from_nanos(captured.0)
+                .0
+                .wrapping_add(self.time_offset),
+        );
+        let plan = match self
+            .packetizer
+            .plan(picture, time, Some(Ntp::from(captured.to_wall())))
+        {
             Ok(plan) => plan,
             Err(error) => {
                 stats.frames_dropped.add(1);
@@ -163,10 +201,15 @@ impl Outlet {
                 return;
             }
         };
-        let schedule = pacing::schedule(self.pacing, sender.socket().interface().link, plan, interval);
-        self.pacer.start(&schedule);
-        for burst in schedule.bursts() {
-            self.pacer.wait();
+        let packets = plan.packets.len();
+        let load = Load {
+            bytes: plan.headers.len() + picture.scan.len(),
+            packets,
+            interval,
+        };
+        let schedule = pacing::schedule(self.pacing, sender.socket().interface().link, load);
+        for burst in schedule.bursts(packets) {
+            self.pacer.wait(schedule.gap);
             match sender.send(plan, picture.scan, burst) {
                 Ok(sent) => count(stats, &sent),
                 Err(error) => {
@@ -200,6 +243,21 @@ impl Outlet {
         info!("the network is back: {}", self.describe());
         true
     }
+}
+
+/// What the SDP says beside the config.
+fn facts(
+    sender: Option<&BatchSender>,
+    size: Option<(u16, u16)>,
+    interval: Option<Duration>,
+) -> Option<Facts> {
+    let socket = sender?.socket();
+    let origin = description::origin(socket.interface(), socket.group().is_ipv6());
+    Some(Facts {
+        size,
+        interval,
+        origin,
+    })
 }
 
 fn count(stats: &SenderStats, sent: &Sent) {

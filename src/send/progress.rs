@@ -13,7 +13,10 @@ pub(super) struct Progress {
 
 impl Progress {
     pub(super) fn new() -> Progress {
-        Progress { is_terminal: io::stderr().is_terminal(), is_drawn: false }
+        Progress {
+            is_terminal: io::stderr().is_terminal(),
+            is_drawn: false,
+        }
     }
 
     /// Draws the line anew, if there is a terminal and a stream whose end is known.

@@ -77,12 +77,21 @@ impl Running {
     pub(super) fn start(config: Stream, before: Option<&Ended>) -> Result<Running> {
         let identity = before.map_or_else(Identity::random, |b| b.identity);
         let stats = before.map_or_else(
-            || Arc::new(StreamStats { name: config.name.clone(), ..StreamStats::default() }),
+            || {
+                Arc::new(StreamStats {
+                    name: config.name.clone(),
+                    ..StreamStats::default()
+                })
+            },
             |b| Arc::clone(&b.stats),
         );
         let stop = Arc::new(AtomicBool::new(false));
         let (opened, is_open) = mpsc::sync_channel(1);
-        let worker = Worker { config: config.clone(), stop: Arc::clone(&stop), stats: Arc::clone(&stats) };
+        let worker = Worker {
+            config: config.clone(),
+            stop: Arc::clone(&stop),
+            stats: Arc::clone(&stats),
+        };
         let name: String = config.name.chars().take(15).collect(); // The kernel keeps 15 bytes.
         let thread = std::thread::Builder::new()
             .name(name)
@@ -90,11 +99,19 @@ impl Running {
             .context("a thread could not be started")?;
         // The sender is dropped without a word when opening failed: the thread's result says why.
         if is_open.recv().is_ok() {
-            return Ok(Running { config, stats, stop, thread });
+            return Ok(Running {
+                config,
+                stats,
+                stop,
+                thread,
+            });
         }
         match thread.join() {
             Ok((Err(error), _)) => Err(error.context(format!("stream {:?}", config.name))),
-            _ => Err(anyhow!("stream {:?}: its thread ended at once", config.name)),
+            _ => Err(anyhow!(
+                "stream {:?}: its thread ended at once",
+                config.name
+            )),
         }
     }
 
@@ -109,10 +126,12 @@ impl Running {
 
     /// Waits for the thread's end.
     pub(super) fn join(self) -> Ended {
-        let (result, identity) = self
-            .thread
-            .join()
-            .unwrap_or_else(|_| (Err(anyhow!("a bug in lancam ended the stream")), Identity::random()));
+        let (result, identity) = self.thread.join().unwrap_or_else(|_| {
+            (
+                Err(anyhow!("a bug in lancam ended the stream")),
+                Identity::random(),
+            )
+        });
         Ended {
             name: self.config.name.clone(),
             result: result.with_context(|| format!("stream {:?}", self.config.name)),
@@ -154,7 +173,9 @@ impl Worker {
     fn prepare_thread(&self) {
         let wishes = [
             self.config.pin.map(|core| thread::pin_to(core)),
-            self.config.realtime.map(|priority| thread::realtime(priority)),
+            self.config
+                .realtime
+                .map(|priority| thread::realtime(priority)),
             self.config.lock_memory.then(thread::lock_memory),
         ];
         for refused in wishes.into_iter().flatten().filter_map(Result::err) {
@@ -163,8 +184,11 @@ impl Worker {
     }
 
     fn stream(&self, outlet: &mut Outlet, opened: &mpsc::SyncSender<()>) -> Result<()> {
-        let mut gate = Gate::new(
-            GateOptions { resize: self.config.resize, quality: self.config.quality },
+        let mut gate = Gate::with_counters(
+            GateOptions {
+                resize: self.config.resize,
+                quality: self.config.quality,
+            },
             Arc::clone(&self.stats.gate),
         );
         let mut source = self.open_source().map_err(|e| anyhow!(e))?;
@@ -213,7 +237,12 @@ impl Worker {
     }
 
     /// The hot loop. Comes back when the source ends or fails.
-    fn frames(&self, source: &mut dyn Source, gate: &mut Gate, outlet: &mut Outlet) -> Result<Outcome> {
+    fn frames(
+        &self,
+        source: &mut dyn Source,
+        gate: &mut Gate,
+        outlet: &mut Outlet,
+    ) -> Result<Outcome> {
         let stats = &self.stats.sender;
         let mut refusals = RefusalLog::default();
         let interval = source.interval();

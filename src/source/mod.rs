@@ -16,7 +16,8 @@ mod pacer;
 pub mod pattern;
 pub mod pipe;
 mod spec;
-mod split;
+#[cfg(test)]
+mod test_video;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

@@ -17,9 +17,9 @@ use nix::poll::{PollFd, PollFlags, poll};
 
 use super::child::Child;
 use super::pacer::{Pacer, SLICE};
-use super::split::{Found, Splitter};
 use super::{Frame, OpenOptions, Source, SourceError, fps_text};
 use crate::clock::Mono;
+use crate::jpeg::split::{Found, Splitter};
 
 /// A frame that is longer than this is given up.
 const MOST_BYTES: usize = 16 << 20;
@@ -118,7 +118,7 @@ impl Reader {
         }
         if self.filled.len() >= MOST_BYTES {
             self.filled = 0..0;
-            self.splitter = Splitter::new();
+            self.splitter.reset();
             self.missed = self.missed.saturating_add(1);
             tracing::warn!("a frame of more than {MOST_BYTES} bytes in a pipe was given up");
             return;
@@ -350,5 +350,180 @@ impl Source for Exec {
 
     fn position(&self) -> Option<(u64, Option<u64>)> {
         Some((self.frames, None))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::thread;
+
+    use nix::sys::signal::kill;
+    use nix::unistd::Pid;
+
+    use super::*;
+    use crate::source::test_video::{fast, frames, jpegs};
+
+    /// Options of a live source.
+    fn live() -> OpenOptions {
+        OpenOptions {
+            fps: None,
+            ..fast(false)
+        }
+    }
+
+    fn piped(bytes: Vec<u8>, piece: usize) -> OwnedFd {
+        let (input, output) = nix::unistd::pipe().unwrap();
+        thread::spawn(move || {
+            let mut output = File::from(output);
+            for piece in bytes.chunks(piece) {
+                // The reader may have gone.
+                let _ = output.write_all(piece);
+            }
+        });
+        input
+    }
+
+    #[test]
+    fn a_pipe_is_cut_into_frames_however_it_is_filled() {
+        let mut want = jpegs(40);
+        // A frame that does not fit the first buffer.
+        let comment = [&[0xff, 0xfe, 0xff, 0xff][..], &[b'c'; 65_533]].concat();
+        let large = [&want[3][..2], &comment.repeat(24), &want[3][2..]].concat();
+        want[3] = large;
+        for piece in [777, 100_000, 1 << 20] {
+            let mut stdin = Stdin::from_pipe(piped(want.concat(), piece), &live());
+            assert!(frames(&mut stdin, 99) == want, "pieces of {piece}");
+            assert_eq!(stdin.position(), Some((40, None)));
+            assert_eq!(stdin.interval(), None);
+        }
+    }
+
+    #[test]
+    fn a_frame_without_end_is_given_up_and_counted() {
+        let want = jpegs(2);
+        let endless = [
+            &want[0][..want[0].len() - 2],
+            &vec![1; MOST_BYTES + 999_999],
+        ]
+        .concat();
+        let stream = [&want[0][..], &endless, &[0xff, 0xd9], &want[1]].concat();
+        let mut stdin = Stdin::from_pipe(piped(stream, 1 << 20), &live());
+        assert_eq!(stdin.next().unwrap().unwrap().data, want[0]);
+        let frame = stdin.next().unwrap().unwrap();
+        assert_eq!((frame.data, frame.missed), (&want[1][..], 1));
+        assert!(stdin.next().unwrap().is_none());
+        assert!(stdin.reader.buffer.len() <= MOST_BYTES + LEAST_FREE);
+    }
+
+    #[test]
+    fn a_pipe_with_a_rate_is_paced() {
+        let options = OpenOptions {
+            fps: Some(100.0),
+            ..fast(false)
+        };
+        let mut stdin = Stdin::from_pipe(piped(jpegs(4).concat(), 1 << 20), &options);
+        let due: Vec<_> = (0..4)
+            .map(|_| stdin.next().unwrap().unwrap().captured)
+            .collect();
+        let early = |pair: &[Mono]| pair[1].since(pair[0]) < Duration::from_millis(10);
+        assert!(!due.windows(2).any(early), "{due:?}");
+    }
+
+    #[test]
+    fn a_pipe_without_a_jpeg_is_told() {
+        let mut stdin = Stdin::from_pipe(piped(b"no jpeg".to_vec(), 9), &live());
+        assert!(matches!(stdin.next(), Err(SourceError::Unusable(_))));
+    }
+
+    #[test]
+    fn a_silent_pipe_is_left_when_stopped() {
+        let (input, _writer) = nix::unistd::pipe().unwrap();
+        let options = live();
+        let mut stdin = Stdin::from_pipe(input, &options);
+        let waiter = thread::spawn(move || stdin.next().map(|_| ()));
+        options.stop.store(true, Ordering::Relaxed);
+        assert!(matches!(waiter.join().unwrap(), Err(SourceError::Stopped)));
+    }
+
+    #[test]
+    fn a_command_gives_frames_and_ends_or_starts_again() {
+        let want = jpegs(3);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), want.concat()).unwrap();
+        let command = format!("cat {}", file.path().display());
+        let mut exec = Exec::open(&command, &live()).unwrap();
+        assert_eq!(frames(&mut exec, 99), want);
+        assert!(exec.next().unwrap().is_none(), "the end stays the end");
+        let looped = OpenOptions {
+            looped: true,
+            ..live()
+        };
+        let mut exec = Exec::open(&command, &looped).unwrap();
+        assert_eq!(
+            frames(&mut exec, 7),
+            [&want[..], &want, &want[..1]].concat()
+        );
+    }
+
+    #[test]
+    fn a_command_that_fails_says_how_and_why() {
+        let mut exec = Exec::open("echo no camera >&2; exit 3", &live()).unwrap();
+        let error = exec.next().unwrap_err();
+        assert!(matches!(error, SourceError::Failed(_)));
+        assert_eq!(
+            error.to_string(),
+            "exec:echo no camera >&2; exit 3 ended with exit status: 3 after 0 frames: no camera"
+        );
+        let error = Exec::open("true", &live())
+            .unwrap()
+            .next()
+            .unwrap_err()
+            .to_string();
+        assert_eq!(error, "exec:true ended without a whole JPEG");
+    }
+
+    /// Whether a process lives (a zombie does not).
+    fn lives(pid: i32) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.rsplit(')')
+            .next()
+            .is_some_and(|rest| !rest.trim().is_empty() && !rest.starts_with(" Z"))
+    }
+
+    #[test]
+    fn a_dropped_command_is_ended_with_all_that_it_started() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path().display();
+        // A shell that does not listen, and a grandchild: both tell their numbers.
+        let command = format!("trap '' TERM; sleep 1000 & echo $! $$ > {path}; wait; sleep 1000");
+        let exec = Exec::open(&command, &live()).unwrap();
+        let told = || std::fs::read_to_string(file.path()).unwrap();
+        while !told().ends_with('\n') {
+            thread::yield_now();
+        }
+        let pids: Vec<i32> = told()
+            .split_whitespace()
+            .map(|pid| pid.parse().unwrap())
+            .collect();
+        assert!(pids.len() == 2 && pids.iter().all(|&pid| lives(pid)));
+        let leader = exec.running.as_ref().unwrap().0.id();
+        assert_eq!(leader as i32, pids[1]);
+        drop(exec);
+        // Signals were sent; the last breath of an orphan takes a moment.
+        while pids.iter().any(|&pid| lives(pid)) {
+            thread::yield_now();
+        }
+        assert!(
+            kill(Pid::from_raw(pids[1]), None).is_err(),
+            "a zombie is left"
+        );
+    }
+
+    #[test]
+    fn a_command_that_closes_its_output_and_goes_on_is_ended() {
+        let mut exec = Exec::open("exec >&-; sleep 1000", &live()).unwrap();
+        let error = exec.next().unwrap_err().to_string();
+        assert!(error.contains("signal: 15"), "{error}");
     }
 }

@@ -44,7 +44,11 @@ struct Report {
 }
 
 impl Control {
-    pub(super) fn new(shared: Arc<Shared>, stats: Option<StatsWriter>, is_headless: bool) -> Control {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        stats: Option<StatsWriter>,
+        is_headless: bool,
+    ) -> Control {
         let now = Instant::now();
         Control {
             meter: Meter::new(now, shared.stats.snapshot()),
@@ -75,8 +79,13 @@ impl Control {
         let s = self.shared.stats.snapshot();
         info!(
             "{} frames whole, {} repaired, {} lost, {} shown, {} skipped; {} packets, {} lost",
-            s.frames_whole, s.frames_repaired, s.frames_lost, s.frames_shown, s.frames_skipped,
-            s.packets_received, s.packets_lost
+            s.frames_whole,
+            s.frames_repaired,
+            s.frames_lost,
+            s.frames_shown,
+            s.frames_skipped,
+            s.packets_received,
+            s.packets_lost
         );
     }
 
@@ -87,7 +96,13 @@ impl Control {
         let figures = self.meter.figures();
         if let Some(stats) = &mut self.stats {
             let uptime_s = self.started.elapsed().as_secs_f64();
-            stats.write(&Report { uptime_s, is_final, totals, delay_ms, fps: figures.fps });
+            stats.write(&Report {
+                uptime_s,
+                is_final,
+                totals,
+                delay_ms,
+                fps: figures.fps,
+            });
         }
         self.ticks += 1;
         if self.is_headless {
@@ -97,7 +112,9 @@ impl Control {
 
     fn line(&self, totals: &ViewerSnapshot, delay_ms: Option<Percentiles>) -> String {
         let figures = self.meter.figures();
-        let delay = delay_ms.map_or(String::new(), |d| format!(", delay {:.1} ms (p99 {:.1})", d.p50, d.p99));
+        let delay = delay_ms.map_or(String::new(), |d| {
+            format!(", delay {:.1} ms (p99 {:.1})", d.p50, d.p99)
+        });
         format!(
             "{:.1} fps, {:.1} Mbit/s, {} frames, {} lost{delay}",
             figures.fps, figures.mbit_per_s, totals.frames_shown, totals.frames_lost

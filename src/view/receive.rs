@@ -40,17 +40,22 @@ pub(super) struct Receiver {
 impl Receiver {
     /// Receives until the viewer ends.
     pub(super) fn run(mut self, socket: ReceiveSocket) {
-        let mut depacketizer = Depacketizer::new(self.options.clone(), Arc::clone(&self.shared.stats));
+        let mut depacketizer =
+            Depacketizer::new(self.options.clone(), Arc::clone(&self.shared.stats));
         let mut receiver = Some(BatchReceiver::new(socket));
         let mut signal = Signal::default();
         let mut refresh_at = Mono::now() + REFRESH;
         while !self.shared.is_over() {
             let Some(open) = &mut receiver else {
                 std::thread::sleep(RETRY);
-                receiver = ReceiveSocket::open(&self.wanted).ok().map(BatchReceiver::new);
+                receiver = ReceiveSocket::open(&self.wanted)
+                    .ok()
+                    .map(BatchReceiver::new);
                 continue;
             };
-            let wait = depacketizer.deadline().map_or(MAX_WAIT, |at| at.since(Mono::now()).min(MAX_WAIT));
+            let wait = depacketizer
+                .deadline()
+                .map_or(MAX_WAIT, |at| at.since(Mono::now()).min(MAX_WAIT));
             match open.receive(Some(wait)) {
                 Ok(batch) => {
                     let now = Mono::now();
@@ -63,7 +68,10 @@ impl Receiver {
                     signal.check(now, &self.wanted);
                 }
                 Err(error) => {
-                    warn!("cannot receive from {}: {error}; trying again", self.wanted.group);
+                    warn!(
+                        "cannot receive from {}: {error}; trying again",
+                        self.wanted.group
+                    );
                     receiver = None;
                     continue;
                 }
@@ -83,7 +91,11 @@ impl Receiver {
     fn refresh(&self, receiver: &mut BatchReceiver) {
         match receiver.socket_mut().refresh() {
             Ok(false) => {}
-            Ok(true) => info!("joined {} again on {}", self.wanted.group, receiver.socket().interface().name),
+            Ok(true) => info!(
+                "joined {} again on {}",
+                self.wanted.group,
+                receiver.socket().interface().name
+            ),
             Err(error) => tracing::debug!("{error}"),
         }
     }
@@ -132,7 +144,9 @@ impl Receiver {
     }
 
     fn record_delay(&self, frame: &FrameBuffer) {
-        let Some(captured) = frame.captured() else { return };
+        let Some(captured) = frame.captured() else {
+            return;
+        };
         let nanos = Ntp::from(SystemTime::now()).nanos_since(captured);
         let delay = u64::try_from(nanos).ok().map(Duration::from_nanos);
         if let Some(delay) = delay.filter(|d| *d < ABSURD_DELAY) {

@@ -83,7 +83,10 @@ struct MediaTime {
 
 impl MediaTime {
     fn of(&mut self, time: u32) -> Mono {
-        let step = self.last.replace(time).map_or(0, |last| time.wrapping_sub(last) as i32);
+        let step = self
+            .last
+            .replace(time)
+            .map_or(0, |last| time.wrapping_sub(last) as i32);
         // A restarted sender's clock starts anywhere; a step back or over a minute is no time that passed.
         if (0..90_000 * 60).contains(&step) {
             self.ticks += step as u64;
@@ -112,7 +115,10 @@ impl Tape {
         if record.is_none() && picture.is_none() {
             return Ok(None);
         }
-        let recorder = record.as_deref().map(|path| Recorder::create(path, FPS_HINT)).transpose()?;
+        let recorder = record
+            .as_deref()
+            .map(|path| Recorder::create(path, FPS_HINT))
+            .transpose()?;
         let is_snapshot_only = recorder.is_none();
         let queue = Arc::new(Queue {
             waiting: ArrayQueue::new(QUEUE),
@@ -123,7 +129,11 @@ impl Tape {
         for _ in 0..QUEUE {
             let _ = queue.free.push(Box::default());
         }
-        let writer = Writer { queue: Arc::clone(&queue), recorder, picture };
+        let writer = Writer {
+            queue: Arc::clone(&queue),
+            recorder,
+            picture,
+        };
         let shared = Arc::clone(shared);
         let thread = super::spawn("lancam-tape", move || {
             let result = writer.run();
@@ -133,7 +143,11 @@ impl Tape {
             }
             result
         })?;
-        Ok(Some(Tape { queue, thread, is_snapshot_only }))
+        Ok(Some(Tape {
+            queue,
+            thread,
+            is_snapshot_only,
+        }))
     }
 
     /// The end that the receiving thread writes to.
@@ -158,7 +172,9 @@ impl Tape {
         if missed > 0 {
             warn!("{missed} frame(s) are missing in the recording: the disk was too slow");
         }
-        self.thread.join().map_err(|_| anyhow!("a bug in lancam ended the recording"))?
+        self.thread
+            .join()
+            .map_err(|_| anyhow!("a bug in lancam ended the recording"))?
     }
 }
 
@@ -183,9 +199,16 @@ impl Writer {
                 None => thread::park(),
             }
         }
-        let Some(recorder) = self.recorder else { return Ok(()) };
+        let Some(recorder) = self.recorder else {
+            return Ok(());
+        };
         let recorded = recorder.finish()?;
-        info!("recorded {} frames, {:.1} MB, {:.2} fps", recorded.frames, recorded.bytes as f64 * 1e-6, recorded.fps);
+        info!(
+            "recorded {} frames, {:.1} MB, {:.2} fps",
+            recorded.frames,
+            recorded.bytes as f64 * 1e-6,
+            recorded.fps
+        );
         Ok(())
     }
 

@@ -7,7 +7,10 @@ pub mod figures;
 pub mod mailbox;
 pub mod overlay;
 pub mod record;
-//REST
+#[cfg(feature = "view")]
+mod screen;
+#[cfg(feature = "view")]
+pub mod window;
 
 use crate::clock::Ntp;
 

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::clock::Mono;
+use crate::files;
 use avi::AviWriter;
 
 /// Why a recording or a picture could not be written.
@@ -336,18 +337,10 @@ impl Rate {
 /// Writes one picture to `path` in one step: the file is there whole or not at all. An existing one
 /// is replaced.
 pub fn snapshot(path: &Path, jpeg: &[u8]) -> Result<(), RecordError> {
-    let io = |source| RecordError::Io {
+    files::replace(path, jpeg).map_err(|source| RecordError::Io {
         path: path.to_owned(),
         source,
-    };
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = path.with_file_name(format!(".{name}.{}", std::process::id()));
-    let written = fs::write(&temporary, jpeg).and_then(|()| fs::rename(&temporary, path));
-    if written.is_err() {
-        // There is nothing to do about a failure to clean up after a failure.
-        drop(fs::remove_file(&temporary));
-    }
-    written.map_err(io)
+    })
 }
 
 /// Writes one picture into `folder` as `NAME-YYYYmmdd-HHMMSS-mmm.jpg`, by local time; never over an

@@ -184,9 +184,7 @@ fn probe(path: &Path) -> Result<Facts, SourceError> {
     let said = String::from_utf8_lossy(&output.stderr);
     let said = said.lines().map(str::trim).find(|line| !line.is_empty());
     if !output.status.success() {
-        let said = said
-            .unwrap_or("ffprobe gives no reason")
-            .trim_start_matches("file:");
+        let said = said.map_or("ffprobe gives no reason", |line| reason(line, path));
         return Err(unusable(
             path,
             format_args!("is no video that can be read: {said}"),
@@ -201,7 +199,17 @@ fn probe(path: &Path) -> Result<Facts, SourceError> {
     Ok(facts)
 }
 
-fn not_started(path: &Path, e: &std::io::Error) -> SourceError {
+/// What a line of ffmpeg's says, without who says it and about which file: that we say ourselves.
+fn reason<'a>(line: &'a str, path: &Path) -> &'a str {
+    let line = match line.split_once("] ") {
+        Some((who, what)) if who.starts_with('[') => what,
+        _ => line,
+    };
+    line.strip_prefix(&format!("file:{}: ", path.display()))
+        .unwrap_or(line)
+}
+
+pub(super) fn not_started(path: &Path, e: &std::io::Error) -> SourceError {
     if e.kind() == ErrorKind::NotFound {
         return unusable(
             path,
@@ -245,6 +253,17 @@ fn start(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reasons_are_laid_bare() {
+        let path = Path::new("/a b");
+        assert_eq!(
+            reason("[mov,mp4 @ 0x55] moov atom not found", path),
+            "moov atom not found"
+        );
+        assert_eq!(reason("file:/a b: Invalid data", path), "Invalid data");
+        assert_eq!(reason("Out of memory", path), "Out of memory");
+    }
 
     #[test]
     fn facts_are_read() {

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::DEFAULT_FPS;
 use super::index::{Index, MOST_FRAMES, Span};
+use crate::jpeg::split::next_jpeg;
 use crate::source::map::MappedFile;
 use crate::source::pacer::Pacer;
-use crate::source::split::{Found, Splitter};
 use crate::source::{Frame, OpenOptions, Source, SourceError, fps_text};
 
 /// A file of JPEGs, with or without a container.
@@ -18,7 +18,7 @@ pub(super) struct Mapped {
     spans: Vec<Span>,
     next: usize,
     /// Where the search for further frames goes on; `None` when all are known.
-    unsplit: Option<(Splitter, usize)>,
+    unsplit: Option<usize>,
     pacer: Pacer,
     looped: bool,
 }
@@ -31,7 +31,7 @@ impl Mapped {
             fps: None,
         };
         let mut mapped = Mapped::indexed(path, map, index, options);
-        mapped.unsplit = Some((Splitter::new(), 0));
+        mapped.unsplit = Some(0);
         mapped
     }
 
@@ -69,26 +69,22 @@ impl Mapped {
 
     /// Finds one more frame.
     fn split_one(&mut self) -> bool {
-        let Some((splitter, at)) = &mut self.unsplit else {
+        let Some(from) = self.unsplit else {
             return false;
         };
-        let found = splitter.find(&self.map.bytes()[*at..]);
-        let Found::Frame(range) = found else {
-            self.unsplit = None;
-            return false;
-        };
-        let Ok(len) = u32::try_from(range.len()) else {
-            return false;
-        };
-        self.spans.push(Span {
-            offset: *at + range.start,
-            len,
+        let found = next_jpeg(self.map.bytes(), from);
+        let span = found.and_then(|range| {
+            Span::inside(
+                range.start as u64,
+                u32::try_from(range.len()).ok()?,
+                self.map.bytes().len(),
+            )
         });
-        *at += range.end;
-        if self.spans.len() == MOST_FRAMES {
-            self.unsplit = None;
-        }
-        true
+        self.unsplit = span
+            .map(|span| span.offset + span.len as usize)
+            .filter(|_| self.spans.len() < MOST_FRAMES);
+        self.spans.extend(span);
+        span.is_some()
     }
 }
 

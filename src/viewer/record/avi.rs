@@ -461,9 +461,9 @@ mod tests {
         let path = folder.path().join("full.avi");
         let file = File::create(&path).expect("created");
         let mut avi = AviWriter::with_segments(file, (16, 16), 25.0, 64).expect("started");
-        let full = (0..2000).find_map(|n| match avi.write(&[0xff; 20], Mono(n)) {
-            Err(WriteError::Full) => Some(n),
-            _ => None,
+        let full = (0..2000).find(|&n| {
+            let written = avi.write(&[0xff; 20], Mono(n));
+            matches!(written, Err(WriteError::Full))
         });
         assert_eq!(full, Some(SEGMENTS as u64));
         let recorded = avi.finish().expect("finished");
