@@ -4,7 +4,7 @@
 
 pub mod header;
 pub mod jpeg;
-// pub mod sdp;
+pub mod sdp;
 
 pub use jpeg::{Depacketizer, Event, FrameBuffer, Options, Packetizer};
 
