@@ -2,9 +2,11 @@
 //! what a source hands in, and rebuilding a header on the viewer. Not a codec: pixels are
 //! turbojpeg's business. No IO.
 
+pub mod gate;
 pub mod header;
 pub mod rebuild;
 pub mod recode;
+mod reencode;
 #[cfg(test)]
 mod samples;
 pub mod split;

@@ -38,6 +38,10 @@ pub enum ScanError {
 /// A broken code or value; the caller knows where.
 struct Broken;
 
+/// Bytes between the last MCU and the end that are taken for an encoder's alignment; more, and the
+/// decoder has lost its way somewhere.
+const SLACK: usize = 16;
+
 /// Codes up to this long are found with one look-up.
 const LOOKUP_BITS: u32 = 9;
 
@@ -714,6 +718,9 @@ impl Recoder {
                 .map_err(|Broken| decoder.corrupt())?;
         }
         encoder.writer.align();
+        if decoder.reader.position() + SLACK < scan.len() {
+            return Err(decoder.corrupt());
+        }
         Ok((sampling, interval))
     }
 }

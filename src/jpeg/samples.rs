@@ -57,3 +57,11 @@ pub(crate) fn pixels(jpeg: &[u8]) -> Vec<u8> {
     decompressor.decompress(jpeg, image).unwrap();
     pixels
 }
+
+/// A file of `tests/data/jpeg`, named after the program that made it.
+pub(crate) fn file(name: &str) -> Vec<u8> {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/data/jpeg")
+        .join(name);
+    std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
