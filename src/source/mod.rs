@@ -7,8 +7,10 @@
 //! | [`pipe`] | concatenated MJPEG from standard input or from a child process |
 //! | [`card`] | not a source: the "no signal" picture that stands in for a camera that is away |
 
+pub mod canvas;
 pub mod card;
 pub mod file;
+mod pacer;
 pub mod pattern;
 pub mod pipe;
 mod spec;
