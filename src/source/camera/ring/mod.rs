@@ -24,7 +24,7 @@ use v4l::v4l_sys::{
 
 use crate::clock::Mono;
 
-pub(super) use node::{Control, ControlKind, Format, Fourcc, Node, Raw, Size, SizeRange};
+pub(super) use node::{Control, ControlKind, Format, Fourcc, Node, Offer, Raw, Size, SizeRange};
 
 /// Plane descriptions that the kernel may write. `VIDEO_MAX_PLANES` in videodev2.h.
 const MAX_PLANES: usize = 8;
@@ -243,9 +243,7 @@ impl Ring {
         self.buffer_call(call::QUERYBUF, &mut planes, &mut buffer)?;
         if self.node.is_planar() {
             // SAFETY: for V4L2_MEMORY_MMAP the kernel fills "mem_offset"; every bit pattern is one.
-            return Ok((planes[0].length as usize, unsafe {
-                planes[0].m.mem_offset
-            }));
+            return Ok((planes[0].length as usize, unsafe { planes[0].m.mem_offset }));
         }
         // SAFETY: for V4L2_MEMORY_MMAP the kernel fills "offset"; every bit pattern is one.
         Ok((buffer.length as usize, unsafe { buffer.m.offset }))

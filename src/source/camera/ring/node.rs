@@ -131,6 +131,31 @@ pub(in super::super) struct Control {
     wide: bool,
 }
 
+#[cfg(test)]
+impl Control {
+    pub(in super::super) fn for_test(
+        id: u32,
+        label: &str,
+        kind: ControlKind,
+        min: i64,
+        max: i64,
+        step: u64,
+    ) -> Control {
+        Control {
+            id,
+            label: label.to_owned(),
+            kind,
+            min,
+            max,
+            step,
+            default: min,
+            read_only: false,
+            inactive: false,
+            wide: false,
+        }
+    }
+}
+
 /// A control's value as it goes to the driver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in super::super) enum Raw {
