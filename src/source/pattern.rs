@@ -77,6 +77,7 @@ impl Source for Pattern {
             data,
             captured: due,
             missed: 0,
+            flagged: false,
         }))
     }
 
