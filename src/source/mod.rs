@@ -80,6 +80,9 @@ pub enum SourceError {
     Failed(String),
 }
 
+/// The rate of files that do not tell theirs, in frames a second.
+pub const DEFAULT_FPS: f64 = 30.0;
+
 /// How to open a source.
 #[derive(Clone, Debug)]
 pub struct OpenOptions {
@@ -111,10 +114,7 @@ pub fn open(spec: &SourceSpec, options: &OpenOptions) -> Result<Box<dyn Source>,
         SourceSpec::File { path } => file::open(path, options),
         SourceSpec::Stdin => Ok(Box::new(pipe::Stdin::open(options)?)),
         SourceSpec::Exec { command } => Ok(Box::new(pipe::Exec::open(command, options)?)),
-        SourceSpec::Camera(camera) => Err(SourceError::Unusable(format!(
-            "{}: cameras are not built in yet",
-            camera.device.display()
-        ))),
+        SourceSpec::Camera(camera) => Ok(Box::new(camera::Camera::open(camera.clone(), options)?)),
     }
 }
 
