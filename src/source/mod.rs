@@ -3,7 +3,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`pattern`] | a moving test picture with a counter and a clock, made here |
-//! | [`file`] | a video or picture file: mapped and lent without a copy, else through `ffmpeg` |
+//! | [`mod@file`] | a video or picture file: mapped and lent without a copy, else through `ffmpeg` |
 //! | [`camera`] | a V4L2 camera: its own buffers, lent without a copy; survives what cameras do |
 //! | [`pipe`] | concatenated MJPEG from standard input or from a child process |
 //! | [`card`] | not a source: the "no signal" picture that stands in for a camera that is away |
