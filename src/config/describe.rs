@@ -103,7 +103,6 @@ fn camera(c: &CameraSpec) -> String {
     for (name, value) in &c.controls {
         let value = match value {
             ControlValue::Number(n) => n.to_string(),
-            ControlValue::Bool(b) => b.to_string(),
             ControlValue::Text(t) => t.clone(),
         };
         text += &format!(", {name}={value}");

@@ -166,7 +166,7 @@ impl<'de> Deserialize<'de> for RawControl {
             }
 
             fn visit_bool<E>(self, v: bool) -> Result<RawControl, E> {
-                Ok(RawControl(ControlValue::Bool(v)))
+                Ok(RawControl(ControlValue::Number(i64::from(v))))
             }
 
             fn visit_i64<E>(self, v: i64) -> Result<RawControl, E> {

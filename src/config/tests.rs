@@ -274,7 +274,7 @@ fn all_that_can_be_written_is_read() {
     );
     let controls = [
         ("exposure_auto", ControlValue::Text("manual".to_owned())),
-        ("focus_auto", ControlValue::Bool(false)),
+        ("focus_auto", ControlValue::Number(0)),
         ("gain", ControlValue::Number(32)),
     ];
     let want = Stream {
