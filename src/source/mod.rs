@@ -4,9 +4,11 @@
 //! |---|---|
 //! | [`pattern`] | a moving test picture with a counter and a clock, made here |
 //! | [`file`] | a video or picture file: mapped and lent without a copy, else through `ffmpeg` |
+//! | [`camera`] | a V4L2 camera: its own buffers, lent without a copy; survives what cameras do |
 //! | [`pipe`] | concatenated MJPEG from standard input or from a child process |
 //! | [`card`] | not a source: the "no signal" picture that stands in for a camera that is away |
 
+pub mod camera;
 pub mod canvas;
 pub mod card;
 pub mod file;
@@ -22,8 +24,8 @@ use std::time::Duration;
 use crate::clock::Mono;
 
 pub use spec::{
-    CameraFormat, CameraSpec, ControlValue, FPS_RANGE, PATTERN_MAX, PATTERN_MIN, SourceSpec,
-    SpecError, check_fps,
+    CameraFormat, CameraSpec, ControlValue, DEFAULT_QUALITY, FPS_RANGE, PATTERN_MAX, PATTERN_MIN,
+    SourceSpec, SpecError, check_fps,
 };
 
 /// One JPEG as its source has it, lent until it is dropped.
@@ -35,6 +37,8 @@ pub struct Frame<'a> {
     pub captured: Mono,
     /// Frames that the source lost since the one before, by its own count.
     pub missed: u32,
+    /// The source itself says that the data are broken (V4L2_BUF_FLAG_ERROR).
+    pub flagged: bool,
 }
 
 /// Anything that lends frames. One virtual call per frame.

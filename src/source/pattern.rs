@@ -76,6 +76,7 @@ impl Source for Pattern {
             data,
             captured: due,
             missed: 0,
+            flagged: false,
         }))
     }
 
@@ -243,7 +244,7 @@ impl Painter {
             ..
         } = self.layout;
         self.line(text_x, lines[0], large, &format!("{} UTC", time_of_day(ms)));
-        self.line(text_x, lines[1], large, &format!("frame {counter:>6}"));
+        self.line(text_x, lines[1], large, &format!("frame {counter:<6}"));
         if let Some(strip) = self.layout.strip {
             strip.paint(&mut self.canvas, counter, ms);
         }
