@@ -11,17 +11,22 @@
 pub mod camera;
 pub mod canvas;
 pub mod card;
+mod child;
 pub mod file;
+mod map;
 mod pacer;
 pub mod pattern;
 pub mod pipe;
 mod spec;
+#[cfg(test)]
+mod test_video;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use crate::clock::Mono;
+use crate::jpeg::Sampling;
 
 pub use spec::{
     CameraFormat, CameraSpec, ControlValue, DEFAULT_QUALITY, FPS_RANGE, PATTERN_MAX, PATTERN_MIN,
@@ -86,4 +91,35 @@ pub struct OpenOptions {
     pub looped: bool,
     /// Raised to end [`Source::next`] early.
     pub stop: Arc<AtomicBool>,
+}
+
+/// Opens what `spec` describes.
+///
+/// # Errors
+/// [`SourceError::Unusable`] if it is not there or is not what it should be;
+/// [`SourceError::Failed`] if a later try may go better.
+pub fn open(spec: &SourceSpec, options: &OpenOptions) -> Result<Box<dyn Source>, SourceError> {
+    if let Some(fps) = options.fps {
+        check_fps(fps).map_err(|e| SourceError::Unusable(e.to_string()))?;
+    }
+    match spec {
+        SourceSpec::Pattern { width, height, fps } => {
+            let fps = options.fps.unwrap_or(*fps);
+            let pattern = pattern::Pattern::new(*width, *height, fps, Sampling::Yuv422, options)?;
+            Ok(Box::new(pattern))
+        }
+        SourceSpec::File { path } => file::open(path, options),
+        SourceSpec::Stdin => Ok(Box::new(pipe::Stdin::open(options)?)),
+        SourceSpec::Exec { command } => Ok(Box::new(pipe::Exec::open(command, options)?)),
+        SourceSpec::Camera(camera) => Err(SourceError::Unusable(format!(
+            "{}: cameras are not built in yet",
+            camera.device.display()
+        ))),
+    }
+}
+
+/// A frame rate as people write it: `30`, `29.97`.
+fn fps_text(fps: f64) -> String {
+    let text = format!("{fps:.3}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::canvas::{Canvas, Colour, Encoder, GLYPH, Rect, text_width};
 use super::pacer::Pacer;
-use super::{Frame, OpenOptions, Source, SourceError, SourceSpec};
+use super::{Frame, OpenOptions, Source, SourceError, SourceSpec, fps_text};
 use crate::clock::Mono;
 use crate::jpeg::Sampling;
 
@@ -217,7 +217,7 @@ impl Painter {
                 shade,
             );
         }
-        let facts = format!("{name}  {width}x{height}  {} fps", self.fps);
+        let facts = format!("{name}  {width}x{height}  {} fps", fps_text(self.fps));
         self.canvas
             .text(text_x, lines[2], small, facts.trim_start(), SOFT);
         if let Some(strip) = self.layout.strip {
