@@ -20,6 +20,7 @@ mod resolve;
 #[cfg(feature = "send")]
 mod stream;
 
+pub use crate::net::Pacing;
 #[cfg(feature = "send")]
 pub use describe::describe;
 #[cfg(feature = "send")]
@@ -29,7 +30,7 @@ pub use stream::{Config, Stream, WaitForViewers, load, not_yet, parse};
 #[cfg(feature = "send")]
 pub(crate) use {
     resolve::{CORES, MTU_MIN_V6, RESIZE_RANGE},
-    stream::{fold_camera_fps, unbuilt},
+    stream::{fold_into_camera, unbuilt},
 };
 
 /// Where streams go, and are looked for, unless the user says otherwise.
@@ -58,18 +59,6 @@ pub(crate) const NOT_YET: &[&str] = &[
 /// That `key` is not built, as the user is told it.
 pub(crate) fn not_built(key: &str) -> String {
     format!("\"{key}\" is not built in this version of lancam yet: leave it out")
-}
-
-/// How a frame's packets are spread over time.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub enum Pacing {
-    /// By the link's speed.
-    #[default]
-    Auto,
-    /// As fast as the kernel takes them.
-    Off,
-    /// Over this fraction of the frame interval, above 0 and up to 0.8.
-    Spread(f32),
 }
 
 /// How repair packets (FEC) are made for a stream.

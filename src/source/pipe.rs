@@ -231,6 +231,7 @@ impl Source for Stdin {
             data: self.reader.bytes(&piece),
             captured,
             missed: piece.missed,
+            flagged: false,
         }))
     }
 
@@ -337,6 +338,7 @@ impl Source for Exec {
             data: reader.bytes(&piece),
             captured,
             missed: piece.missed,
+            flagged: false,
         }))
     }
 

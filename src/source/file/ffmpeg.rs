@@ -103,6 +103,7 @@ impl Source for Transcoded {
             data: self.reader.bytes(&piece),
             captured,
             missed: piece.missed,
+            flagged: false,
         }))
     }
 

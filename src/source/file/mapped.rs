@@ -110,6 +110,7 @@ impl Source for Mapped {
                 data,
                 captured,
                 missed: 0,
+                flagged: false,
             }));
         }
     }

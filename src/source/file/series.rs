@@ -152,6 +152,7 @@ impl Source for Series {
             data: &self.buffer,
             captured,
             missed: 0,
+            flagged: false,
         }))
     }
 
