@@ -434,6 +434,8 @@ pub struct ViewConfig {
     pub snapshot: Option<PathBuf>,
     /// Size of the window against the picture's, 0.1 to 8; `None`: as fits the screen.
     pub scale: Option<f32>,
+    /// Whether the window's figures are on from the start.
+    pub overlay: bool,
     /// What is shown when part of a frame is lost.
     pub on_loss: OnLoss,
     /// Whether lost packets are asked for again.
@@ -454,6 +456,7 @@ impl Default for ViewConfig {
             record: None,
             snapshot: None,
             scale: None,
+            overlay: false,
             on_loss: OnLoss::Hold,
             retransmit: false,
             status: Status::Off,
@@ -497,6 +500,7 @@ impl ViewArgs {
             record: self.record.clone(),
             snapshot: self.snapshot.clone(),
             scale: self.scale,
+            overlay: false,
             on_loss: self.on_loss,
             retransmit: self.retransmit,
             status: match self.status {
@@ -610,6 +614,7 @@ impl DemoArgs {
                 headless: self.headless || !cfg!(feature = "view"),
                 frames: self.frames,
                 snapshot: self.snapshot.clone(),
+                overlay: true,
                 ..ViewConfig::default()
             },
         })

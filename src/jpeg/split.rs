@@ -246,7 +246,8 @@ mod tests {
         bad.drain(6..14);
         let a = jpeg(2);
         let data = [&bad[..], &a].concat();
-        assert_eq!(split(&data), [bad.len()..data.len()]);
+        assert_eq!(next_jpeg(&data, 0), Some(bad.len()..data.len()));
+        assert_eq!(next_jpeg(&data, data.len()), None);
     }
 
     proptest! {

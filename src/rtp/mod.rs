@@ -2,12 +2,18 @@
 //! JPEG payload (RFC 2435), SDP (RFC 8866). Bytes and a time in, bytes and events out: no sockets, no
 //! clocks, no threads.
 
+pub mod header;
+pub mod jpeg;
+pub mod sdp;
+
+pub use jpeg::{Depacketizer, Event, FrameBuffer, Options, Packetizer};
+
 /// Synchronisation source: who sends. RFC 3550 §3.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Ssrc(pub u32);
 
 /// A 16-bit RTP sequence number; compares by RFC 1982 arithmetic through [`SeqNo::distance`]. RFC 3550 §5.1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct SeqNo(pub u16);
 
 impl SeqNo {
@@ -23,7 +29,7 @@ impl SeqNo {
 }
 
 /// An RTP timestamp on the 90 kHz clock of video. RFC 2435 §3, RFC 3550 §5.1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct RtpTime(pub u32);
 
 impl RtpTime {
@@ -51,6 +57,12 @@ pub struct PacketPlan {
     pub headers: Vec<u8>,
     /// The packets, in sending order.
     pub packets: Vec<PlannedPacket>,
+    /// Who sends them.
+    pub ssrc: Ssrc,
+    /// Sequence number of the first; the others count up from it.
+    pub first_seq: SeqNo,
+    /// Timestamp of them all.
+    pub time: RtpTime,
 }
 
 /// One packet of a [`PacketPlan`]: `headers[header]` followed by `scan[payload]`.
