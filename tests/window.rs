@@ -203,11 +203,17 @@ impl Desktop {
             _alone: alone,
         };
         if with_manager {
-            let manager = desktop.command("openbox").stderr(Stdio::null()).spawn();
+            // What it is to start at its own start comes last: windows before that may be lost.
+            let ready = desktop.folder.path().join("ready");
+            let manager = desktop
+                .command("openbox")
+                .arg("--startup")
+                .arg(format!("touch {}", ready.display()))
+                .stderr(Stdio::null())
+                .spawn();
             desktop.manager = Some(Kept(manager.expect("openbox starts")));
             until("the window manager is ready", || {
-                let name = desktop.output("xprop", &["-root", "_NET_SUPPORTED"]);
-                name.contains("_NET_WM_STATE_FULLSCREEN").then_some(())
+                ready.exists().then_some(())
             });
         }
         Some(desktop)
