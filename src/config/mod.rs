@@ -8,8 +8,6 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-pub use crate::net::pacing::Pacing;
-
 pub(crate) mod check;
 #[cfg(feature = "send")]
 mod describe;
