@@ -38,8 +38,9 @@ impl RtpTime {
 
     /// The timestamp of a moment `nanos` nanoseconds after the one stamped 0.
     pub fn from_nanos(nanos: u64) -> RtpTime {
-        // 90,000 / 10^9 = 9 / 100,000; u128 because nanos * 9 would overflow after 65 years.
-        RtpTime((u128::from(nanos) * 9 / 100_000) as u32)
+        // 90,000 / 10^9 = 9 / 100,000, in two steps: nanos * 9 would overflow after 65 years.
+        let (whole, rest) = (nanos / 100_000, nanos % 100_000);
+        RtpTime((whole * 9 + rest * 9 / 100_000) as u32)
     }
 
     /// Signed ticks from `earlier` to `self`, right across the wrap.
@@ -118,6 +119,10 @@ mod tests {
     #[test]
     fn a_second_is_90000_ticks() {
         assert_eq!(RtpTime::from_nanos(1_000_000_000), RtpTime(90_000));
+        assert_eq!(RtpTime::from_nanos(33_333_333), RtpTime(2_999));
+        let years = u64::MAX;
+        let exact = (u128::from(years) * 9 / 100_000) as u32;
+        assert_eq!(RtpTime::from_nanos(years), RtpTime(exact));
         assert_eq!(RtpTime(5).distance(RtpTime(u32::MAX - 4)), 10);
     }
 }

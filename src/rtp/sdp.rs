@@ -98,7 +98,9 @@ impl Announcement<'_> {
         media.add_attribute(ExtMap::new(ABS_CAPTURE_TIME_ID, ABS_CAPTURE_TIME_URI));
         media.add_attribute(ExtMap::new(PICTURE_SIZE_ID, PICTURE_SIZE_URI));
         if let Some(source) = self.source {
-            media.add_attribute(source_filter(self.destination.ip(), source));
+            // RFC 4570 §3 has a space behind the colon.
+            let filter = source_filter(self.destination.ip(), source);
+            media.add_attribute_with_value("source-filter", format_args!(" {filter}"));
         }
         if let Some(port) = self.repair_port {
             media.add_attribute_with_value(REPAIR_ATTRIBUTE, port);

@@ -9,6 +9,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
@@ -41,7 +42,7 @@ impl Child {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0);
-        let mut child = command.spawn().map_err(|e| {
+        let mut child = unpinned(|| command.spawn()).map_err(|e| {
             let program = command.get_program().to_string_lossy();
             SourceError::Unusable(format!("{program} cannot be started: {e}"))
         })?;
@@ -116,6 +117,20 @@ impl Drop for Child {
     }
 }
 
+/// Runs `start` with the cores that the process may use: a child inherits its parent's, and a sending
+/// thread may be pinned to a single one. The main thread, which is never pinned, tells which.
+fn unpinned<T>(start: impl FnOnce() -> T) -> T {
+    let this_thread = Pid::from_raw(0);
+    let own = sched_getaffinity(this_thread);
+    let all = sched_getaffinity(Pid::this());
+    // Refused: the child stays where its parent is.
+    let set = |cores: nix::Result<CpuSet>| cores.and_then(|c| sched_setaffinity(this_thread, &c));
+    let _ = set(all);
+    let started = start();
+    let _ = set(own);
+    started
+}
+
 /// Passes a child's lines to the log, not more than [`LINES`] a second; gives the last one.
 fn forward(stderr: ChildStderr, name: &str) -> String {
     let mut reader = BufReader::new(stderr);
@@ -159,4 +174,37 @@ fn forward(stderr: ChildStderr, name: &str) -> String {
         }
     }
     last
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_of_a_pinned_thread_is_not_pinned() {
+        let this_thread = Pid::from_raw(0);
+        let all = sched_getaffinity(Pid::this()).unwrap();
+        let first = (0..CpuSet::count()).find(|&core| all.is_set(core).unwrap());
+        let mut one = CpuSet::new();
+        one.set(first.unwrap()).unwrap();
+        sched_setaffinity(this_thread, &one).unwrap();
+
+        let mut grep = Command::new("grep");
+        grep.args(["Cpus_allowed:", "/proc/self/status"]);
+        let (child, output) = Child::start(grep, "test").unwrap();
+        let mut told = String::new();
+        std::fs::File::from(output)
+            .read_to_string(&mut told)
+            .unwrap();
+        assert!(child.finish().0.unwrap().success());
+
+        assert_eq!(
+            sched_getaffinity(this_thread).unwrap(),
+            one,
+            "still pinned itself"
+        );
+        let main = format!("/proc/{}/status", std::process::id());
+        let status = std::fs::read_to_string(main).unwrap();
+        assert!(status.contains(&told), "{told}");
+    }
 }

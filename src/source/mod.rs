@@ -3,10 +3,12 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`pattern`] | a moving test picture with a counter and a clock, made here |
-//! | [`file`] | a video or picture file: mapped and lent without a copy, else through `ffmpeg` |
+//! | [`mod@file`] | a video or picture file: mapped and lent without a copy, else through `ffmpeg` |
+//! | [`camera`] | a V4L2 camera: its own buffers, lent without a copy; survives what cameras do |
 //! | [`pipe`] | concatenated MJPEG from standard input or from a child process |
 //! | [`card`] | not a source: the "no signal" picture that stands in for a camera that is away |
 
+pub mod camera;
 pub mod canvas;
 pub mod card;
 mod child;
@@ -27,8 +29,8 @@ use crate::clock::Mono;
 use crate::jpeg::Sampling;
 
 pub use spec::{
-    CameraFormat, CameraSpec, ControlValue, FPS_RANGE, PATTERN_MAX, PATTERN_MIN, SourceSpec,
-    SpecError, check_fps,
+    CameraFormat, CameraSpec, ControlValue, DEFAULT_QUALITY, FPS_RANGE, PATTERN_MAX, PATTERN_MIN,
+    SourceSpec, SpecError, check_fps,
 };
 
 /// One JPEG as its source has it, lent until it is dropped.
@@ -40,6 +42,8 @@ pub struct Frame<'a> {
     pub captured: Mono,
     /// Frames that the source lost since the one before, by its own count.
     pub missed: u32,
+    /// The source itself says that the data are broken (V4L2_BUF_FLAG_ERROR).
+    pub flagged: bool,
 }
 
 /// Anything that lends frames. One virtual call per frame.
@@ -76,6 +80,9 @@ pub enum SourceError {
     Failed(String),
 }
 
+/// The rate of files that do not tell theirs, in frames a second.
+pub const DEFAULT_FPS: f64 = 30.0;
+
 /// How to open a source.
 #[derive(Clone, Debug)]
 pub struct OpenOptions {
@@ -107,10 +114,7 @@ pub fn open(spec: &SourceSpec, options: &OpenOptions) -> Result<Box<dyn Source>,
         SourceSpec::File { path } => file::open(path, options),
         SourceSpec::Stdin => Ok(Box::new(pipe::Stdin::open(options)?)),
         SourceSpec::Exec { command } => Ok(Box::new(pipe::Exec::open(command, options)?)),
-        SourceSpec::Camera(camera) => Err(SourceError::Unusable(format!(
-            "{}: cameras are not built in yet",
-            camera.device.display()
-        ))),
+        SourceSpec::Camera(camera) => Ok(Box::new(camera::Camera::open(camera.clone(), options)?)),
     }
 }
 

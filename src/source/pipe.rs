@@ -17,7 +17,7 @@ use nix::poll::{PollFd, PollFlags, poll};
 
 use super::child::Child;
 use super::pacer::{Pacer, SLICE};
-use super::{Frame, OpenOptions, Source, SourceError, fps_text};
+use super::{DEFAULT_FPS, Frame, OpenOptions, Source, SourceError, fps_text};
 use crate::clock::Mono;
 use crate::jpeg::split::{Found, Splitter};
 
@@ -207,9 +207,13 @@ impl Stdin {
 
     /// Reads `input` as if it were standard input.
     fn from_pipe(input: OwnedFd, options: &OpenOptions) -> Stdin {
+        let input = File::from(input);
+        // A file (`lancam send - < FILE`) would come as fast as it can be read.
+        let is_file = input.metadata().is_ok_and(|facts| facts.is_file());
+        let fps = options.fps.or(is_file.then_some(DEFAULT_FPS));
         Stdin {
-            reader: Reader::new(input, options.stop.clone()),
-            pacer: pacer(options),
+            reader: Reader::new(input.into(), options.stop.clone()),
+            pacer: fps.map(|fps| Pacer::new(fps, options.stop.clone())),
             frames: 0,
         }
     }
@@ -231,6 +235,7 @@ impl Source for Stdin {
             data: self.reader.bytes(&piece),
             captured,
             missed: piece.missed,
+            flagged: false,
         }))
     }
 
@@ -337,6 +342,7 @@ impl Source for Exec {
             data: reader.bytes(&piece),
             captured,
             missed: piece.missed,
+            flagged: false,
         }))
     }
 
@@ -428,6 +434,15 @@ mod tests {
             .collect();
         let early = |pair: &[Mono]| pair[1].since(pair[0]) < Duration::from_millis(10);
         assert!(!due.windows(2).any(early), "{due:?}");
+    }
+
+    #[test]
+    fn a_file_on_standard_input_is_paced() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), jpegs(2).concat()).unwrap();
+        let mut stdin = Stdin::from_pipe(File::open(file.path()).unwrap().into(), &live());
+        assert_eq!(stdin.describe(), "standard input at 30 fps");
+        assert_eq!(frames(&mut stdin, 9), jpegs(2));
     }
 
     #[test]

@@ -6,6 +6,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use crate::jpeg::Sampling;
+
 /// Smallest width and height of the pattern in pixels.
 pub const PATTERN_MIN: u32 = 16;
 /// Largest width and height of the pattern in pixels.
@@ -44,8 +46,8 @@ pub enum SourceSpec {
 /// A V4L2 camera and what is asked of it; whatever is left open, the driver's choice stands.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CameraSpec {
-    /// `/dev/video0`, or better a path under `/dev/v4l/by-id/`, which survives replugging.
-    /// Empty: the only camera there is.
+    /// `/dev/video0`, or better a path under `/dev/v4l/by-id/`, which survives replugging; the last
+    /// part of such a path is enough. `auto`: the only camera there is.
     pub device: PathBuf,
     /// Pixel format to ask for.
     pub format: CameraFormat,
@@ -55,16 +57,21 @@ pub struct CameraSpec {
     pub fps: Option<f64>,
     /// Controls by their V4L2 name (`exposure_auto`), set at every open.
     pub controls: BTreeMap<String, ControlValue>,
+    /// JPEG quality, 1 to 100, for formats that are encoded here.
+    pub quality: u8,
+    /// Chroma sampling for formats that are encoded here.
+    pub sampling: Sampling,
 }
+
+/// The quality of pictures that are encoded here, if nothing else is asked for.
+pub const DEFAULT_QUALITY: u8 = 80;
 
 /// What a camera's control is set to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ControlValue {
-    /// A number; of a menu, the entry's number.
+    /// A number, a menu's index, or 0 and 1 for off and on.
     Number(i64),
-    /// On or off.
-    Bool(bool),
-    /// A menu entry's label, or the text of a text control.
+    /// A menu's label, or what a text control takes; `on` and `off`, too.
     Text(String),
 }
 
@@ -77,25 +84,28 @@ impl CameraSpec {
             size: None,
             fps: None,
             controls: BTreeMap::new(),
+            quality: DEFAULT_QUALITY,
+            sampling: Sampling::Yuv420,
         }
-    }
-
-    /// The only camera there is, with everything left to the driver.
-    pub fn only() -> CameraSpec {
-        CameraSpec::new("")
     }
 }
 
 /// The pixel format that a camera is asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CameraFormat {
-    /// MJPEG where the camera has it, else YUYV, encoded here.
+    /// MJPEG where the camera has it, else the first of the others, encoded here.
     #[default]
     Auto,
     /// MJPEG (`MJPG` or `JPEG`) or nothing.
     Mjpeg,
     /// Uncompressed 4:2:2 (`YUYV`), encoded here.
     Yuyv,
+    /// Uncompressed 4:2:0, luma and interleaved chroma (`NV12`), encoded here.
+    Nv12,
+    /// Uncompressed 4:2:0 in three planes (`YU12`), encoded here.
+    Yu12,
+    /// Uncompressed RGB, 24 bits (`RGB3`), encoded here.
+    Rgb3,
 }
 
 /// A source that cannot be understood.
@@ -177,6 +187,9 @@ impl FromStr for SourceSpec {
         if let Some(rest) = s.strip_prefix("pattern:") {
             return parse_pattern(rest);
         }
+        if s == "camera" {
+            return Ok(SourceSpec::Camera(CameraSpec::new("auto")));
+        }
         if Path::new(s).starts_with("/dev") {
             return Ok(SourceSpec::Camera(CameraSpec::new(s)));
         }
@@ -203,7 +216,7 @@ fn parse_pattern(rest: &str) -> Result<SourceSpec, SpecError> {
 }
 
 impl fmt::Display for SourceSpec {
-    /// The form that [`FromStr`] reads (of a camera, its device, where one is named).
+    /// The form that [`FromStr`] reads (of a camera, its device).
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             SourceSpec::Pattern { width, height, fps } => {
@@ -212,8 +225,8 @@ impl fmt::Display for SourceSpec {
             SourceSpec::File { path } => write!(f, "{}", path.display()),
             SourceSpec::Stdin => f.write_str("-"),
             SourceSpec::Exec { command } => write!(f, "exec:{command}"),
-            SourceSpec::Camera(camera) if camera.device.as_os_str().is_empty() => {
-                f.write_str("the only camera")
+            SourceSpec::Camera(camera) if camera.device == Path::new("auto") => {
+                f.write_str("camera")
             }
             SourceSpec::Camera(camera) => write!(f, "{}", camera.device.display()),
         }
@@ -232,6 +245,7 @@ mod tests {
     fn every_form_is_read_and_written_back() {
         for s in [
             "pattern:640x480@59.94",
+            "camera",
             "/dev/video0",
             "/dev/v4l/by-id/usb-x-video-index0",
             "-",

@@ -416,10 +416,10 @@ impl FrameBuffer {
             end = record.end();
         }
         // An end marker alone is no picture.
-        self.state = if end > EOI.len() {
-            State::Whole(now)
-        } else {
-            State::Broken
+        let scan = &self.data[HEADROOM..HEADROOM + end];
+        self.state = match scan.strip_suffix(&EOI).unwrap_or(scan) {
+            [] => State::Broken,
+            _ => State::Whole(now),
         };
     }
 

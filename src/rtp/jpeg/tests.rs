@@ -90,7 +90,7 @@ struct Sink {
     lost: Vec<LostFrame>,
     senders: Vec<SenderChange>,
     others: Vec<Ssrc>,
-    partial: Vec<Box<FrameBuffer>>,
+    partial: Vec<FrameBuffer>,
 }
 
 impl Sink {
@@ -132,13 +132,13 @@ impl Sink {
                 Event::Frame(frame) => {
                     assert!(frame.is_whole());
                     let scan = frame.picture().scan;
-                    assert_eq!(frame.present(), [0..scan.len()]);
+                    assert!(matches!(frame.present(), [all] if *all == (0..scan.len())));
                     assert!(frame.jpeg().ends_with(&[0xFF, 0xD9]));
                     assert_eq!(&frame.jpeg()[frame.jpeg_header_len()..][..scan.len()], scan);
                     self.frames.push(scan.to_vec());
                     self.depacketizer.recycle(frame);
                 }
-                Event::Partial(frame) => self.partial.push(frame),
+                Event::Partial(frame) => self.partial.push(*frame),
                 Event::Lost(lost) => self.lost.push(lost),
                 Event::Sender(change) => self.senders.push(change),
                 Event::OtherSender { ssrc, .. } => self.others.push(ssrc),

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use super::{DEFAULT_FPS, unusable};
+use super::unusable;
 use crate::source::child::Child;
 use crate::source::pacer::Pacer;
 use crate::source::pipe::{Piece, Reader};
-use crate::source::{FPS_RANGE, Frame, OpenOptions, Source, SourceError, fps_text};
+use crate::source::{DEFAULT_FPS, FPS_RANGE, Frame, OpenOptions, Source, SourceError, fps_text};
 
 /// A video that ffmpeg reads for us.
 pub(super) struct Transcoded {
@@ -103,6 +103,7 @@ impl Source for Transcoded {
             data: self.reader.bytes(&piece),
             captured,
             missed: piece.missed,
+            flagged: false,
         }))
     }
 

@@ -3,12 +3,11 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::DEFAULT_FPS;
 use super::index::{Index, MOST_FRAMES, Span};
 use crate::jpeg::split::next_jpeg;
 use crate::source::map::MappedFile;
 use crate::source::pacer::Pacer;
-use crate::source::{Frame, OpenOptions, Source, SourceError, fps_text};
+use crate::source::{DEFAULT_FPS, Frame, OpenOptions, Source, SourceError, fps_text};
 
 /// A file of JPEGs, with or without a container.
 pub(super) struct Mapped {
@@ -110,6 +109,7 @@ impl Source for Mapped {
                 data,
                 captured,
                 missed: 0,
+                flagged: false,
             }));
         }
     }

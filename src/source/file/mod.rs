@@ -23,9 +23,6 @@ use self::index::Container;
 use super::map::MappedFile;
 use super::{OpenOptions, Source, SourceError};
 
-/// The rate of files that do not say theirs.
-const DEFAULT_FPS: f64 = 30.0;
-
 /// Opens a file or a numbered series.
 ///
 /// # Errors

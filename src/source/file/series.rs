@@ -5,9 +5,9 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{DEFAULT_FPS, unusable};
+use super::unusable;
 use crate::source::pacer::Pacer;
-use crate::source::{Frame, OpenOptions, Source, SourceError, fps_text};
+use crate::source::{DEFAULT_FPS, Frame, OpenOptions, Source, SourceError, fps_text};
 
 /// A picture file longer than this is not read.
 const MOST_BYTES: u64 = 64 << 20;
@@ -152,6 +152,7 @@ impl Source for Series {
             data: &self.buffer,
             captured,
             missed: 0,
+            flagged: false,
         }))
     }
 

@@ -1,0 +1,411 @@
+//! A V4L2 camera as a source: frames are lent straight from the driver's buffers, and whatever
+//! happens to the camera, the source goes on. While the camera is away, a "no signal" card comes
+//! once a second.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | `ring` | system calls and mapped buffers; the only `unsafe` |
+//! | `find` | from the configured device to a node, anew at every open |
+//! | `format` | which format, size and rate to ask for |
+//! | `encode` | raw pictures to JPEG |
+//! | `controls` | exposure, gain …, by name |
+//! | `session` | a camera that streams, until its first error |
+//! | [`list`](list()) | what cameras there are |
+//!
+//! Not here: what a JPEG holds (the gate's business), and when frames are sent.
+
+mod controls;
+mod encode;
+mod error;
+mod find;
+mod format;
+mod list;
+mod remote;
+mod ring;
+mod session;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
+
+use tracing::{info, warn};
+
+use self::find::Presence;
+use self::session::{Lent, Session};
+use super::{CameraSpec, ControlValue, Frame, OpenOptions, Source, SourceError, card};
+use crate::clock::Mono;
+
+pub use controls::ControlError;
+pub use error::CameraError;
+pub use list::{CameraInfo, ControlInfo, FormatInfo, SizeInfo, list};
+pub use remote::Remote;
+
+/// Pause before the first attempt to open a camera again; doubled after each failure.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+/// Longest pause between two attempts.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// How often it is looked whether a camera has come back, and whether to stop.
+const LOOK: Duration = Duration::from_millis(100);
+/// Longest wait for a frame before the stop flag is looked at.
+const SLICE: Duration = Duration::from_millis(200);
+/// A camera that is back sooner than this is not worth a card.
+const GRACE: Duration = Duration::from_millis(500);
+/// From card to card.
+const CARD_INTERVAL: Duration = Duration::from_secs(1);
+/// The card's size while no camera has told one.
+const CARD_SIZE: (u32, u32) = (1280, 720);
+
+/// A V4L2 camera that survives what cameras do.
+pub struct Camera {
+    spec: CameraSpec,
+    name: String,
+    stop: Arc<AtomicBool>,
+    remote: Remote,
+    phase: Phase,
+    /// When the next card is due; `None` while the camera works.
+    card_due: Option<Mono>,
+    /// When it stopped to work.
+    failed_at: Mono,
+    card: Vec<u8>,
+    size: (u32, u32),
+    /// Whether frames or cards were lent: from then on no error is final.
+    started: bool,
+    last_captured: Mono,
+    /// What was logged last, so that it is not said again at every attempt.
+    said: String,
+    notes: Vec<String>,
+}
+
+enum Phase {
+    Streaming(Box<Session>),
+    Away(Away),
+    /// Nobody wants frames: the device is closed.
+    Unwanted,
+}
+
+/// A camera that is waited for.
+struct Away {
+    reason: String,
+    retry: Mono,
+    pause: Duration,
+    presence: Presence,
+}
+
+/// What [`Camera::next`] lends.
+enum Turn {
+    Picture(Lent),
+    Card(Mono),
+}
+
+impl Camera {
+    /// A camera that is opened by the first [`next`](Source::next), or once it is wanted.
+    pub fn new(spec: CameraSpec, options: &OpenOptions) -> Camera {
+        let now = Mono::now();
+        Camera {
+            size: spec.size.unwrap_or(CARD_SIZE),
+            spec: CameraSpec {
+                fps: options.fps.or(spec.fps),
+                ..spec
+            },
+            name: options.name.clone(),
+            stop: Arc::clone(&options.stop),
+            remote: Remote::new(),
+            phase: Phase::Away(Away {
+                reason: String::new(),
+                retry: now,
+                pause: FIRST_PAUSE,
+                presence: Presence::default(),
+            }),
+            card_due: None,
+            failed_at: now,
+            card: Vec::new(),
+            started: false,
+            last_captured: Mono(0),
+            said: String::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// A camera that is opened at once. One that is away, busy, or not permitted is no error: it is
+    /// waited for.
+    ///
+    /// # Errors
+    /// [`SourceError::Unusable`] if the configuration is at fault.
+    pub fn open(spec: CameraSpec, options: &OpenOptions) -> Result<Camera, SourceError> {
+        let mut camera = Camera::new(spec, options);
+        camera.try_open()?;
+        Ok(camera)
+    }
+
+    /// A handle for other threads, to change controls and to say whether frames are wanted.
+    pub fn remote(&self) -> Remote {
+        self.remote.clone()
+    }
+
+    /// Replaces the configured controls; they are set at once if the camera is open, and after
+    /// every reopening.
+    ///
+    /// # Errors
+    /// [`CameraError::Control`] if one cannot be set as asked: none is then, and the old ones stay.
+    pub fn set_controls(
+        &mut self,
+        controls: BTreeMap<String, ControlValue>,
+    ) -> Result<(), CameraError> {
+        if let Phase::Streaming(session) = &self.phase {
+            for note in session.set_controls(&controls)? {
+                warn!("{}: {} {note}", self.name, session.device().display());
+            }
+        }
+        self.spec.controls = controls;
+        Ok(())
+    }
+
+    /// The device node that is open; `None` while the camera is away.
+    pub fn device(&self) -> Option<PathBuf> {
+        match &self.phase {
+            Phase::Streaming(session) => Some(session.device().to_path_buf()),
+            _ => None,
+        }
+    }
+
+    fn turn(&mut self) -> Result<Turn, SourceError> {
+        loop {
+            if self.stop.load(Ordering::Relaxed) {
+                return Err(SourceError::Stopped);
+            }
+            self.obey();
+            if let Some(due) = self.card_due {
+                let now = Mono::now();
+                if due <= now {
+                    self.draw_card(now)?;
+                    return Ok(Turn::Card(now));
+                }
+            }
+            match &self.phase {
+                Phase::Unwanted => self.remote.sleep(SLICE),
+                Phase::Away(_) => self.wait_or_open()?,
+                Phase::Streaming(_) => {
+                    if let Some(lent) = self.picture() {
+                        return Ok(Turn::Picture(lent));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Does what other threads asked for.
+    fn obey(&mut self) {
+        let Some(wishes) = self.remote.take() else {
+            return;
+        };
+        if let Some(controls) = wishes.controls {
+            match self.set_controls(controls) {
+                Ok(()) => info!("{}: controls set", self.name),
+                Err(error) => warn!("{}: controls left as they were: {error}", self.name),
+            }
+        }
+        let unwanted = matches!(self.phase, Phase::Unwanted);
+        if !wishes.wanted && !unwanted {
+            self.phase = Phase::Unwanted;
+            self.card_due = None;
+            info!("{}: camera released, nobody watches", self.name);
+        }
+        if wishes.wanted && unwanted {
+            self.away(String::new(), Duration::ZERO);
+        }
+    }
+
+    fn away(&mut self, reason: String, pause: Duration) {
+        let now = Mono::now();
+        self.phase = Phase::Away(Away {
+            reason,
+            retry: now + pause,
+            pause: FIRST_PAUSE,
+            presence: find::presence(&self.spec.device),
+        });
+    }
+
+    /// Waits a little, or opens the camera if it is time to or something changed about it.
+    fn wait_or_open(&mut self) -> Result<(), SourceError> {
+        let device = &self.spec.device;
+        let Phase::Away(away) = &mut self.phase else {
+            return Ok(());
+        };
+        let now = Mono::now();
+        if away.retry <= now {
+            return self.try_open();
+        }
+        let presence = find::presence(device);
+        if presence != away.presence {
+            // It came, it went, or its permissions were set: try at once, and again soon, for what
+            // belongs to it (links, permissions, firmware) follows within moments.
+            away.presence = presence;
+            away.pause = FIRST_PAUSE;
+            return self.try_open();
+        }
+        let mut limit = LOOK.min(away.retry.since(now));
+        if let Some(due) = self.card_due {
+            limit = limit.min(due.since(now));
+        }
+        self.remote.sleep(limit);
+        Ok(())
+    }
+
+    fn try_open(&mut self) -> Result<(), SourceError> {
+        let mut notes = Vec::new();
+        match Session::open(&self.spec, &mut notes) {
+            Ok(session) => {
+                self.size = session.agreed().format.size;
+                self.say_notes(&session, notes);
+                self.phase = Phase::Streaming(Box::new(session));
+            }
+            Err(error) if error.is_config() && !self.started => {
+                return Err(SourceError::Unusable(error.to_string()));
+            }
+            Err(error) => self.failed(&error),
+        }
+        Ok(())
+    }
+
+    fn say_notes(&mut self, session: &Session, notes: Vec<String>) {
+        let device = session.device().display();
+        info!("{}: {device} opened: {}", self.name, describe(session));
+        if notes != self.notes {
+            for note in &notes {
+                warn!("{}: {device} {note}", self.name);
+            }
+            self.notes = notes;
+        }
+    }
+
+    /// Closes everything after an error and sets the time of the next attempt.
+    fn failed(&mut self, error: &CameraError) {
+        let reason = error.to_string();
+        if reason != self.said {
+            warn!("{}: {reason}", self.name);
+            self.said.clone_from(&reason);
+        }
+        let now = Mono::now();
+        if self.card_due.is_none() {
+            self.card_due = Some(now + GRACE);
+            self.failed_at = now;
+        }
+        self.started = true;
+        match &mut self.phase {
+            Phase::Away(away) => {
+                away.reason = reason;
+                away.retry = now + away.pause;
+                away.pause = (away.pause * 2).min(LONGEST_PAUSE);
+            }
+            _ => self.away(reason, FIRST_PAUSE),
+        }
+    }
+
+    /// The next picture; `None` if none came in time, or the camera failed.
+    fn picture(&mut self) -> Option<Lent> {
+        let mut limit = SLICE;
+        if let Some(due) = self.card_due {
+            limit = limit.min(due.since(Mono::now()));
+        }
+        let Phase::Streaming(session) = &mut self.phase else {
+            return None;
+        };
+        let mut lent = match session.next(limit) {
+            Ok(lent) => lent?,
+            Err(error) => {
+                self.failed(&error);
+                return None;
+            }
+        };
+        if !lent.flagged {
+            self.works();
+        }
+        // Across a card and a reopening, too, time runs forward.
+        lent.captured = lent.captured.max(self.last_captured);
+        self.last_captured = lent.captured;
+        Some(lent)
+    }
+
+    /// A good frame came: no more cards, and the next trouble is news again.
+    fn works(&mut self) {
+        self.started = true;
+        if self.card_due.take().is_some() {
+            let away = Mono::now().since(self.failed_at).as_secs_f64();
+            info!("{}: the camera works again after {away:.1} s", self.name);
+        }
+        self.said.clear();
+    }
+
+    fn draw_card(&mut self, now: Mono) -> Result<(), SourceError> {
+        let reason = match &self.phase {
+            Phase::Away(away) => away.reason.as_str(),
+            _ => "waiting for its first frame",
+        };
+        self.card = card::no_signal(&self.name, reason, SystemTime::now(), self.size)?;
+        self.card_due = Some(now + CARD_INTERVAL);
+        self.started = true;
+        self.last_captured = self.last_captured.max(now);
+        Ok(())
+    }
+}
+
+impl Source for Camera {
+    fn next(&mut self) -> Result<Option<Frame<'_>>, SourceError> {
+        let turn = self.turn()?;
+        Ok(Some(match (&turn, &self.phase) {
+            (Turn::Picture(lent), Phase::Streaming(session)) => Frame {
+                data: session.data(lent),
+                captured: lent.captured,
+                missed: lent.missed,
+                flagged: lent.flagged,
+            },
+            (Turn::Picture(lent), _) => Frame {
+                data: &[],
+                captured: lent.captured,
+                missed: lent.missed,
+                flagged: true,
+            },
+            (Turn::Card(at), _) => Frame {
+                data: &self.card,
+                captured: *at,
+                missed: 0,
+                flagged: false,
+            },
+        }))
+    }
+
+    fn interval(&self) -> Option<Duration> {
+        let fps = match &self.phase {
+            Phase::Streaming(session) => session.agreed().fps,
+            _ => self.spec.fps,
+        };
+        fps.filter(|fps| (0.01..=1000.0).contains(fps))
+            .map(|fps| Duration::from_secs_f64(1.0 / fps))
+    }
+
+    fn describe(&self) -> String {
+        let device = self.spec.device.display();
+        match &self.phase {
+            Phase::Streaming(session) => format!("camera {device}, {}", describe(session)),
+            Phase::Away(away) if !away.reason.is_empty() => format!("camera, {}", away.reason),
+            _ => format!("camera {device}"),
+        }
+    }
+}
+
+/// `MJPG 1280x720 at 30 fps, sent as it is`.
+fn describe(session: &Session) -> String {
+    let agreed = session.agreed();
+    let (width, height) = agreed.format.size;
+    let mut text = format!("{} {width}x{height}", agreed.format.fourcc);
+    if let Some(fps) = agreed.fps {
+        text.push_str(&format!(" at {} fps", format::trim(fps)));
+    }
+    text.push_str(match agreed.pixels {
+        format::Pixels::Jpeg => ", sent as it is",
+        _ => ", encoded here",
+    });
+    text
+}
