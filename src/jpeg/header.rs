@@ -504,12 +504,13 @@ pub struct ScanEnd {
 pub(super) fn next_marker(data: &[u8], from: usize) -> Option<usize> {
     const STEP: usize = 64;
     let mut at = from;
-    while let Some(&[ref here @ .., _]) = data.get(at..at + STEP + 1) {
+    while let Some(behind) = data.get(at + 1..at + 1 + STEP) {
+        let here = &data[at..at + STEP];
         // Without an early exit, so that it becomes vector instructions.
-        let behind = &data[at + 1..at + 1 + STEP];
-        let hits = here.iter().zip(behind).fold(0, |hits, (&a, &b)| {
-            hits | (u8::from(a == 0xff) & u8::from(b != 0))
-        });
+        let mut hits = 0;
+        for i in 0..STEP {
+            hits |= u8::from(here[i] == 0xff) & u8::from(behind[i] != 0);
+        }
         if hits != 0 {
             break;
         }
