@@ -780,7 +780,9 @@ fn losses_of(
 /// buffer of a viewer that reads, not how this machine shares its cores.
 fn reader(read: impl FnOnce() + Send + 'static) -> thread::JoinHandle<()> {
     thread::spawn(|| {
-        lancam::net::thread::realtime(10).unwrap();
+        if let Err(refusal) = lancam::net::thread::realtime(10) {
+            eprintln!("{refusal}");
+        }
         read();
     })
 }
