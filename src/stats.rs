@@ -3,8 +3,6 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use serde::Serialize;
-
 /// A counter or gauge that one thread writes and others read, without ordering.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
@@ -31,10 +29,10 @@ macro_rules! counters {
     ($(#[$doc:meta])* $name:ident, $snapshot:ident { $($(#[$fdoc:meta])* $field:ident,)+ }) => {
         $(#[$doc])*
         #[derive(Debug, Default)]
-        pub struct $name { $($(#[$fdoc])* pub $field: Counter,)+ }
+        pub struct $name { $($(#[$fdoc])* pub $field: $crate::stats::Counter,)+ }
 
         #[doc = concat!("The values of [`", stringify!($name), "`] at one moment.")]
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
         pub struct $snapshot { $($(#[$fdoc])* pub $field: u64,)+ }
 
         impl $name {
@@ -45,6 +43,7 @@ macro_rules! counters {
         }
     };
 }
+pub(crate) use counters;
 
 counters! {
     /// What one stream's sender counts.

@@ -2,6 +2,16 @@
 //! what a source hands in, and rebuilding a header on the viewer. Not a codec: pixels are
 //! turbojpeg's business. No IO.
 
+pub mod gate;
+pub mod header;
+pub mod rebuild;
+pub mod recode;
+mod reencode;
+#[cfg(test)]
+mod samples;
+pub mod split;
+pub mod tables;
+
 /// Chroma sampling of a picture that RFC 2435 can carry (§4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Sampling {

@@ -4,7 +4,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::canvas::{Canvas, Colour, Encoder, GLYPH, Rect, text_width};
-use super::pattern::time_of_day;
+use super::pattern::TimeOfDay;
 use super::{PATTERN_MAX, PATTERN_MIN, SourceError};
 use crate::jpeg::Sampling;
 
@@ -67,7 +67,7 @@ fn paint(canvas: &mut Canvas, name: &str, reason: &str, at: SystemTime) {
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()
         .as_millis() as u64;
-    let clock = format!("{} UTC", &time_of_day(ms)[..8]);
+    let clock = format!("{} UTC", &TimeOfDay(ms).to_string()[..8]);
     let reason = wrap(reason, columns, REASON_LINES);
     let all = 2 * line + large * GLYPH + line + line * reason.len() + line;
     let mut y = height.saturating_sub(all) / 2;

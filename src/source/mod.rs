@@ -3,7 +3,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`pattern`] | a moving test picture with a counter and a clock, made here |
-//! | [`file`] | a video or picture file: mapped and lent without a copy, else through `ffmpeg` |
+//! | [`mod@file`] | a video or picture file: mapped and lent without a copy, else through `ffmpeg` |
 //! | [`camera`] | a V4L2 camera: its own buffers, lent without a copy; survives what cameras do |
 //! | [`pipe`] | concatenated MJPEG from standard input or from a child process |
 //! | [`card`] | not a source: the "no signal" picture that stands in for a camera that is away |
@@ -11,17 +11,22 @@
 pub mod camera;
 pub mod canvas;
 pub mod card;
+mod child;
 pub mod file;
+mod map;
 mod pacer;
 pub mod pattern;
 pub mod pipe;
 mod spec;
+#[cfg(test)]
+mod test_video;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use crate::clock::Mono;
+use crate::jpeg::Sampling;
 
 pub use spec::{
     CameraFormat, CameraSpec, ControlValue, DEFAULT_QUALITY, FPS_RANGE, PATTERN_MAX, PATTERN_MIN,
@@ -75,6 +80,9 @@ pub enum SourceError {
     Failed(String),
 }
 
+/// The rate of files that do not tell theirs, in frames a second.
+pub const DEFAULT_FPS: f64 = 30.0;
+
 /// How to open a source.
 #[derive(Clone, Debug)]
 pub struct OpenOptions {
@@ -86,4 +94,32 @@ pub struct OpenOptions {
     pub looped: bool,
     /// Raised to end [`Source::next`] early.
     pub stop: Arc<AtomicBool>,
+}
+
+/// Opens what `spec` describes.
+///
+/// # Errors
+/// [`SourceError::Unusable`] if it is not there or is not what it should be;
+/// [`SourceError::Failed`] if a later try may go better.
+pub fn open(spec: &SourceSpec, options: &OpenOptions) -> Result<Box<dyn Source>, SourceError> {
+    if let Some(fps) = options.fps {
+        check_fps(fps).map_err(|e| SourceError::Unusable(e.to_string()))?;
+    }
+    match spec {
+        SourceSpec::Pattern { width, height, fps } => {
+            let fps = options.fps.unwrap_or(*fps);
+            let pattern = pattern::Pattern::new(*width, *height, fps, Sampling::Yuv422, options)?;
+            Ok(Box::new(pattern))
+        }
+        SourceSpec::File { path } => file::open(path, options),
+        SourceSpec::Stdin => Ok(Box::new(pipe::Stdin::open(options)?)),
+        SourceSpec::Exec { command } => Ok(Box::new(pipe::Exec::open(command, options)?)),
+        SourceSpec::Camera(camera) => Ok(Box::new(camera::Camera::open(camera.clone(), options)?)),
+    }
+}
+
+/// A frame rate as people write it: `30`, `29.97`.
+fn fps_text(fps: f64) -> String {
+    let text = format!("{fps:.3}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }

@@ -6,11 +6,12 @@
 //! Drawn in YUV and encoded in place. Each frame is ready before it is due; its clock shows the due
 //! time, so that what a viewer measures is the way, not this encoder.
 
+use std::fmt::{self, Write};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::canvas::{Canvas, Colour, Encoder, GLYPH, Rect, text_width};
 use super::pacer::Pacer;
-use super::{Frame, OpenOptions, Source, SourceError, SourceSpec};
+use super::{Frame, OpenOptions, Source, SourceError, SourceSpec, fps_text};
 use crate::clock::Mono;
 use crate::jpeg::Sampling;
 
@@ -103,6 +104,8 @@ struct Painter {
     fps: f64,
     sweep: Rect,
     bouncer: Rect,
+    /// A line of text in the making: used again, so that a frame allocates nothing.
+    text: String,
 }
 
 /// Where the parts of the picture are.
@@ -170,6 +173,7 @@ impl Painter {
             fps,
             sweep: nowhere,
             bouncer: nowhere,
+            text: String::new(),
         };
         painter.paint_ground(name);
         painter
@@ -217,7 +221,7 @@ impl Painter {
                 shade,
             );
         }
-        let facts = format!("{name}  {width}x{height}  {} fps", self.fps);
+        let facts = format!("{name}  {width}x{height}  {} fps", fps_text(self.fps));
         self.canvas
             .text(text_x, lines[2], small, facts.trim_start(), SOFT);
         if let Some(strip) = self.layout.strip {
@@ -243,23 +247,31 @@ impl Painter {
             large,
             ..
         } = self.layout;
-        self.line(text_x, lines[0], large, &format!("{} UTC", time_of_day(ms)));
-        self.line(text_x, lines[1], large, &format!("frame {counter:<6}"));
+        self.line(
+            text_x,
+            lines[0],
+            large,
+            format_args!("{} UTC", TimeOfDay(ms)),
+        );
+        self.line(text_x, lines[1], large, format_args!("frame {counter:<6}"));
         if let Some(strip) = self.layout.strip {
             strip.paint(&mut self.canvas, counter, ms);
         }
     }
 
     /// A line of text over whatever stood there.
-    fn line(&mut self, x: usize, y: usize, scale: usize, text: &str) {
+    fn line(&mut self, x: usize, y: usize, scale: usize, text: fmt::Arguments<'_>) {
+        self.text.clear();
+        // Writing to a string cannot fail.
+        let _ = self.text.write_fmt(text);
         let ground = Rect {
             x,
             y,
-            w: text_width(text, scale),
+            w: text_width(&self.text, scale),
             h: scale * GLYPH,
         };
         self.canvas.fill(ground, PANEL);
-        self.canvas.text(x, y, scale, text, WHITE);
+        self.canvas.text(x, y, scale, &self.text, WHITE);
     }
 
     /// Puts the bars back where something moved away.
@@ -335,14 +347,14 @@ fn bar_colours() -> [Colour; 8] {
 }
 
 /// `HH:MM:SS.mmm`, UTC, of a time in milliseconds since 1970.
-pub(super) fn time_of_day(ms: u64) -> String {
-    let (s, milli) = (ms / 1000, ms % 1000);
-    format!(
-        "{:02}:{:02}:{:02}.{milli:03}",
-        s / 3600 % 24,
-        s / 60 % 60,
-        s % 60
-    )
+pub(super) struct TimeOfDay(pub(super) u64);
+
+impl fmt::Display for TimeOfDay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (s, milli) = (self.0 / 1000, self.0 % 1000);
+        let (h, m, s) = (s / 3600 % 24, s / 60 % 60, s % 60);
+        write!(f, "{h:02}:{m:02}:{s:02}.{milli:03}")
+    }
 }
 
 /// The blocks along the bottom edge: three rows of 36. Each row begins with white, black and ends
@@ -587,7 +599,7 @@ mod tests {
 
     #[test]
     fn the_time_of_day_is_utc() {
-        assert_eq!(time_of_day(0), "00:00:00.000");
-        assert_eq!(time_of_day(1_790_000_123_456), "14:15:23.456");
+        assert_eq!(TimeOfDay(0).to_string(), "00:00:00.000");
+        assert_eq!(TimeOfDay(1_790_000_123_456).to_string(), "14:15:23.456");
     }
 }

@@ -1,0 +1,1276 @@
+//! The gate: what a source hands in becomes a [`Picture`] that RFC 2435 can carry, or is refused with
+//! its reason. A good frame is neither copied nor decoded: its scan is borrowed, its header is compared with the
+//! last one's, and its end is looked at. Whatever else is done to a frame has a
+//! counter, and is said once in the log.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use turbojpeg::Transform;
+
+use super::header::{Coding, Color, Header, HeaderError, marker, scan_end};
+use super::recode::{Layout, Recoder, ScanError, mcus_before_marker, walk};
+use super::reencode::{MAX_PIXELS, Reencoder, fit};
+use super::split::next_jpeg;
+use super::tables::{AC_CHROMA, AC_LUMA, DC_CHROMA, DC_LUMA};
+use super::{Picture, Sampling, rebuild};
+use crate::stats::counters;
+
+/// No JPEG is shorter, in bytes; the smallest header alone has more.
+const SHORTEST: usize = 128;
+
+/// Headers over this length, in bytes, are read anew each time rather than kept for comparison.
+const LONGEST_KEPT: usize = 1 << 16;
+
+counters! {
+    /// What one gate did. A frame that passes may count in several of the lower lines.
+    GateCounters, GateSnapshot {
+        /// Frames that passed.
+        passed,
+        /// Refused: fewer than 128 bytes.
+        too_short,
+        /// Refused: does not begin with SOI.
+        no_soi,
+        /// Refused: cut short.
+        truncated,
+        /// Refused: the scan cannot be decoded, where it had to be.
+        corrupt,
+        /// Refused: the header makes no sense.
+        bad_header,
+        /// Refused: 12-bit, lossless, arithmetic-coded, hierarchical, without a height, or too large.
+        unsupported,
+        /// Refused by the caller: the driver flagged the frame as broken.
+        flagged,
+        /// Passed without the bytes behind the EOI marker.
+        padding_trimmed,
+        /// Passed though its EOI marker was missing: the scan is whole.
+        eoi_completed,
+        /// Passed with the standard Huffman tables, which its header left out.
+        dht_completed,
+        /// Passed with the restart interval that its scan has and its header denied.
+        dri_corrected,
+        /// Passed after lossless recoding.
+        recoded,
+        /// Passed after decoding and encoding anew.
+        reencoded,
+        /// Passed after scaling down, as asked (counted in `reencoded`, too).
+        resized,
+    }
+}
+
+/// What the gate is asked to do beyond its duty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GateOptions {
+    /// Scale frames down to fit into this width and height in pixels, with their proportions kept. Frames
+    /// that fit already are left alone.
+    pub resize: Option<(u32, u32)>,
+    /// Quality of what has to be encoded anew: libjpeg's scale, 1 to 100.
+    pub quality: u8,
+}
+
+impl Default for GateOptions {
+    fn default() -> Self {
+        GateOptions {
+            resize: None,
+            quality: 85,
+        }
+    }
+}
+
+/// Why a frame did not pass. Offsets count bytes from the frame's first.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// Too few bytes for any JPEG.
+    #[error("the frame has only {len} bytes")]
+    TooShort {
+        /// How many.
+        len: usize,
+    },
+    /// The first bytes are not those of a JPEG.
+    #[error("the frame is no JPEG: it does not begin with FF D8")]
+    NoSoi,
+    /// The end is missing.
+    #[error("the frame is cut short at byte {offset}")]
+    Truncated {
+        /// Where the scan breaks off.
+        offset: usize,
+    },
+    /// The scan had to be decoded and cannot be.
+    #[error("the frame is corrupt: {0}")]
+    Corrupt(#[from] ScanError),
+    /// The scan had to be decoded and turbojpeg would not.
+    #[error("the frame is corrupt: {0}")]
+    Undecodable(#[from] turbojpeg::Error),
+    /// The header makes no sense.
+    #[error("the frame has a {0}")]
+    BadHeader(HeaderError),
+    /// A kind of JPEG that can neither be carried nor converted.
+    #[error("{what} JPEG is not supported: set the source to baseline JPEG")]
+    Unsupported {
+        /// The kind.
+        what: &'static str,
+    },
+    /// It would have to be encoded anew and is too large for that.
+    #[error(
+        "a JPEG of {width}x{height} is too large to be encoded anew: set the source to a smaller size or 4:2:0"
+    )]
+    TooLarge {
+        /// Width in pixels.
+        width: u16,
+        /// Height in pixels.
+        height: u16,
+    },
+}
+
+impl From<HeaderError> for Refusal {
+    fn from(error: HeaderError) -> Refusal {
+        match error {
+            HeaderError::NoSoi => Refusal::NoSoi,
+            HeaderError::Short { offset } => Refusal::Truncated { offset },
+            HeaderError::Bad { .. } => Refusal::BadHeader(error),
+            HeaderError::Unsupported { what } => Refusal::Unsupported { what },
+        }
+    }
+}
+
+/// Why a frame is not passed as it is; said once each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Why {
+    NoDht,
+    NoEoi,
+    WrongDri,
+    Huffman,
+    Layout,
+    Grey,
+    Progressive,
+    SeveralScans,
+    Rgb,
+    Cmyk,
+    Sampling,
+    Quant,
+    Resize,
+}
+
+impl Why {
+    fn text(self) -> &'static str {
+        match self {
+            Why::NoDht => "without Huffman tables: the standard ones are assumed",
+            Why::NoEoi => "without an EOI marker: each one is decoded to see whether it is whole",
+            Why::WrongDri => "with a wrong restart interval in the header: the scan's own is taken",
+            Why::Huffman => "with Huffman tables of their own: recoded without loss",
+            Why::Layout => "with unusual sampling factors: recoded without loss",
+            Why::Grey => "in grey: sent as 4:2:0 with neutral chroma, without loss",
+            Why::Progressive => "progressive: recoded without loss",
+            Why::SeveralScans => "in several scans: recoded without loss",
+            Why::Rgb => "coded as RGB: decoded and encoded anew",
+            Why::Cmyk => "coded as CMYK: decoded and encoded anew",
+            Why::Sampling => {
+                "with a chroma sampling other than 4:2:2 and 4:2:0: decoded and encoded anew"
+            }
+            Why::Quant => {
+                "with quantisation tables that RTP/JPEG cannot carry: decoded and encoded anew"
+            }
+            Why::Resize => "larger than asked for: scaled down and encoded anew",
+        }
+    }
+}
+
+/// The way from a frame to a picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// As it is.
+    Direct,
+    /// The same coefficients with other codes.
+    Recode(Why),
+    /// The same coefficients in one sequential scan first.
+    Rewrite(Why),
+    /// Other coefficients.
+    Reencode(Why),
+}
+
+/// What the gate knows of a header; its own, so that it can be kept.
+#[derive(Clone, Copy, Debug)]
+struct Facts {
+    width: u16,
+    height: u16,
+    form: Form,
+    /// Of the picture that will come of it.
+    sampling: Sampling,
+    coding: Coding,
+    restart_interval: u16,
+    quant: [u8; 128],
+    scan_start: usize,
+    dht_completed: bool,
+    mcus: usize,
+    /// No scan of such a picture has fewer bytes.
+    least_scan: usize,
+}
+
+impl Facts {
+    fn of(header: &Header) -> Facts {
+        let layout = Layout::of(header);
+        let (form, sampling, quant) = form_of(header, &layout);
+        // Bits that no block can do without: with the standard tables 2 for a DC of 0, and 4 (luma)
+        // or 2 (chroma) for the end of block; with any tables 1 and 1; in a progressive JPEG only the DC's.
+        let bits = match (form, sampling, header.coding) {
+            (Form::Direct, Sampling::Yuv422, _) => 20,
+            (Form::Direct, Sampling::Yuv420, _) => 32,
+            (_, _, Coding::Sequential) => 2 * layout.blocks(),
+            _ => 1,
+        };
+        Facts {
+            width: header.width,
+            height: header.height,
+            form,
+            sampling,
+            coding: header.coding,
+            restart_interval: header.restart_interval,
+            quant,
+            scan_start: header.scan_start,
+            dht_completed: header.dht_completed,
+            mcus: layout.mcus(),
+            least_scan: (layout.mcus() * bits).div_ceil(8),
+        }
+    }
+}
+
+fn form_of(header: &Header, layout: &Layout) -> (Form, Sampling, [u8; 128]) {
+    let none = [0; 128];
+    match header.color {
+        Color::Rgb => return (Form::Reencode(Why::Rgb), Sampling::Yuv422, none),
+        Color::Cmyk => return (Form::Reencode(Why::Cmyk), Sampling::Yuv422, none),
+        Color::Grey | Color::Yuv => {}
+    }
+    let Some(sampling) = layout.equivalent() else {
+        let components = header.components();
+        let tall = components.iter().skip(1).any(|c| c.v < components[0].v);
+        let sampling = if tall {
+            Sampling::Yuv420
+        } else {
+            Sampling::Yuv422
+        };
+        return (Form::Reencode(Why::Sampling), sampling, none);
+    };
+    let Some(quant) = quant_of(header) else {
+        return (Form::Reencode(Why::Quant), sampling, none);
+    };
+    let form = match header.coding {
+        Coding::Progressive => Form::Rewrite(Why::Progressive),
+        Coding::SeveralScans => Form::Rewrite(Why::SeveralScans),
+        Coding::Sequential if header.color == Color::Grey => Form::Recode(Why::Grey),
+        Coding::Sequential
+            if *layout != Layout::standard(header.width, header.height, sampling) =>
+        {
+            Form::Recode(Why::Layout)
+        }
+        Coding::Sequential if !has_standard_huffman(header) => Form::Recode(Why::Huffman),
+        Coding::Sequential => Form::Direct,
+    };
+    (form, sampling, quant)
+}
+
+/// The two 8-bit tables of RFC 2435 §3.1.8, if the header's tables can be said with two.
+fn quant_of(header: &Header) -> Option<[u8; 128]> {
+    let luma = header.quant(0)?.narrowed()?;
+    let chroma = match (header.quant(1), header.quant(2)) {
+        (None, _) => luma, // grey
+        (Some(cb), Some(cr)) => {
+            let cb = cb.narrowed()?;
+            if cb != cr.narrowed()? {
+                return None;
+            }
+            cb
+        }
+        (Some(_), None) => return None,
+    };
+    let mut quant = [0; 128];
+    quant[..64].copy_from_slice(&luma);
+    quant[64..].copy_from_slice(&chroma);
+    Some(quant)
+}
+
+fn has_standard_huffman(header: &Header) -> bool {
+    (0..header.components().len()).all(|i| {
+        let (dc, ac) = if i == 0 {
+            (DC_LUMA, AC_LUMA)
+        } else {
+            (DC_CHROMA, AC_CHROMA)
+        };
+        header.dc_table(i) == Some(dc) && header.ac_table(i) == Some(ac)
+    })
+}
+
+/// Where a frame's (last) scan ends.
+#[derive(Clone, Copy, Debug)]
+struct End {
+    /// The first byte behind it.
+    at: usize,
+    /// An EOI marker stands there.
+    eoi: bool,
+}
+
+/// A picture before its scan is borrowed.
+struct Verdict {
+    width: u16,
+    height: u16,
+    sampling: Sampling,
+    restart_interval: u16,
+    quant: [u8; 128],
+    scan: Range<usize>,
+    /// The scan lies in the gate's own buffer, not in the frame.
+    own: bool,
+}
+
+/// What was done to a frame on its way; counted once it has passed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Notes {
+    padding: bool,
+    no_eoi: bool,
+    no_dht: bool,
+    wrong_dri: bool,
+    recoded: bool,
+    reencoded: bool,
+    resized: bool,
+}
+
+/// What has been proved of one kind of frame by looking at a whole scan of it.
+#[derive(Clone, Copy, Debug)]
+struct Vetted {
+    width: u16,
+    height: u16,
+    declared_interval: u16,
+    interval: u16,
+}
+
+/// Checks and normalises the frames of one source.
+#[derive(Debug)]
+pub struct Gate {
+    options: GateOptions,
+    counters: Arc<GateCounters>,
+    /// The last header's bytes and what they mean.
+    header: Vec<u8>,
+    facts: Option<Facts>,
+    vetted: Option<Vetted>,
+    /// The source leaves JPEG ends in the junk behind its frames: look for the first end, not the last.
+    search_end: bool,
+    notes: Notes,
+    /// One bit for each [`Why`] that was said.
+    told: u32,
+    recoder: Recoder,
+    reencoder: Option<Reencoder>,
+    /// The scan or JPEG that was made last.
+    own: Vec<u8>,
+    /// A frame made complete for turbojpeg.
+    whole: Vec<u8>,
+}
+
+impl Gate {
+    /// A gate for one source.
+    pub fn new(options: GateOptions) -> Gate {
+        Gate {
+            options,
+            counters: Arc::default(),
+            header: Vec::new(),
+            facts: None,
+            vetted: None,
+            search_end: false,
+            notes: Notes::default(),
+            told: 0,
+            recoder: Recoder::default(),
+            reencoder: None,
+            own: Vec::new(),
+            whole: Vec::new(),
+        }
+    }
+
+    /// What this gate did so far; shared, so that others can read it while the gate works.
+    pub fn counters(&self) -> Arc<GateCounters> {
+        Arc::clone(&self.counters)
+    }
+
+    /// Makes a picture of one frame. The scan is the frame's own where nothing had to be done to it.
+    ///
+    /// # Errors
+    /// Why the frame cannot be sent; already counted.
+    pub fn pass<'a>(&'a mut self, jpeg: &'a [u8]) -> Result<Picture<'a>, Refusal> {
+        self.notes = Notes::default();
+        let verdict = match self.judge(jpeg) {
+            Ok(verdict) => verdict,
+            Err(refusal) => {
+                self.count(&refusal);
+                return Err(refusal);
+            }
+        };
+        self.count_passed();
+        let bytes = if verdict.own { &self.own } else { jpeg };
+        Ok(Picture {
+            width: verdict.width,
+            height: verdict.height,
+            sampling: verdict.sampling,
+            restart_interval: verdict.restart_interval,
+            quant: verdict.quant,
+            scan: &bytes[verdict.scan],
+        })
+    }
+
+    fn count_passed(&mut self) {
+        let notes = self.notes;
+        self.counters.passed.add(1);
+        if notes == Notes::default() {
+            return;
+        }
+        let counters = &self.counters;
+        let causes = [
+            (notes.padding, &counters.padding_trimmed),
+            (notes.no_eoi, &counters.eoi_completed),
+            (notes.no_dht, &counters.dht_completed),
+            (notes.wrong_dri, &counters.dri_corrected),
+            (notes.recoded, &counters.recoded),
+            (notes.reencoded, &counters.reencoded),
+            (notes.resized, &counters.resized),
+        ];
+        for (_, counter) in causes.into_iter().filter(|(done, _)| *done) {
+            counter.add(1);
+        }
+        for (done, why) in [
+            (notes.no_eoi, Why::NoEoi),
+            (notes.no_dht, Why::NoDht),
+            (notes.wrong_dri, Why::WrongDri),
+        ] {
+            if done {
+                self.tell(why);
+            }
+        }
+    }
+
+    fn count(&self, refusal: &Refusal) {
+        let counters = &self.counters;
+        let counter = match refusal {
+            Refusal::TooShort { .. } => &counters.too_short,
+            Refusal::NoSoi => &counters.no_soi,
+            Refusal::Truncated { .. } => &counters.truncated,
+            Refusal::Corrupt(_) | Refusal::Undecodable(_) => &counters.corrupt,
+            Refusal::BadHeader(_) => &counters.bad_header,
+            Refusal::Unsupported { .. } | Refusal::TooLarge { .. } => &counters.unsupported,
+        };
+        counter.add(1);
+    }
+
+    fn tell(&mut self, why: Why) {
+        let bit = 1 << why as u32;
+        if self.told & bit == 0 {
+            self.told |= bit;
+            tracing::info!("the source's frames come {}", why.text());
+        }
+    }
+
+    fn judge(&mut self, jpeg: &[u8]) -> Result<Verdict, Refusal> {
+        if jpeg.len() < SHORTEST {
+            return Err(Refusal::TooShort { len: jpeg.len() });
+        }
+        let facts = self.read_header(jpeg)?;
+        let end = self.find_end(jpeg, &facts)?;
+        if end.at < facts.scan_start + facts.least_scan {
+            return Err(Refusal::Truncated { offset: end.at });
+        }
+        let (end, interval) = self.vet(jpeg, &facts, end)?;
+        self.notes.no_dht = facts.dht_completed;
+        self.notes.wrong_dri = interval != facts.restart_interval;
+        if let Some(target) = self
+            .options
+            .resize
+            .and_then(|limit| fit((facts.width, facts.height), limit))
+        {
+            self.tell(Why::Resize);
+            self.notes.resized = true;
+            return self.reencode(jpeg, &facts, end, interval, target);
+        }
+        match facts.form {
+            Form::Direct => Ok(Verdict {
+                width: facts.width,
+                height: facts.height,
+                sampling: facts.sampling,
+                restart_interval: interval,
+                quant: facts.quant,
+                scan: facts.scan_start..end.at,
+                own: false,
+            }),
+            Form::Recode(why) => {
+                self.tell(why);
+                let header = Header::parse(jpeg)?;
+                self.recode(&header, &facts, interval, &jpeg[facts.scan_start..end.at])
+            }
+            Form::Rewrite(why) => {
+                self.tell(why);
+                self.rewrite(jpeg, &facts, end)
+            }
+            Form::Reencode(why) => {
+                self.tell(why);
+                let size = (usize::from(facts.width), usize::from(facts.height));
+                self.reencode(jpeg, &facts, end, interval, size)
+            }
+        }
+    }
+
+    /// The facts of the frame's header: the last ones if not a byte of it has changed.
+    fn read_header(&mut self, jpeg: &[u8]) -> Result<Facts, Refusal> {
+        if let Some(facts) = self.facts {
+            if jpeg.starts_with(&self.header) {
+                return Ok(facts);
+            }
+        }
+        let facts = Facts::of(&Header::parse(jpeg)?);
+        self.facts = None;
+        if facts.scan_start <= LONGEST_KEPT {
+            self.header.clear();
+            self.header.extend_from_slice(&jpeg[..facts.scan_start]);
+            self.facts = Some(facts);
+        }
+        Ok(facts)
+    }
+
+    /// The scan's end, from the frame's tail if that is an EOI marker and zeros, else by a search.
+    fn find_end(&mut self, jpeg: &[u8], facts: &Facts) -> Result<End, Refusal> {
+        let filled = without_zeros(jpeg);
+        if !self.search_end
+            && filled >= facts.scan_start + 2
+            && jpeg[..filled].ends_with(&rebuild::EOI)
+        {
+            self.notes.padding = filled < jpeg.len();
+            return Ok(End {
+                at: filled - 2,
+                eoi: true,
+            });
+        }
+        let at = match facts.coding {
+            Coding::Sequential => {
+                let end = scan_end(jpeg, facts.scan_start);
+                (end.marker == Some(marker::EOI)).then_some(end.at)
+            }
+            Coding::SeveralScans | Coding::Progressive => next_jpeg(jpeg, 0)
+                .filter(|found| jpeg[found.clone()].ends_with(&rebuild::EOI))
+                .map(|found| found.end - 2),
+        };
+        match at {
+            Some(at) => {
+                self.notes.padding = at + 2 < jpeg.len();
+                Ok(End { at, eoi: true })
+            }
+            None => self.find_end_by_decoding(jpeg, facts, filled),
+        }
+    }
+
+    /// A frame without an EOI marker is whole if its scan decodes to the last MCU.
+    fn find_end_by_decoding(
+        &mut self,
+        jpeg: &[u8],
+        facts: &Facts,
+        filled: usize,
+    ) -> Result<End, Refusal> {
+        let truncated = Refusal::Truncated { offset: filled };
+        if facts.coding != Coding::Sequential {
+            return Err(truncated);
+        }
+        let header = Header::parse(jpeg)?;
+        // A scan's last bytes may be zeros, but few: more would decode to blocks that never were.
+        let behind = jpeg.len().min(filled.max(facts.scan_start) + 2);
+        let scan = &jpeg[facts.scan_start..behind];
+        let len = walk(&header, facts.restart_interval, scan).map_err(|_| truncated)?;
+        self.notes.no_eoi = true;
+        Ok(End {
+            at: facts.scan_start + len,
+            eoi: false,
+        })
+    }
+
+    /// Looks through the whole scan of the first frame of its kind: does it have a marker inside, does
+    /// it have the restart markers that its header promises? Returns its true end and restart interval.
+    fn vet(&mut self, jpeg: &[u8], facts: &Facts, end: End) -> Result<(End, u16), Refusal> {
+        if facts.coding != Coding::Sequential {
+            return Ok((end, 0));
+        }
+        if let Some(vetted) = self.vetted {
+            let same = (vetted.width, vetted.height, vetted.declared_interval)
+                == (facts.width, facts.height, facts.restart_interval);
+            if same {
+                return Ok((end, vetted.interval));
+            }
+        }
+        let found = scan_end(&jpeg[..end.at], facts.scan_start);
+        let end = match found.marker {
+            None => end,
+            Some(marker::EOI) => {
+                self.search_end = true;
+                self.notes.padding = true;
+                End {
+                    at: found.at,
+                    eoi: true,
+                }
+            }
+            Some(_) => {
+                return Err(ScanError::Corrupt {
+                    offset: found.at - facts.scan_start,
+                }
+                .into());
+            }
+        };
+        let interval = check_restarts(jpeg, facts, end, found.restarts)?;
+        self.vetted = Some(Vetted {
+            width: facts.width,
+            height: facts.height,
+            declared_interval: facts.restart_interval,
+            interval,
+        });
+        Ok((end, interval))
+    }
+
+    fn recode(
+        &mut self,
+        header: &Header,
+        facts: &Facts,
+        interval: u16,
+        scan: &[u8],
+    ) -> Result<Verdict, Refusal> {
+        let (sampling, restart_interval) =
+            self.recoder.recode(header, interval, scan, &mut self.own)?;
+        self.notes.recoded = true;
+        Ok(Verdict {
+            width: facts.width,
+            height: facts.height,
+            sampling,
+            restart_interval,
+            quant: facts.quant,
+            scan: 0..self.own.len(),
+            own: true,
+        })
+    }
+
+    /// Progressive, or in several scans: turbojpeg puts the coefficients into one scan.
+    fn rewrite(&mut self, jpeg: &[u8], facts: &Facts, end: End) -> Result<Verdict, Refusal> {
+        check_size(facts)?;
+        let mut transform = Transform::default();
+        transform.copy_none = true;
+        // A transformer cannot move between threads, so none is kept.
+        let sequential = turbojpeg::transform(&transform, &jpeg[..end.at + 2])?;
+        let header = Header::parse(&sequential)?;
+        let facts = Facts {
+            quant: facts.quant,
+            ..Facts::of(&header)
+        };
+        if facts.coding != Coding::Sequential {
+            return Err(Refusal::Unsupported { what: "this" });
+        }
+        let end = scan_end(&sequential, facts.scan_start).at;
+        self.recode(
+            &header,
+            &facts,
+            header.restart_interval,
+            &sequential[facts.scan_start..end],
+        )
+    }
+
+    fn reencode(
+        &mut self,
+        jpeg: &[u8],
+        facts: &Facts,
+        end: End,
+        interval: u16,
+        target: (usize, usize),
+    ) -> Result<Verdict, Refusal> {
+        check_size(facts)?;
+        let input = if end.eoi && interval == facts.restart_interval {
+            &jpeg[..end.at + 2]
+        } else {
+            complete(&mut self.whole, &jpeg[..end.at], interval);
+            &self.whole
+        };
+        let reencoder = match &mut self.reencoder {
+            Some(reencoder) => reencoder,
+            none => none.insert(Reencoder::new(self.options.quality)?),
+        };
+        let size = (usize::from(facts.width), usize::from(facts.height));
+        let len = reencoder.run(input, size, target, facts.sampling, &mut self.own)?;
+        let facts = Facts::of(&Header::parse(&self.own[..len])?);
+        self.notes.reencoded = true;
+        Ok(Verdict {
+            width: facts.width,
+            height: facts.height,
+            sampling: facts.sampling,
+            restart_interval: facts.restart_interval,
+            quant: facts.quant,
+            scan: facts.scan_start..len - 2,
+            own: true,
+        })
+    }
+}
+
+/// Memory is bounded by what a decoder may be asked for.
+fn check_size(facts: &Facts) -> Result<(), Refusal> {
+    let (width, height) = (facts.width, facts.height);
+    if usize::from(width) * usize::from(height) > MAX_PIXELS {
+        return Err(Refusal::TooLarge { width, height });
+    }
+    Ok(())
+}
+
+/// The length without the zeros at the end.
+fn without_zeros(bytes: &[u8]) -> usize {
+    let mut len = bytes.len();
+    while let Some(sixteen) = bytes[..len].last_chunk::<16>() {
+        if u128::from_ne_bytes(*sixteen) != 0 {
+            break;
+        }
+        len -= 16;
+    }
+    while len > 0 && bytes[len - 1] == 0 {
+        len -= 1;
+    }
+    len
+}
+
+/// The restart interval that the scan really has, given the markers found in it.
+fn check_restarts(jpeg: &[u8], facts: &Facts, end: End, found: usize) -> Result<u16, Refusal> {
+    let declared = facts.restart_interval;
+    let expected = match declared {
+        0 => 0,
+        n => (facts.mcus - 1) / usize::from(n),
+    };
+    if found == expected {
+        return Ok(declared);
+    }
+    let header = Header::parse(jpeg)?;
+    let scan = &jpeg[facts.scan_start..end.at];
+    let interval = match (declared, found) {
+        (0, _) => mcus_before_marker(&header, scan)?,
+        (_, 0) => 0,
+        (n, _) => usize::from(n),
+    };
+    let bad = HeaderError::Bad {
+        offset: facts.scan_start,
+        what: "restart markers that no interval explains",
+    };
+    let interval = u16::try_from(interval).map_err(|_| bad)?;
+    if found > 0 && interval == 0 {
+        return Err(bad.into());
+    }
+    walk(&header, interval, scan)?;
+    Ok(interval)
+}
+
+/// Puts a JPEG together for turbojpeg, from the bytes up to its scan's end.
+fn complete(out: &mut Vec<u8>, jpeg: &[u8], interval: u16) {
+    let [high, low] = interval.to_be_bytes();
+    out.clear();
+    out.extend_from_slice(&jpeg[..2]);
+    out.extend_from_slice(&[0xff, marker::DRI, 0, 4, high, low]);
+    out.extend_from_slice(&jpeg[2..]);
+    out.extend_from_slice(&rebuild::EOI);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jpeg::rebuild::write_jpeg;
+    use crate::jpeg::samples::{encode, file, pixels, transform};
+    use proptest::prelude::*;
+    use turbojpeg::Subsamp;
+
+    fn gate() -> Gate {
+        Gate::new(GateOptions::default())
+    }
+
+    fn whole(picture: &Picture) -> Vec<u8> {
+        let mut out = Vec::new();
+        write_jpeg(&mut out, picture);
+        out
+    }
+
+    /// The JPEG that a viewer would put together.
+    fn passed(gate: &mut Gate, jpeg: &[u8]) -> Vec<u8> {
+        whole(&gate.pass(jpeg).unwrap())
+    }
+
+    /// Peak signal-to-noise ratio in dB.
+    fn psnr(a: &[u8], b: &[u8]) -> f64 {
+        assert_eq!(a.len(), b.len());
+        let sum: f64 = a
+            .iter()
+            .zip(b)
+            .map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2))
+            .sum();
+        10.0 * (255.0 * 255.0 * a.len() as f64 / sum).log10()
+    }
+
+    fn without_dht(jpeg: &[u8]) -> Vec<u8> {
+        let mut out = jpeg.to_vec();
+        while let Some(at) = out.windows(2).position(|w| w == [0xff, marker::DHT]) {
+            let length = usize::from(u16::from_be_bytes([out[at + 2], out[at + 3]]));
+            out.drain(at..at + 2 + length);
+        }
+        out
+    }
+
+    /// Puts a segment right behind SOI.
+    fn with_segment(jpeg: &[u8], segment: &[u8]) -> Vec<u8> {
+        [&jpeg[..2], segment, &jpeg[2..]].concat()
+    }
+
+    fn without_segment(jpeg: &[u8], code: u8) -> Vec<u8> {
+        let at = jpeg.windows(2).position(|w| w == [0xff, code]).unwrap();
+        let length = usize::from(u16::from_be_bytes([jpeg[at + 2], jpeg[at + 3]]));
+        [&jpeg[..at], &jpeg[at + 2 + length..]].concat()
+    }
+
+    #[test]
+    fn a_good_frame_is_borrowed() {
+        for (subsamp, sampling) in [
+            (Subsamp::Sub2x1, Sampling::Yuv422),
+            (Subsamp::Sub2x2, Sampling::Yuv420),
+        ] {
+            let jpeg = encode(322, 242, subsamp, 80);
+            let mut gate = gate();
+            for _ in 0..2 {
+                let picture = gate.pass(&jpeg).unwrap();
+                assert_eq!(
+                    (picture.width, picture.height, picture.sampling),
+                    (322, 242, sampling)
+                );
+                assert!(jpeg.as_ptr_range().contains(&picture.scan.as_ptr()));
+                assert_eq!(pixels(&whole(&picture)), pixels(&jpeg));
+            }
+            let counts = gate.counters().snapshot();
+            assert_eq!(
+                counts,
+                GateSnapshot {
+                    passed: 2,
+                    ..GateSnapshot::default()
+                }
+            );
+        }
+    }
+
+    #[test]
+    fn padding_and_junk_are_trimmed() {
+        let jpeg = encode(322, 242, Subsamp::Sub2x1, 80);
+        let junk: Vec<u8> = (0..1000u32).map(|i| (i * 7) as u8 | 1).collect();
+        for tail in [
+            &[0][..],
+            &[0; 5000],
+            &junk,
+            &[0xff],
+            &[0xff, 0xd8, 0xff],
+            &[&[0; 50][..], &junk].concat(),
+        ] {
+            let mut gate = gate();
+            let padded = [&jpeg, tail].concat();
+            assert_eq!(passed(&mut gate, &padded), passed(&mut self::gate(), &jpeg));
+            assert_eq!(gate.counters().padding_trimmed.get(), 1);
+        }
+    }
+
+    #[test]
+    fn the_end_of_an_older_frame_in_the_junk_is_not_taken() {
+        let jpeg = encode(322, 242, Subsamp::Sub2x1, 80);
+        let stale = [&jpeg, &jpeg[jpeg.len() - 3000..]].concat();
+        let mut gate = gate();
+        for i in 1..3 {
+            assert_eq!(passed(&mut gate, &stale), passed(&mut self::gate(), &jpeg));
+            assert_eq!(gate.counters().padding_trimmed.get(), i);
+        }
+    }
+
+    #[test]
+    fn cut_frames_are_refused_wherever_they_are_cut() {
+        for name in [
+            "ffmpeg-422.jpg",
+            "cjpeg-422-restart.jpg",
+            "cjpeg-420-progressive.jpg",
+            "cjpeg-three-scans.jpg",
+        ] {
+            let jpeg = file(name);
+            let mut gate = gate();
+            let cuts = (1..20).map(|i| jpeg.len() * i / 20).chain([
+                SHORTEST,
+                jpeg.len() - 4,
+                jpeg.len() - 20,
+            ]);
+            for cut in cuts {
+                let refusal = gate.pass(&jpeg[..cut]).unwrap_err();
+                assert!(
+                    matches!(refusal, Refusal::Truncated { .. }),
+                    "{name} {cut}: {refusal}"
+                );
+                // USB loss often leaves zeros in the place of the rest.
+                let zeroed = [&jpeg[..cut], &vec![0; jpeg.len() * 4]].concat();
+                let refusal = gate.pass(&zeroed).unwrap_err();
+                let in_header = matches!(refusal, Refusal::BadHeader(_)) && cut < 700;
+                assert!(
+                    in_header || matches!(refusal, Refusal::Truncated { .. }),
+                    "{name} {cut}: {refusal}"
+                );
+            }
+            assert!(gate.counters().truncated.get() >= 36, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_stale_end_does_not_make_a_stump_whole() {
+        let jpeg = encode(322, 242, Subsamp::Sub2x1, 80);
+        let start = Header::parse(&jpeg).unwrap().scan_start;
+        let stump = [&jpeg[..start + 500], &rebuild::EOI].concat();
+        assert!(matches!(
+            gate().pass(&stump),
+            Err(Refusal::Truncated { .. })
+        ));
+    }
+
+    #[test]
+    fn a_whole_frame_without_eoi_passes() {
+        for quality in 1..60 {
+            let jpeg = encode(67, 35, Subsamp::Sub2x2, quality);
+            let bare = &jpeg[..jpeg.len() - 2];
+            let padded = [bare, &[0; 100]].concat();
+            let mut gate = gate();
+            assert_eq!(passed(&mut gate, bare), passed(&mut self::gate(), &jpeg));
+            assert_eq!(
+                passed(&mut gate, &padded),
+                passed(&mut self::gate(), &jpeg),
+                "{quality}"
+            );
+            assert_eq!(gate.counters().eoi_completed.get(), 2);
+        }
+    }
+
+    #[test]
+    fn missing_huffman_tables_are_completed() {
+        let jpeg = encode(322, 242, Subsamp::Sub2x1, 80);
+        let bare = without_dht(&jpeg);
+        let mut gate = gate();
+        assert_eq!(pixels(&passed(&mut gate, &bare)), pixels(&jpeg));
+        assert_eq!(gate.counters().dht_completed.get(), 1);
+    }
+
+    #[test]
+    fn restart_intervals_are_read_and_put_right() {
+        for name in ["cjpeg-422-restart.jpg", "cjpeg-420-restart-blocks.jpg"] {
+            let jpeg = file(name);
+            let mut gate = gate();
+            let interval = gate.pass(&jpeg).unwrap().restart_interval;
+            assert_eq!(interval, if name.contains("blocks") { 3 } else { 11 });
+            assert_eq!(pixels(&passed(&mut gate, &jpeg)), pixels(&jpeg));
+            let denied = without_segment(&jpeg, marker::DRI);
+            for i in 1..3 {
+                assert_eq!(pixels(&passed(&mut gate, &denied)), pixels(&jpeg));
+                assert_eq!(gate.counters().dri_corrected.get(), i);
+            }
+        }
+        let jpeg = encode(322, 242, Subsamp::Sub2x1, 80);
+        let boasted = with_segment(&jpeg, &[0xff, marker::DRI, 0, 4, 0, 5]);
+        let mut gate = gate();
+        assert_eq!(gate.pass(&boasted).unwrap().restart_interval, 0);
+        assert_eq!(pixels(&passed(&mut gate, &boasted)), pixels(&jpeg));
+    }
+
+    #[test]
+    fn lossless_paths_keep_every_pixel() {
+        let mut samples: Vec<(String, Vec<u8>)> = [
+            "ffmpeg-422.jpg",
+            "ffmpeg-422-default-huffman.jpg",
+            "ffmpeg-420.jpg",
+            "cjpeg-420-progressive.jpg",
+            "cjpeg-422-optimised-restart.jpg",
+            "cjpeg-4x1-2x1.jpg",
+            "cjpeg-2x2-1x2-restart.jpg",
+            "cjpeg-grey-restart.jpg",
+            "cjpeg-three-scans.jpg",
+        ]
+        .iter()
+        .map(|name| (name.to_string(), file(name)))
+        .collect();
+        for (width, height) in [(16, 16), (33, 17), (322, 242), (640, 90)] {
+            for subsamp in [Subsamp::Sub2x1, Subsamp::Sub2x2, Subsamp::Gray] {
+                let jpeg = encode(width, height, subsamp, 80);
+                let name = format!("{width}x{height} {subsamp:?}");
+                samples.push((
+                    format!("{name} progressive"),
+                    transform(&jpeg, |t| t.progressive = true),
+                ));
+                samples.push((
+                    format!("{name} optimised"),
+                    transform(&jpeg, |t| t.optimize = true),
+                ));
+            }
+        }
+        for (name, jpeg) in samples {
+            let mut gate = gate();
+            for _ in 0..2 {
+                assert_eq!(pixels(&passed(&mut gate, &jpeg)), pixels(&jpeg), "{name}");
+            }
+            let counts = gate.counters().snapshot();
+            assert_eq!(
+                (counts.passed, counts.recoded, counts.reencoded),
+                (2, 2, 0),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn restart_markers_survive_recoding() {
+        let mut gate = gate();
+        assert_eq!(
+            gate.pass(&file("cjpeg-422-optimised-restart.jpg"))
+                .unwrap()
+                .restart_interval,
+            11
+        );
+        assert_eq!(
+            gate.pass(&file("cjpeg-2x2-1x2-restart.jpg"))
+                .unwrap()
+                .restart_interval,
+            11
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_carried_is_encoded_anew() {
+        let mut samples: Vec<(String, Vec<u8>)> =
+            ["ffmpeg-444.jpg", "cjpeg-rgb.jpg", "cjpeg-411.jpg"]
+                .iter()
+                .map(|n| (n.to_string(), file(n)))
+                .collect();
+        let subsamps = [
+            Subsamp::None,
+            Subsamp::Sub1x2,
+            Subsamp::Sub4x1,
+            Subsamp::Sub1x4,
+        ];
+        for subsamp in subsamps {
+            let jpeg = encode(322, 242, subsamp, 90);
+            samples.push((
+                format!("progressive {subsamp:?}"),
+                transform(&jpeg, |t| t.progressive = true),
+            ));
+            samples.push((format!("{subsamp:?}"), jpeg));
+        }
+        samples.push((
+            "three tables".into(),
+            three_tables(&encode(322, 242, Subsamp::Sub2x1, 90)),
+        ));
+        for (name, jpeg) in samples {
+            let mut gate = Gate::new(GateOptions {
+                quality: 95,
+                ..GateOptions::default()
+            });
+            for _ in 0..2 {
+                let psnr = psnr(&pixels(&passed(&mut gate, &jpeg)), &pixels(&jpeg));
+                // Sharp coloured edges lose by the subsampling alone.
+                assert!(psnr > 21.0, "{name}: {psnr}");
+            }
+            assert_eq!(gate.counters().reencoded.get(), 2, "{name}");
+        }
+    }
+
+    /// Lets the third component have a quantisation table of its own.
+    fn three_tables(jpeg: &[u8]) -> Vec<u8> {
+        let dqt = [&[0xff, marker::DQT, 0, 67, 2][..], &[5; 64]].concat();
+        let mut out = with_segment(jpeg, &dqt);
+        let sof = out
+            .windows(2)
+            .position(|w| w == [0xff, marker::SOF0])
+            .unwrap();
+        out[sof + 18] = 2;
+        out
+    }
+
+    #[test]
+    fn cmyk_becomes_rgb() {
+        use turbojpeg::{Compressor, Image, PixelFormat};
+        // Half ink of the first kind and a little black, as Adobe writes it: inverted.
+        let cmyk = [128, 255, 200, 250].repeat(64 * 48);
+        let image = Image {
+            pixels: &cmyk[..],
+            width: 64,
+            pitch: 256,
+            height: 48,
+            format: PixelFormat::CMYK,
+        };
+        let mut compressor = Compressor::new().unwrap();
+        compressor.set_subsamp(Subsamp::None).unwrap();
+        let jpeg = compressor.compress_to_vec(image).unwrap();
+        let pixels = pixels(&passed(&mut gate(), &jpeg));
+        for (got, want) in pixels[..3].iter().zip([125i32, 250, 196]) {
+            assert!((i32::from(*got) - want).abs() <= 3, "{:?}", &pixels[..3]);
+        }
+    }
+
+    #[test]
+    fn frames_are_scaled_down_when_asked() {
+        let options = GateOptions {
+            resize: Some((200, 200)),
+            quality: 90,
+        };
+        for name in [
+            "ffmpeg-422.jpg",
+            "cjpeg-rgb.jpg",
+            "cjpeg-420-progressive.jpg",
+        ] {
+            let jpeg = file(name);
+            let mut gate = Gate::new(options);
+            let before = Header::parse(&jpeg).unwrap();
+            let shrinks = before.width > 200;
+            for _ in 0..2 {
+                let picture = gate.pass(&jpeg).unwrap();
+                let want = if shrinks {
+                    (200, 150)
+                } else {
+                    (before.width, before.height)
+                };
+                assert_eq!((picture.width, picture.height), want, "{name}");
+                pixels(&whole(&picture));
+            }
+            assert_eq!(gate.counters().resized.get(), if shrinks { 2 } else { 0 });
+        }
+        // A frame that must be completed first: no tables, no EOI.
+        let jpeg = without_dht(&encode(640, 480, Subsamp::Sub2x2, 80));
+        let mut gate = Gate::new(options);
+        let small = passed(&mut gate, &jpeg[..jpeg.len() - 2]);
+        let mut full = Gate::new(options);
+        assert_eq!(small, passed(&mut full, &jpeg));
+    }
+
+    #[test]
+    fn refusals_have_their_counters() {
+        let jpeg = encode(322, 242, Subsamp::Sub2x2, 80);
+        let mut gate = gate();
+        assert!(matches!(gate.pass(&[]), Err(Refusal::TooShort { len: 0 })));
+        assert!(matches!(
+            gate.pass(&jpeg[..127]),
+            Err(Refusal::TooShort { len: 127 })
+        ));
+        assert!(matches!(gate.pass(&jpeg[1..]), Err(Refusal::NoSoi)));
+        assert!(matches!(
+            gate.pass(&jpeg[..300]),
+            Err(Refusal::Truncated { offset: 300 })
+        ));
+        let mut bad = jpeg.clone();
+        bad[2] = 0;
+        assert!(matches!(gate.pass(&bad), Err(Refusal::BadHeader(_))));
+        let arithmetic = file("cjpeg-arithmetic.jpg");
+        assert!(matches!(
+            gate.pass(&arithmetic),
+            Err(Refusal::Unsupported {
+                what: "arithmetic-coded"
+            })
+        ));
+        let mut broken = file("ffmpeg-422.jpg");
+        let at = broken.len() / 2;
+        broken.drain(at..at + 2000);
+        assert!(gate.pass(&broken).is_err());
+        let counts = gate.counters().snapshot();
+        let want = GateSnapshot {
+            too_short: 2,
+            no_soi: 1,
+            truncated: 1,
+            bad_header: 1,
+            unsupported: 1,
+            corrupt: 1,
+            ..GateSnapshot::default()
+        };
+        assert_eq!(counts, want);
+        assert!(gate.pass(&jpeg).is_ok(), "a refusal leaves nothing behind");
+    }
+
+    #[test]
+    fn a_huge_size_costs_no_memory() {
+        for jpeg in [
+            encode(64, 64, Subsamp::None, 80),
+            transform(&encode(64, 64, Subsamp::Sub2x2, 80), |t| {
+                t.progressive = true
+            }),
+        ] {
+            let mut huge = jpeg;
+            let sof = huge
+                .windows(2)
+                .position(|w| matches!(w, [0xff, 0xc0 | 0xc2]))
+                .unwrap();
+            huge[sof + 5..sof + 9].fill(0xff);
+            assert!(gate().pass(&huge).is_err());
+        }
+    }
+
+    #[test]
+    fn a_changed_header_is_seen() {
+        let mut gate = gate();
+        for quality in [50, 51, 50] {
+            let jpeg = encode(64, 64, Subsamp::Sub2x2, quality);
+            let quant = crate::jpeg::tables::quant_for_q(quality as u8).unwrap();
+            assert_eq!(gate.pass(&jpeg).unwrap().quant, quant);
+        }
+    }
+
+    #[test]
+    fn gates_move_between_threads() {
+        fn is_send<T: Send>() {}
+        is_send::<Gate>();
+    }
+
+    fn samples() -> Vec<Vec<u8>> {
+        let mut samples: Vec<_> = [
+            "ffmpeg-422.jpg",
+            "ffmpeg-444.jpg",
+            "cjpeg-422-restart.jpg",
+            "cjpeg-420-progressive.jpg",
+            "cjpeg-2x2-1x2-restart.jpg",
+            "cjpeg-grey-restart.jpg",
+            "cjpeg-three-scans.jpg",
+            "cjpeg-rgb.jpg",
+        ]
+        .iter()
+        .map(|name| file(name))
+        .collect();
+        samples.push(without_dht(&encode(32, 32, Subsamp::Sub2x2, 50)));
+        samples
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(400))]
+
+        #[test]
+        fn mutated_frames_never_panic(
+            which in 0usize..9,
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), any::<bool>()), 0..6),
+            cut in prop::option::of(any::<prop::sample::Index>()),
+            resize in any::<bool>(),
+        ) {
+            let mut jpeg = samples()[which].clone();
+            for (at, byte, in_header) in changes {
+                let len = if in_header { jpeg.len().min(700) } else { jpeg.len() };
+                jpeg[at.index(len)] = byte;
+            }
+            if let Some(cut) = cut {
+                jpeg.truncate(cut.index(jpeg.len()));
+            }
+            let mut gate = Gate::new(GateOptions { resize: resize.then_some((100, 50)), quality: 50 });
+            for _ in 0..2 {
+                if let Ok(picture) = gate.pass(&jpeg) {
+                    prop_assert!(picture.width > 0 && picture.height > 0 && !picture.scan.is_empty());
+                    // Whatever passed is a JPEG whose header reads as the picture says.
+                    let whole = whole(&picture);
+                    let header = Header::parse(&whole).unwrap();
+                    prop_assert_eq!(Facts::of(&header).form, Form::Direct);
+                    prop_assert_eq!((header.width, header.height), (picture.width, picture.height));
+                }
+            }
+        }
+
+        #[test]
+        fn any_bytes_never_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
+            let _ = gate().pass(&bytes);
+            if bytes.len() > 2 {
+                bytes[..2].copy_from_slice(&[0xff, 0xd8]);
+            }
+            let _ = gate().pass(&bytes);
+        }
+    }
+}

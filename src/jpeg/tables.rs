@@ -1,0 +1,147 @@
+//! The constant tables: Huffman tables of ITU-T T.81 Annex K.3 (the only ones that RFC 2435 knows),
+//! the zigzag order, and the quantisation tables that RFC 2435's Q 1-99 stand for.
+
+/// A Huffman table as a DHT segment carries it. T.81 §B.2.4.2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Huffman<'a> {
+    /// Codes of each length, 1 to 16 bits.
+    pub counts: &'a [u8; 16],
+    /// The symbols, by rising code; as many as `counts` add up to.
+    pub values: &'a [u8],
+}
+
+/// Luma DC. T.81 table K.3.
+pub const DC_LUMA: Huffman<'static> = Huffman {
+    counts: &[0, 1, 5, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0],
+    values: &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11],
+};
+
+/// Chroma DC. T.81 table K.4.
+pub const DC_CHROMA: Huffman<'static> = Huffman {
+    counts: &[0, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0],
+    values: &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11],
+};
+
+/// Luma AC. T.81 table K.5.
+#[rustfmt::skip]
+pub const AC_LUMA: Huffman<'static> = Huffman {
+    counts: &[0, 2, 1, 3, 3, 2, 4, 3, 5, 5, 4, 4, 0, 0, 1, 125],
+    values: &[
+        0x01, 0x02, 0x03, 0x00, 0x04, 0x11, 0x05, 0x12, 0x21, 0x31, 0x41, 0x06, 0x13, 0x51, 0x61, 0x07,
+        0x22, 0x71, 0x14, 0x32, 0x81, 0x91, 0xa1, 0x08, 0x23, 0x42, 0xb1, 0xc1, 0x15, 0x52, 0xd1, 0xf0,
+        0x24, 0x33, 0x62, 0x72, 0x82, 0x09, 0x0a, 0x16, 0x17, 0x18, 0x19, 0x1a, 0x25, 0x26, 0x27, 0x28,
+        0x29, 0x2a, 0x34, 0x35, 0x36, 0x37, 0x38, 0x39, 0x3a, 0x43, 0x44, 0x45, 0x46, 0x47, 0x48, 0x49,
+        0x4a, 0x53, 0x54, 0x55, 0x56, 0x57, 0x58, 0x59, 0x5a, 0x63, 0x64, 0x65, 0x66, 0x67, 0x68, 0x69,
+        0x6a, 0x73, 0x74, 0x75, 0x76, 0x77, 0x78, 0x79, 0x7a, 0x83, 0x84, 0x85, 0x86, 0x87, 0x88, 0x89,
+        0x8a, 0x92, 0x93, 0x94, 0x95, 0x96, 0x97, 0x98, 0x99, 0x9a, 0xa2, 0xa3, 0xa4, 0xa5, 0xa6, 0xa7,
+        0xa8, 0xa9, 0xaa, 0xb2, 0xb3, 0xb4, 0xb5, 0xb6, 0xb7, 0xb8, 0xb9, 0xba, 0xc2, 0xc3, 0xc4, 0xc5,
+        0xc6, 0xc7, 0xc8, 0xc9, 0xca, 0xd2, 0xd3, 0xd4, 0xd5, 0xd6, 0xd7, 0xd8, 0xd9, 0xda, 0xe1, 0xe2,
+        0xe3, 0xe4, 0xe5, 0xe6, 0xe7, 0xe8, 0xe9, 0xea, 0xf1, 0xf2, 0xf3, 0xf4, 0xf5, 0xf6, 0xf7, 0xf8,
+        0xf9, 0xfa,
+    ],
+};
+
+/// Chroma AC. T.81 table K.6.
+#[rustfmt::skip]
+pub const AC_CHROMA: Huffman<'static> = Huffman {
+    counts: &[0, 2, 1, 2, 4, 4, 3, 4, 7, 5, 4, 4, 0, 1, 2, 119],
+    values: &[
+        0x00, 0x01, 0x02, 0x03, 0x11, 0x04, 0x05, 0x21, 0x31, 0x06, 0x12, 0x41, 0x51, 0x07, 0x61, 0x71,
+        0x13, 0x22, 0x32, 0x81, 0x08, 0x14, 0x42, 0x91, 0xa1, 0xb1, 0xc1, 0x09, 0x23, 0x33, 0x52, 0xf0,
+        0x15, 0x62, 0x72, 0xd1, 0x0a, 0x16, 0x24, 0x34, 0xe1, 0x25, 0xf1, 0x17, 0x18, 0x19, 0x1a, 0x26,
+        0x27, 0x28, 0x29, 0x2a, 0x35, 0x36, 0x37, 0x38, 0x39, 0x3a, 0x43, 0x44, 0x45, 0x46, 0x47, 0x48,
+        0x49, 0x4a, 0x53, 0x54, 0x55, 0x56, 0x57, 0x58, 0x59, 0x5a, 0x63, 0x64, 0x65, 0x66, 0x67, 0x68,
+        0x69, 0x6a, 0x73, 0x74, 0x75, 0x76, 0x77, 0x78, 0x79, 0x7a, 0x82, 0x83, 0x84, 0x85, 0x86, 0x87,
+        0x88, 0x89, 0x8a, 0x92, 0x93, 0x94, 0x95, 0x96, 0x97, 0x98, 0x99, 0x9a, 0xa2, 0xa3, 0xa4, 0xa5,
+        0xa6, 0xa7, 0xa8, 0xa9, 0xaa, 0xb2, 0xb3, 0xb4, 0xb5, 0xb6, 0xb7, 0xb8, 0xb9, 0xba, 0xc2, 0xc3,
+        0xc4, 0xc5, 0xc6, 0xc7, 0xc8, 0xc9, 0xca, 0xd2, 0xd3, 0xd4, 0xd5, 0xd6, 0xd7, 0xd8, 0xd9, 0xda,
+        0xe2, 0xe3, 0xe4, 0xe5, 0xe6, 0xe7, 0xe8, 0xe9, 0xea, 0xf2, 0xf3, 0xf4, 0xf5, 0xf6, 0xf7, 0xf8,
+        0xf9, 0xfa,
+    ],
+};
+
+/// Raster position (row * 8 + column) of the coefficient at each zigzag position. T.81 figure A.6.
+#[rustfmt::skip]
+pub const ZIGZAG: [u8; 64] = [
+     0,  1,  8, 16,  9,  2,  3, 10, 17, 24, 32, 25, 18, 11,  4,  5,
+    12, 19, 26, 33, 40, 48, 41, 34, 27, 20, 13,  6,  7, 14, 21, 28,
+    35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23, 30, 37, 44, 51,
+    58, 59, 52, 45, 38, 31, 39, 46, 53, 60, 61, 54, 47, 55, 62, 63,
+];
+
+/// Luma quantisation in raster order. T.81 table K.1.
+#[rustfmt::skip]
+const QUANT_LUMA: [u8; 64] = [
+    16, 11, 10, 16,  24,  40,  51,  61,
+    12, 12, 14, 19,  26,  58,  60,  55,
+    14, 13, 16, 24,  40,  57,  69,  56,
+    14, 17, 22, 29,  51,  87,  80,  62,
+    18, 22, 37, 56,  68, 109, 103,  77,
+    24, 35, 55, 64,  81, 104, 113,  92,
+    49, 64, 78, 87, 103, 121, 120, 101,
+    72, 92, 95, 98, 112, 100, 103,  99,
+];
+
+/// Chroma quantisation in raster order. T.81 table K.2.
+#[rustfmt::skip]
+const QUANT_CHROMA: [u8; 64] = [
+    17, 18, 24, 47, 99, 99, 99, 99,
+    18, 21, 26, 66, 99, 99, 99, 99,
+    24, 26, 56, 99, 99, 99, 99, 99,
+    47, 66, 99, 99, 99, 99, 99, 99,
+    99, 99, 99, 99, 99, 99, 99, 99,
+    99, 99, 99, 99, 99, 99, 99, 99,
+    99, 99, 99, 99, 99, 99, 99, 99,
+    99, 99, 99, 99, 99, 99, 99, 99,
+];
+
+/// The tables that Q 1 to 99 stands for, luma then chroma, in zigzag order; `None` for any other Q.
+/// RFC 2435 §4.2 and Appendix A.
+pub fn quant_for_q(q: u8) -> Option<[u8; 128]> {
+    let scale = match q {
+        1..=49 => 5000 / u32::from(q),
+        50..=99 => 200 - 2 * u32::from(q),
+        _ => return None,
+    };
+    let mut out = [0; 128];
+    for (table, base) in [&QUANT_LUMA, &QUANT_CHROMA].into_iter().enumerate() {
+        for (i, &raster) in ZIGZAG.iter().enumerate() {
+            let value = (u32::from(base[usize::from(raster)]) * scale + 50) / 100;
+            out[table * 64 + i] = value.clamp(1, 255) as u8;
+        }
+    }
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jpeg::header::Header;
+    use crate::jpeg::samples::encode;
+    use turbojpeg::Subsamp;
+
+    #[test]
+    fn the_encoder_writes_the_same_tables() {
+        for q in 1..=99 {
+            let jpeg = encode(16, 16, Subsamp::Sub2x2, i32::from(q));
+            let header = Header::parse(&jpeg).unwrap();
+            let quant = quant_for_q(q).unwrap();
+            assert_eq!(
+                header.quant(0).unwrap().narrowed().unwrap(),
+                quant[..64],
+                "Q {q}"
+            );
+            assert_eq!(
+                header.quant(1).unwrap().narrowed().unwrap(),
+                quant[64..],
+                "Q {q}"
+            );
+            assert_eq!(header.dc_table(0), Some(DC_LUMA));
+            assert_eq!(header.dc_table(1), Some(DC_CHROMA));
+            assert_eq!(header.ac_table(0), Some(AC_LUMA));
+            assert_eq!(header.ac_table(1), Some(AC_CHROMA));
+        }
+        assert_eq!(quant_for_q(0), None);
+        assert_eq!(quant_for_q(100), None);
+    }
+}
