@@ -17,11 +17,21 @@
 //!
 //! `docs/ARCHITECTURE.md` tells the whole story, `docs/PROTOCOL.md` every byte on the wire.
 
+pub mod cli;
 pub mod clock;
+pub mod config;
+#[cfg(feature = "send")]
+pub mod demo;
+pub mod files;
 pub mod jpeg;
+pub mod logging;
 pub mod net;
 pub mod rtp;
 #[cfg(feature = "send")]
+pub mod send;
+pub mod signals;
+#[cfg(feature = "send")]
 pub mod source;
 pub mod stats;
+pub mod view;
 pub mod viewer;

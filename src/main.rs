@@ -1,3 +1,52 @@
 //! The `lancam` binary: arguments in, exit code out. Everything else is in the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use lancam::cli::{Cli, Command, UsageError};
+use lancam::signals::Signals;
+use lancam::{logging, view};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    logging::init(cli.verbose);
+    match run(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("lancam: {error:#}");
+            // 2: wrong usage or config; 1: failed while running.
+            ExitCode::from(if error.is::<UsageError>() { 2 } else { 1 })
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
+        #[cfg(feature = "send")]
+        Command::Send(args) => {
+            let plan = args.resolve()?;
+            let reload = Box::new(move || Ok(args.resolve()?.config));
+            lancam::send::run(
+                lancam::send::Job {
+                    config: plan.config,
+                    stats: plan.stats,
+                    reload,
+                },
+                signals()?,
+            )
+        }
+        Command::View(args) => view::run(&args.resolve()?, signals()?),
+        #[cfg(feature = "send")]
+        Command::Demo(args) => lancam::demo::run(args.resolve()?, signals()?),
+        #[cfg(feature = "send")]
+        Command::Check(args) => {
+            print!("{}", args.run()?);
+            Ok(())
+        }
+    }
+}
+
+fn signals() -> Result<Signals> {
+    Signals::install().context("the signal handlers could not be installed")
+}

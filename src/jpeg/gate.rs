@@ -367,9 +367,14 @@ pub struct Gate {
 impl Gate {
     /// A gate for one source.
     pub fn new(options: GateOptions) -> Gate {
+        Gate::with_counters(options, Arc::default())
+    }
+
+    /// The same with counters that go on from an earlier gate's.
+    pub fn with_counters(options: GateOptions, counters: Arc<GateCounters>) -> Gate {
         Gate {
             options,
-            counters: Arc::default(),
+            counters,
             header: Vec::new(),
             facts: None,
             vetted: None,

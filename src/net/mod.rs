@@ -1,2 +1,22 @@
 //! Sockets: group membership, batch send (`sendmmsg`, UDP GSO, fallbacks), batch receive (`recvmmsg`,
 //! UDP GRO), pacing, interfaces, `/proc/net/igmp`. Knows packets as bytes, not what is in them.
+
+mod group;
+pub mod igmp;
+pub mod interface;
+pub mod pacing;
+mod receiver;
+mod sender;
+// Public items of a private module, so that they can be used all over `net` and nowhere else.
+#[allow(unreachable_pub)]
+mod sys;
+pub mod thread;
+
+pub use group::{
+    BufferGrant, GroupError, ReceiveOptions, ReceiveSocket, SendOptions, SendSocket,
+    is_network_down,
+};
+pub use interface::{Interface, InterfaceError, Link};
+pub use pacing::{BurstPlan, Load, Pacer, Pacing, schedule};
+pub use receiver::{Batch, BatchReceiver, MAX_WAIT};
+pub use sender::{BatchSender, SendError, Sent};

@@ -2,12 +2,18 @@
 //! JPEG payload (RFC 2435), SDP (RFC 8866). Bytes and a time in, bytes and events out: no sockets, no
 //! clocks, no threads.
 
+pub mod header;
+pub mod jpeg;
+pub mod sdp;
+
+pub use jpeg::{Depacketizer, Event, FrameBuffer, Options, Packetizer};
+
 /// Synchronisation source: who sends. RFC 3550 §3.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Ssrc(pub u32);
 
 /// A 16-bit RTP sequence number; compares by RFC 1982 arithmetic through [`SeqNo::distance`]. RFC 3550 §5.1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct SeqNo(pub u16);
 
 impl SeqNo {
@@ -23,7 +29,7 @@ impl SeqNo {
 }
 
 /// An RTP timestamp on the 90 kHz clock of video. RFC 2435 §3, RFC 3550 §5.1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct RtpTime(pub u32);
 
 impl RtpTime {
@@ -32,8 +38,9 @@ impl RtpTime {
 
     /// The timestamp of a moment `nanos` nanoseconds after the one stamped 0.
     pub fn from_nanos(nanos: u64) -> RtpTime {
-        // 90,000 / 10^9 = 9 / 100,000; u128 because nanos * 9 would overflow after 65 years.
-        RtpTime((u128::from(nanos) * 9 / 100_000) as u32)
+        // 90,000 / 10^9 = 9 / 100,000, in two steps: nanos * 9 would overflow after 65 years.
+        let (whole, rest) = (nanos / 100_000, nanos % 100_000);
+        RtpTime((whole * 9 + rest * 9 / 100_000) as u32)
     }
 
     /// Signed ticks from `earlier` to `self`, right across the wrap.
@@ -51,6 +58,12 @@ pub struct PacketPlan {
     pub headers: Vec<u8>,
     /// The packets, in sending order.
     pub packets: Vec<PlannedPacket>,
+    /// Who sends them.
+    pub ssrc: Ssrc,
+    /// Sequence number of the first; the others count up from it.
+    pub first_seq: SeqNo,
+    /// Timestamp of them all.
+    pub time: RtpTime,
 }
 
 /// One packet of a [`PacketPlan`]: `headers[header]` followed by `scan[payload]`.
@@ -106,6 +119,10 @@ mod tests {
     #[test]
     fn a_second_is_90000_ticks() {
         assert_eq!(RtpTime::from_nanos(1_000_000_000), RtpTime(90_000));
+        assert_eq!(RtpTime::from_nanos(33_333_333), RtpTime(2_999));
+        let years = u64::MAX;
+        let exact = (u128::from(years) * 9 / 100_000) as u32;
+        assert_eq!(RtpTime::from_nanos(years), RtpTime(exact));
         assert_eq!(RtpTime(5).distance(RtpTime(u32::MAX - 4)), 10);
     }
 }

@@ -1,1 +1,24 @@
 //! What a viewer does with whole frames: decode, show in a window, draw the overlay, record.
+//! Everything after "a whole JPEG frame is here"; sockets, packets and threads are not its business.
+
+pub mod decode;
+pub mod delay;
+pub mod figures;
+pub mod mailbox;
+pub mod overlay;
+pub mod record;
+#[cfg(feature = "view")]
+mod screen;
+#[cfg(feature = "view")]
+pub mod window;
+
+use crate::clock::Ntp;
+
+/// A whole frame, as the window needs it.
+pub trait Frame {
+    /// The JPEG, from SOI on, exactly as it would be saved.
+    fn jpeg(&self) -> &[u8];
+
+    /// When the sender captured it, on the wall clock; `None` where the stream does not say.
+    fn captured(&self) -> Option<Ntp>;
+}

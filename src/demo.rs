@@ -1,0 +1,53 @@
+//! `lancam demo`: sender and viewer in one process, over multicast on the loopback interface. No camera, no
+//! config, no network needed.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use tracing::info;
+
+use crate::cli::DemoPlan;
+use crate::config::Config;
+use crate::signals::Signals;
+use crate::{send, view};
+
+/// Frames after which a demo without a window ends by itself: ten seconds of the pattern.
+const HEADLESS_FRAMES: u64 = 300;
+/// Where a demo without a window leaves a picture.
+const PICTURE: &str = "lancam-demo.jpg";
+
+/// Sends and watches until the window is closed; without a display, for ten seconds.
+///
+/// # Errors
+/// If the stream cannot be sent or watched.
+pub fn run(mut plan: DemoPlan, signals: Signals) -> Result<()> {
+    if !plan.view.headless {
+        if let Err(why) = display() {
+            info!("{why}");
+            plan.view.headless = true;
+        }
+    }
+    if plan.view.headless {
+        plan.view.frames.get_or_insert(HEADLESS_FRAMES);
+        plan.view
+            .snapshot
+            .get_or_insert_with(|| PathBuf::from(PICTURE));
+    }
+    let streams = send::Streams::start(&Config {
+        streams: vec![plan.stream],
+        ..Config::default()
+    })?;
+    let viewed = view::run(&plan.view, signals);
+    let sent = streams.stop();
+    viewed.and(sent)
+}
+
+#[cfg(feature = "view")]
+fn display() -> Result<(), crate::viewer::window::WindowError> {
+    crate::viewer::window::find_display()
+}
+
+#[cfg(not(feature = "view"))]
+fn display() -> Result<(), &'static str> {
+    Err("this build has no window")
+}

@@ -1,0 +1,573 @@
+//! Sockets that send to a group or hear one: options, membership, buffers, and sentences for what can go
+//! wrong. A *group* here is an address and a port; an address that is no multicast one is unicast and
+//! allowed, and [`SendSocket::is_multicast`] says which it is. Sends and receives nothing itself: see
+//! [`super::BatchSender`] and [`super::BatchReceiver`].
+
+use std::ffi::c_int;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+
+use super::interface::{self, Interface, InterfaceError};
+use super::sys::{self, Membership};
+
+/// How long a send may wait for room in a full device queue before its packets are dropped: a frame
+/// that is late by more than this is of no use to a viewer.
+const SEND_PATIENCE: Duration = Duration::from_millis(100);
+
+/// Why a socket could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum GroupError {
+    /// No usable interface.
+    #[error(transparent)]
+    Interface(#[from] InterfaceError),
+    /// Another program has the port and does not share it.
+    #[error(
+        "port {} is in use by a program that does not share it; stop that program (find it with: ss -lunp 'sport = {}') or choose another port",
+        .group.port(), .group.port()
+    )]
+    PortInUse {
+        /// Address and port.
+        group: SocketAddr,
+    },
+    /// A unicast address to receive on that is not this machine's.
+    #[error(
+        "{} is neither a multicast group nor an address of this machine; give the sender's group, or this machine's own address",
+        .group.ip()
+    )]
+    NotLocal {
+        /// Address and port.
+        group: SocketAddr,
+    },
+    /// A port below 1024, or a firewall or sandbox that forbids it.
+    #[error(
+        "not allowed to {what} {group}: {source}; ports below 1024 need CAP_NET_BIND_SERVICE, and a sandbox must allow IP sockets"
+    )]
+    NotAllowed {
+        /// What was tried.
+        what: &'static str,
+        /// Address and port.
+        group: SocketAddr,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The kernel's limit of memberships a socket or a user may hold.
+    #[error(
+        "too many group memberships to join {group} too; raise the limit: sudo sysctl -w net.ipv4.igmp_max_memberships=100"
+    )]
+    TooManyGroups {
+        /// Address and port.
+        group: SocketAddr,
+    },
+    /// Source-specific reception of something that is no group, or a source of the other family.
+    #[error(
+        "source {from} cannot be picked out of {group}: both must be of one IP version, and {group} a multicast group"
+    )]
+    Source {
+        /// The source that was asked for.
+        from: IpAddr,
+        /// Address and port.
+        group: SocketAddr,
+    },
+    /// Anything else, with what was being done.
+    #[error("cannot {what} {group}: {source}")]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// Address and port.
+        group: SocketAddr,
+        /// What the kernel said.
+        source: io::Error,
+    },
+}
+
+impl GroupError {
+    fn new(what: &'static str, group: SocketAddr, source: io::Error) -> GroupError {
+        match Errno::from_raw(source.raw_os_error().unwrap_or(0)) {
+            Errno::EADDRINUSE => GroupError::PortInUse { group },
+            Errno::EADDRNOTAVAIL => GroupError::NotLocal { group },
+            Errno::EACCES | Errno::EPERM => GroupError::NotAllowed {
+                what,
+                group,
+                source,
+            },
+            Errno::ENOBUFS if what == JOIN => GroupError::TooManyGroups { group },
+            _ => GroupError::Io {
+                what,
+                group,
+                source,
+            },
+        }
+    }
+}
+
+const JOIN: &str = "join group";
+
+/// Whether `error` says that the network is away for now (no route, link down, adapter unplugged,
+/// address gone), so that waiting and `refresh` help.
+pub fn is_network_down(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_raw(error.raw_os_error().unwrap_or(0)),
+        Errno::ENETUNREACH
+            | Errno::EHOSTUNREACH
+            | Errno::ENETDOWN
+            | Errno::EHOSTDOWN
+            | Errno::ENODEV
+            | Errno::ENXIO
+            | Errno::EADDRNOTAVAIL
+            | Errno::ENETRESET
+    )
+}
+
+/// What a sender's socket is to be like.
+#[derive(Clone, Debug)]
+pub struct SendOptions {
+    /// Group (or unicast address) and port to send to.
+    pub group: SocketAddr,
+    /// Interface by name or address; `None`: the one that the kernel routes the group by.
+    pub interface: Option<String>,
+    /// Hops that the packets may make. 1: this network only.
+    pub ttl: u8,
+    /// Whether viewers on this machine hear the stream too.
+    pub loopback: bool,
+    /// DiffServ code point, 0 to 63. RFC 2474 §3.
+    pub dscp: u8,
+}
+
+impl SendOptions {
+    /// DSCP AF41 (RFC 4594 §4.3): lands in the *video* queue of Wi-Fi.
+    pub const AF41: u8 = 34;
+
+    /// The defaults for `group`: routed interface, TTL 1, loopback on, AF41.
+    pub fn new(group: SocketAddr) -> SendOptions {
+        SendOptions {
+            group,
+            interface: None,
+            ttl: 1,
+            loopback: true,
+            dscp: Self::AF41,
+        }
+    }
+}
+
+/// An open socket that sends to one group. Not connected, so that a changed address of the interface
+/// takes effect by itself, and no ICMP error of a unicast viewer stops the stream.
+#[derive(Debug)]
+pub struct SendSocket {
+    socket: Socket,
+    wanted: Option<String>,
+    interface: Interface,
+    group: SocketAddr,
+    to: SockAddr,
+}
+
+impl SendSocket {
+    /// Opens it. Options that the kernel refuses but a stream can do without (TTL, DSCP, loopback) are
+    /// warned about in the log and skipped.
+    ///
+    /// # Errors
+    /// No such interface, it is down, or no socket may be had.
+    pub fn open(options: &SendOptions) -> Result<SendSocket, GroupError> {
+        let group = options.group;
+        let interface = interface::choose(options.interface.as_deref(), group)?;
+        let fail = |what| move |e| GroupError::new(what, group, e);
+        let socket = udp_socket(group).map_err(fail("open a socket for"))?;
+        let from = SocketAddr::new(source_address(group, &interface), 0);
+        (socket.bind(&from.into())).map_err(fail("bind a socket for"))?;
+        (socket.set_write_timeout(Some(SEND_PATIENCE))).map_err(fail("set a time limit for"))?;
+        set_optional(&socket, options);
+        let sender = SendSocket {
+            socket,
+            wanted: options.interface.clone(),
+            group,
+            to: scoped(group, interface.index).into(),
+            interface,
+        };
+        (sender.leave_by_interface()).map_err(fail("choose the interface for"))?;
+        if sender.is_multicast() && !sender.interface.has_address_like(group.ip()) {
+            tracing::warn!(
+                "interface {} has no address of its own for {group}; packets may carry another one's, and routers and viewers may drop them",
+                sender.interface.name
+            );
+        }
+        Ok(sender)
+    }
+
+    /// Has datagrams leave by the chosen interface. A unicast stream for which nobody named one is left
+    /// to the routes.
+    fn leave_by_interface(&self) -> io::Result<()> {
+        let index = self.interface.index;
+        match (self.is_multicast(), self.group) {
+            (true, SocketAddr::V4(_)) => {
+                sys::set_multicast_interface_v4(self.socket.as_fd(), index)
+            }
+            (true, SocketAddr::V6(_)) => self.socket.set_multicast_if_v6(index),
+            (false, _) if self.wanted.is_none() || self.group.ip().is_loopback() => Ok(()),
+            (false, _) => {
+                sys::set_unicast_interface(self.socket.as_fd(), index, self.group.is_ipv6())
+            }
+        }
+    }
+
+    /// Looks the interface up again and follows it where it went: an adapter that came back under another
+    /// index, a default route that moved. Costs some 100 µs; for once a second, or after an error.
+    /// Returns whether anything changed (index, addresses, up or running).
+    ///
+    /// # Errors
+    /// The interface is gone or down at present.
+    pub fn refresh(&mut self) -> Result<bool, GroupError> {
+        let now = interface::choose(self.wanted.as_deref(), self.group)?;
+        if now == self.interface {
+            return Ok(false);
+        }
+        self.to = scoped(self.group, now.index).into();
+        self.interface = now;
+        (self.leave_by_interface())
+            .map_err(|e| GroupError::new("choose the interface for", self.group, e))?;
+        Ok(true)
+    }
+
+    /// Where it sends.
+    pub fn group(&self) -> SocketAddr {
+        self.group
+    }
+
+    /// Whether [`group`](Self::group) is a multicast group; else it is one machine's address.
+    pub fn is_multicast(&self) -> bool {
+        self.group.ip().is_multicast()
+    }
+
+    /// The interface as it was at the start or the last refresh.
+    pub fn interface(&self) -> &Interface {
+        &self.interface
+    }
+
+    /// The largest datagram in bytes that leaves without being fragmented.
+    pub fn max_datagram(&self) -> usize {
+        self.interface.max_datagram(self.group.is_ipv6())
+    }
+
+    /// The port that it sends from (address unspecified).
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        socket_addr(self.socket.local_addr()?)
+    }
+
+    /// The group as the kernel takes it.
+    pub(super) fn to(&self) -> &SockAddr {
+        &self.to
+    }
+}
+
+impl AsFd for SendSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// TTL, loopback and DSCP: each refused one is said once, here.
+fn set_optional(socket: &Socket, options: &SendOptions) {
+    let group = options.group;
+    let ttl = u32::from(options.ttl);
+    // RFC 2474 §3: the code point is the upper six bits of the TOS and traffic class fields.
+    let class = u32::from(options.dscp & 0x3f) << 2;
+    let is_multicast = group.ip().is_multicast();
+    let (hops, loopback, dscp) = match (group, is_multicast) {
+        (SocketAddr::V4(_), true) => (
+            socket.set_multicast_ttl_v4(ttl),
+            socket.set_multicast_loop_v4(options.loopback),
+            socket.set_tos_v4(class),
+        ),
+        (SocketAddr::V6(_), true) => (
+            socket.set_multicast_hops_v6(ttl),
+            socket.set_multicast_loop_v6(options.loopback),
+            socket.set_tclass_v6(class),
+        ),
+        // The TTL keeps a group in its network. One machine's address needs no such fence, and with TTL 1
+        // a viewer behind a router would see nothing: the system's default stays.
+        (SocketAddr::V4(_), false) => (Ok(()), Ok(()), socket.set_tos_v4(class)),
+        (SocketAddr::V6(_), false) => (Ok(()), Ok(()), socket.set_tclass_v6(class)),
+    };
+    for (name, result) in [("ttl", hops), ("loopback", loopback), ("dscp", dscp)] {
+        if let Err(error) = result {
+            tracing::warn!(
+                "{group}: the kernel refused the setting `{name}` ({error}); going on without it"
+            );
+        }
+    }
+}
+
+/// What a receiver's socket is to be like.
+#[derive(Clone, Debug)]
+pub struct ReceiveOptions {
+    /// Group and port to hear; or an address of this machine, or 0.0.0.0 or [::], for unicast.
+    pub group: SocketAddr,
+    /// Interface by name or address; `None`: the one that the kernel routes the group by.
+    pub interface: Option<String>,
+    /// Only hear this sender: source-specific multicast. RFC 4607.
+    pub source: Option<IpAddr>,
+    /// Socket buffer wanted, in bytes.
+    pub receive_buffer: usize,
+}
+
+impl ReceiveOptions {
+    /// Room for several frames of a high-quality 1080p stream.
+    pub const DEFAULT_BUFFER: usize = 4 << 20;
+
+    /// The defaults for `group`: routed interface, any source, 4 MiB of buffer.
+    pub fn new(group: SocketAddr) -> ReceiveOptions {
+        ReceiveOptions {
+            group,
+            interface: None,
+            source: None,
+            receive_buffer: Self::DEFAULT_BUFFER,
+        }
+    }
+}
+
+/// What the kernel gave of the receive buffer that was wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BufferGrant {
+    /// Bytes wanted.
+    pub wanted: usize,
+    /// Bytes granted. The kernel books its own overhead on them too: about half is payload.
+    pub granted: usize,
+}
+
+impl BufferGrant {
+    /// What to say and do if less was granted than wanted; `None` if all is well.
+    pub fn advice(&self) -> Option<String> {
+        if self.granted >= self.wanted {
+            return None;
+        }
+        Some(format!(
+            "receive buffer: {} bytes wanted, {} granted, because rmem_max is {}; bursts may be lost; raise it with: sudo sysctl -w net.core.rmem_max={}",
+            self.wanted, self.granted, self.granted, self.wanted
+        ))
+    }
+}
+
+/// An open socket that hears one group, or one address of this machine. The membership ends with it.
+#[derive(Debug)]
+pub struct ReceiveSocket {
+    socket: Socket,
+    wanted: Option<String>,
+    interface: Interface,
+    group: SocketAddr,
+    source: Option<IpAddr>,
+    buffer: BufferGrant,
+    has_gro: bool,
+}
+
+impl ReceiveSocket {
+    /// Opens, binds and joins. It joins on one interface: the named one, or the one that the kernel routes
+    /// the group by. A viewer on the sender's own machine hears it there too, because senders loop
+    /// back on the interface that they send by.
+    ///
+    /// # Errors
+    /// No such interface, it is down, the port is taken by a program that does not share it, the group
+    /// could not be joined.
+    pub fn open(options: &ReceiveOptions) -> Result<ReceiveSocket, GroupError> {
+        let group = options.group;
+        let is_multicast = group.ip().is_multicast();
+        check_source(options)?;
+        let interface = interface::choose(options.interface.as_deref(), group)?;
+        let fail = |what| move |e| GroupError::new(what, group, e);
+        let socket = udp_socket(group).map_err(fail("open a socket for"))?;
+        if is_multicast {
+            // socket(7) and udp(7): each of several sockets bound to one group gets its copy. Of several
+            // bound to one *unicast* address only the last would, so there it is not set.
+            (socket.set_reuse_address(true)).map_err(fail("share the port of"))?;
+        }
+        let buffer = grow_buffer(&socket, options.receive_buffer);
+        hear_joined_only(&socket, group);
+        // Bound to the group's own address: bound to 0.0.0.0 it would hear other groups on this port.
+        (socket.bind(&scoped(group, interface.index).into())).map_err(fail("listen on"))?;
+        let has_gro = sys::enable_gro(socket.as_fd()).is_ok();
+        let receiver = ReceiveSocket {
+            socket,
+            wanted: options.interface.clone(),
+            interface,
+            group,
+            source: options.source,
+            buffer,
+            has_gro,
+        };
+        receiver.join().map_err(fail(JOIN))?;
+        Ok(receiver)
+    }
+
+    fn join(&self) -> io::Result<()> {
+        self.membership(Membership::Join)
+    }
+
+    fn membership(&self, change: Membership) -> io::Result<()> {
+        if !self.is_multicast() {
+            return Ok(());
+        }
+        sys::set_membership(
+            self.socket.as_fd(),
+            change,
+            self.interface.index,
+            self.group.ip(),
+            self.source,
+        )
+    }
+
+    /// Leaves the group and joins it again, so that a membership report goes out: for a switch that forgot
+    /// this viewer (IGMP snooping without a querier) or a link that came back. Packets in between are lost.
+    ///
+    /// # Errors
+    /// The group could not be joined; the socket is then no member. Call it again later.
+    pub fn rejoin(&mut self) -> Result<(), GroupError> {
+        // Not a member any more (the interface was gone): as good as left.
+        let _ = self.membership(Membership::Leave);
+        (self.join()).map_err(|e| GroupError::new(JOIN, self.group, e))
+    }
+
+    /// Looks the interface up again and renews the membership if it changed: new address, new index, link
+    /// came back, default route moved. Costs some 100 µs; for once a second. Returns whether it rejoined.
+    ///
+    /// # Errors
+    /// The interface is gone or down at present, or the group could not be joined.
+    pub fn refresh(&mut self) -> Result<bool, GroupError> {
+        let now = interface::choose(self.wanted.as_deref(), self.group)?;
+        if now == self.interface {
+            return Ok(false);
+        }
+        let _ = self.membership(Membership::Leave);
+        self.interface = now;
+        self.join()
+            .map_err(|e| GroupError::new(JOIN, self.group, e))?;
+        Ok(true)
+    }
+
+    /// What it hears.
+    pub fn group(&self) -> SocketAddr {
+        self.group
+    }
+
+    /// Whether [`group`](Self::group) is a multicast group; else it is an address of this machine.
+    pub fn is_multicast(&self) -> bool {
+        self.group.ip().is_multicast()
+    }
+
+    /// The interface as it was at the start or the last refresh.
+    pub fn interface(&self) -> &Interface {
+        &self.interface
+    }
+
+    /// The receive buffer that was granted.
+    pub fn buffer(&self) -> BufferGrant {
+        self.buffer
+    }
+
+    /// Whether the kernel joins equal datagrams for it (UDP GRO, Linux 5.0).
+    pub fn has_gro(&self) -> bool {
+        self.has_gro
+    }
+
+    /// The address and port that it is bound to.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        socket_addr(self.socket.local_addr()?)
+    }
+
+    pub(super) fn set_read_timeout(&self, timeout: Duration) -> io::Result<()> {
+        self.socket.set_read_timeout(Some(timeout))
+    }
+}
+
+impl AsFd for ReceiveSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+fn check_source(options: &ReceiveOptions) -> Result<(), GroupError> {
+    let group = options.group;
+    match options.source {
+        Some(from) if !group.ip().is_multicast() || from.is_ipv4() != group.is_ipv4() => {
+            Err(GroupError::Source { from, group })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// ip(7), IP_MULTICAST_ALL: "If set to 0, the socket will receive only the messages sent to groups that
+/// it has explicitly joined" (and on the interface that it joined on). Kernels without it hear no worse
+/// than before, so a refusal is no matter.
+fn hear_joined_only(socket: &Socket, group: SocketAddr) {
+    let _ = match group {
+        SocketAddr::V4(_) => socket.set_multicast_all_v4(false),
+        SocketAddr::V6(_) => socket.set_multicast_all_v6(false),
+    };
+}
+
+/// socket(7), SO_RCVBUF: "The kernel doubles this value (to allow space for bookkeeping overhead) [...] and
+/// this doubled value is returned by getsockopt(2)." And it is cut at rmem_max without a word.
+fn grow_buffer(socket: &Socket, wanted: usize) -> BufferGrant {
+    let granted = || socket.recv_buffer_size().unwrap_or(0) / 2;
+    // A stock buffer is never made smaller than it is.
+    if granted() < wanted {
+        let bytes = c_int::try_from(wanted).unwrap_or(c_int::MAX / 2);
+        if sys::force_receive_buffer(socket.as_fd(), bytes).is_err() {
+            let _ = socket.set_recv_buffer_size(wanted);
+        }
+    }
+    BufferGrant {
+        wanted,
+        granted: granted(),
+    }
+}
+
+fn udp_socket(group: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(group), Type::DGRAM, Some(Protocol::UDP))?;
+    if group.is_ipv6() {
+        // An IPv6 stream leaves the same port of IPv4 to others.
+        socket.set_only_v6(true)?;
+    }
+    Ok(socket)
+}
+
+/// The address to send from: the kernel's choice at each packet, so that it may change. But for a group on
+/// loopback the kernel would take another interface's address, or 0.0.0.0 if there is none (127.0.0.1
+/// has host scope only); there it is loopback's own.
+fn source_address(group: SocketAddr, interface: &Interface) -> IpAddr {
+    match group {
+        SocketAddr::V4(_) if group.ip().is_multicast() && interface.is_loopback => {
+            let own = interface.addresses.iter().find(|a| a.is_ipv4());
+            *own.unwrap_or(&IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+        }
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    }
+}
+
+/// `group` with the interface in it, which IPv6 link-local addresses and groups need. RFC 4007 §6.
+fn scoped(group: SocketAddr, index: u32) -> SocketAddr {
+    match group {
+        SocketAddr::V6(mut v6) if v6.scope_id() == 0 && needs_scope(*v6.ip()) => {
+            v6.set_scope_id(index);
+            SocketAddr::V6(v6)
+        }
+        other => other,
+    }
+}
+
+/// RFC 4291 §2.5.6 (fe80::/10) and §2.7 (scope 1 and 2: interface-local and link-local groups).
+fn needs_scope(ip: Ipv6Addr) -> bool {
+    let [first, second, ..] = ip.octets();
+    match first {
+        0xff => matches!(second & 0x0f, 1 | 2),
+        0xfe => second & 0xc0 == 0x80,
+        _ => false,
+    }
+}
+
+fn socket_addr(addr: SockAddr) -> io::Result<SocketAddr> {
+    addr.as_socket()
+        .ok_or_else(|| io::Error::other("the socket has no IP address"))
+}

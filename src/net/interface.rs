@@ -1,0 +1,304 @@
+//! The machine's network interfaces: what there is, which one was meant, which one the kernel would
+//! take for a group, how fast it is. Reads facts only; it configures nothing.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use nix::ifaddrs::getifaddrs;
+use nix::net::if_::InterfaceFlags;
+
+use super::sys;
+
+/// One network interface, as it was when it was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// Its name, such as `eth0`.
+    pub name: String,
+    /// The kernel's index of it; another one after an adapter was unplugged and came back.
+    pub index: u32,
+    /// Switched on (IFF_UP).
+    pub is_up: bool,
+    /// Has a link: cable in, Wi-Fi associated (IFF_RUNNING).
+    pub is_running: bool,
+    /// Has the MULTICAST flag. Loopback has not, and carries groups all the same.
+    pub is_multicast: bool,
+    /// The loopback interface.
+    pub is_loopback: bool,
+    /// Its IPv4 and IPv6 addresses.
+    pub addresses: Vec<IpAddr>,
+    /// Largest IP packet in bytes; 1500 on Ethernet.
+    pub mtu: u32,
+    /// How fast it is.
+    pub link: Link,
+}
+
+/// How fast a link is, as far as that is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// Inside this machine.
+    Loopback,
+    /// A wire with this many Mbit/s. A veth pair says 10,000.
+    Wired(u32),
+    /// Wi-Fi: multicast goes out at a low basic rate that nobody can ask for.
+    Wireless,
+    /// A driver that does not say (bridges, tunnels, many virtual machines).
+    Unknown,
+}
+
+/// Why no interface could be chosen.
+#[derive(Debug, thiserror::Error)]
+pub enum InterfaceError {
+    /// No interface has this name or address.
+    #[error("no interface {wanted:?}; this machine has {present}")]
+    Unknown {
+        /// The name or address that was asked for.
+        wanted: String,
+        /// What there is, in words.
+        present: String,
+    },
+    /// It is switched off.
+    #[error("interface {name} is down; switch it on with: sudo ip link set {name} up")]
+    Down {
+        /// Its name.
+        name: String,
+    },
+    /// It cannot carry a group.
+    #[error(
+        "interface {name} does not carry multicast; choose another, or: sudo ip link set {name} multicast on"
+    )]
+    NoMulticast {
+        /// Its name.
+        name: String,
+    },
+    /// The kernel did not list them.
+    #[error("cannot list this machine's network interfaces: {0}")]
+    List(#[source] io::Error),
+}
+
+impl Interface {
+    /// Whether it has an address of the same family as `ip`.
+    pub fn has_address_like(&self, ip: IpAddr) -> bool {
+        self.addresses.iter().any(|a| a.is_ipv4() == ip.is_ipv4())
+    }
+
+    /// The largest UDP payload in bytes that crosses it in one IP packet without fragments.
+    /// RFC 791 §3.1 and RFC 8200 §3: 20 or 40 bytes of IP header; RFC 768: 8 of UDP header.
+    pub fn max_datagram(&self, is_ipv6: bool) -> usize {
+        let headers = if is_ipv6 { 40 + 8 } else { 20 + 8 };
+        (self.mtu as usize)
+            .saturating_sub(headers)
+            .min(sys::MAX_UDP_PAYLOAD)
+    }
+}
+
+/// All interfaces of this machine (of this network namespace), in the order of their indices.
+pub fn list() -> Result<Vec<Interface>, InterfaceError> {
+    let socket = UdpSocket::bind("0.0.0.0:0").map_err(InterfaceError::List)?;
+    let mut found = BTreeMap::<String, Interface>::new();
+    for entry in getifaddrs().map_err(|e| InterfaceError::List(e.into()))? {
+        // An IPv4 address may carry a label of its own, such as `eth0:1`: the part before the colon is the interface.
+        let name = entry.interface_name.split(':').next().unwrap_or_default();
+        let flags = entry.flags;
+        let interface = found.entry(name.to_owned()).or_insert_with(|| Interface {
+            name: name.to_owned(),
+            index: 0,
+            is_up: flags.contains(InterfaceFlags::IFF_UP),
+            is_running: flags.contains(InterfaceFlags::IFF_RUNNING),
+            is_multicast: flags.contains(InterfaceFlags::IFF_MULTICAST),
+            is_loopback: flags.contains(InterfaceFlags::IFF_LOOPBACK),
+            addresses: Vec::new(),
+            // 1280 is the least that IPv6 allows (RFC 8200 §5): a safe guess if the kernel does not say.
+            mtu: sys::interface_mtu(socket.as_fd(), name).unwrap_or(1280),
+            link: link(name, flags),
+        });
+        let Some(address) = entry.address else {
+            continue;
+        };
+        if let Some(link) = address.as_link_addr() {
+            interface.index = link.ifindex() as u32;
+        } else if let Some(v4) = address.as_sockaddr_in() {
+            interface.addresses.push(v4.ip().into());
+        } else if let Some(v6) = address.as_sockaddr_in6() {
+            interface.addresses.push(v6.ip().into());
+        }
+    }
+    let mut all: Vec<_> = found.into_values().filter(|i| i.index != 0).collect();
+    all.sort_by_key(|i| i.index);
+    Ok(all)
+}
+
+/// The interface called `wanted`, or the one that has `wanted` as its address.
+pub fn find(wanted: &str) -> Result<Interface, InterfaceError> {
+    let all = list()?;
+    let address: Option<IpAddr> = wanted.parse().ok();
+    let is_meant = |i: &&Interface| {
+        i.name == wanted || address.is_some_and(|address| i.addresses.contains(&address))
+    };
+    match all.iter().find(is_meant) {
+        Some(interface) => Ok(interface.clone()),
+        None => Err(InterfaceError::Unknown {
+            wanted: wanted.to_owned(),
+            present: describe(&all),
+        }),
+    }
+}
+
+/// The interface by which to reach `to`, a group or a unicast address: `wanted` (a name or an address) if
+/// given, else the one that the kernel routes `to` by. Without any route to a group: the first one that is
+/// up, carries multicast and is not loopback; failing that, loopback.
+///
+/// # Errors
+/// The interface does not exist, is down, or cannot carry the group.
+pub fn choose(wanted: Option<&str>, to: SocketAddr) -> Result<Interface, InterfaceError> {
+    let interface = match wanted {
+        Some(wanted) => find(wanted)?,
+        None => routed(to)?,
+    };
+    if !interface.is_up {
+        return Err(InterfaceError::Down {
+            name: interface.name,
+        });
+    }
+    if !to.ip().is_multicast() {
+        return Ok(interface);
+    }
+    if !interface.is_multicast && !interface.is_loopback {
+        return Err(InterfaceError::NoMulticast {
+            name: interface.name,
+        });
+    }
+    Ok(interface)
+}
+
+/// The interface that the kernel would take for `to`.
+fn routed(to: SocketAddr) -> Result<Interface, InterfaceError> {
+    let all = list()?;
+    let source = route_source(to);
+    if let Some(interface) = source.and_then(|source| owner(&all, source)) {
+        return Ok(interface.clone());
+    }
+    let carries = |i: &&Interface| i.is_up && i.is_multicast && !i.is_loopback;
+    let with_address = |i: &&Interface| carries(i) && i.has_address_like(to.ip());
+    let fallback = (all.iter().find(with_address))
+        .or_else(|| all.iter().find(carries))
+        .or_else(|| all.iter().find(|i| i.is_loopback));
+    fallback.cloned().ok_or_else(|| InterfaceError::Unknown {
+        wanted: to.ip().to_string(),
+        present: describe(&all),
+    })
+}
+
+/// The address that the kernel would send from to reach `to`: udp(7): connecting a datagram socket
+/// sends nothing, but looks the route up.
+fn route_source(to: SocketAddr) -> Option<SocketAddr> {
+    let any = match to {
+        SocketAddr::V4(_) => "0.0.0.0:0",
+        SocketAddr::V6(_) => "[::]:0",
+    };
+    let socket = UdpSocket::bind(any).ok()?;
+    socket.connect(to).ok()?;
+    socket.local_addr().ok()
+}
+
+/// Which interface has this address. A link-local one may exist on several: there the scope says which.
+fn owner(all: &[Interface], source: SocketAddr) -> Option<&Interface> {
+    if let SocketAddr::V6(v6) = source {
+        if v6.scope_id() != 0 {
+            return all.iter().find(|i| i.index == v6.scope_id());
+        }
+    }
+    all.iter().find(|i| i.addresses.contains(&source.ip()))
+}
+
+/// What there is, for an error message: `lo (127.0.0.1), eth0 (10.0.0.5)`.
+fn describe(all: &[Interface]) -> String {
+    let words = all.iter().map(|i| match i.addresses.first() {
+        Some(address) => format!("{} ({address})", i.name),
+        None => i.name.clone(),
+    });
+    words.collect::<Vec<_>>().join(", ")
+}
+
+fn link(name: &str, flags: InterfaceFlags) -> Link {
+    match flags.contains(InterfaceFlags::IFF_LOOPBACK) {
+        true => Link::Loopback,
+        false => link_in(&PathBuf::from("/sys/class/net").join(name)),
+    }
+}
+
+/// The link's speed from its folder in /sys/class/net. `speed` is in Mbit/s; it says -1, or cannot be
+/// read, when the driver does not know.
+fn link_in(folder: &Path) -> Link {
+    if folder.join("wireless").exists() || folder.join("phy80211").exists() {
+        return Link::Wireless;
+    }
+    let speed = std::fs::read_to_string(folder.join("speed")).unwrap_or_default();
+    match speed.trim().parse::<u32>() {
+        Ok(mbit) if mbit > 0 => Link::Wired(mbit),
+        _ => Link::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_is_found_by_name_and_by_address() {
+        let lo = find("lo").unwrap();
+        assert!(lo.is_loopback && lo.index > 0 && lo.mtu >= 1500, "{lo:?}");
+        assert_eq!(lo.link, Link::Loopback);
+        assert_eq!(find("127.0.0.1").unwrap().name, "lo");
+    }
+
+    #[test]
+    fn an_unknown_interface_is_answered_with_those_that_exist() {
+        let said = find("eth9").unwrap_err().to_string();
+        assert!(
+            said.starts_with("no interface \"eth9\"; this machine has lo (127.0.0.1)"),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn loopback_carries_a_group_although_it_lacks_the_flag() {
+        let group = "239.1.2.3:5000".parse().unwrap();
+        assert_eq!(choose(Some("lo"), group).unwrap().name, "lo");
+    }
+
+    #[test]
+    fn a_local_address_is_reached_by_loopback() {
+        let to = "127.0.0.1:5000".parse().unwrap();
+        assert_eq!(choose(None, to).unwrap().name, "lo");
+    }
+
+    #[test]
+    fn the_largest_datagram_counts_the_headers() {
+        let mut interface = find("lo").unwrap();
+        assert_eq!(interface.max_datagram(false), 65_507);
+        interface.mtu = 1500;
+        assert_eq!(interface.max_datagram(false), 1472);
+        assert_eq!(interface.max_datagram(true), 1452);
+        interface.mtu = 0;
+        assert_eq!(interface.max_datagram(true), 0);
+    }
+
+    #[test]
+    fn the_speed_is_read_as_the_kernel_writes_it() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(link_in(folder.path()), Link::Unknown);
+        for (text, expected) in [
+            ("1000\n", Link::Wired(1000)),
+            ("-1\n", Link::Unknown),
+            ("0\n", Link::Unknown),
+        ] {
+            std::fs::write(folder.path().join("speed"), text).unwrap();
+            assert_eq!(link_in(folder.path()), expected);
+        }
+        std::fs::create_dir(folder.path().join("phy80211")).unwrap();
+        assert_eq!(link_in(folder.path()), Link::Wireless);
+    }
+}

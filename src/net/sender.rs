@@ -1,0 +1,264 @@
+//! Batch sending: the packets of one frame in as few system calls as the kernel allows. With UDP GSO one
+//! `sendmmsg` carries a frame in messages of up to 64 packets that the kernel (or the network card) cuts;
+//! without it, one message a packet in the same single call. Headers and scan are read where they lie:
+//! nothing is copied but by the kernel. Does not wait between packets: see [`super::pacing`].
+
+use std::io;
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::os::fd::AsFd;
+
+use nix::errno::Errno;
+
+use super::group::SendSocket;
+use super::sys::{MAX_SEGMENTS, MAX_UDP_PAYLOAD, Outgoing, SegmentSize, SendArrays};
+use crate::rtp::PacketPlan;
+
+/// What one call of a [`BatchSender`] did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// Packets that the kernel took.
+    pub packets: usize,
+    /// Their UDP payload in bytes.
+    pub bytes: usize,
+    /// Packets given up because the kernel or the device had no room for them.
+    pub dropped: usize,
+    /// System calls made.
+    pub calls: usize,
+}
+
+/// The kernel refused to send. What had gone out before is in `sent`.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot send to {group}: {source}")]
+pub struct SendError {
+    /// Where to.
+    pub group: SocketAddr,
+    /// What went out (and what it cost) before the error.
+    pub sent: Sent,
+    /// What the kernel said; see [`super::is_network_down`].
+    pub source: io::Error,
+}
+
+/// Sends packets to one group, a frame (or a burst of one) at a time. Its arrays are reused, so that it
+/// allocates only while frames still grow.
+pub struct BatchSender {
+    socket: SendSocket,
+    arrays: SendArrays,
+    has_gso: bool,
+}
+
+impl BatchSender {
+    /// Sends by `socket`, with UDP GSO until the kernel refuses it.
+    pub fn new(socket: SendSocket) -> BatchSender {
+        BatchSender {
+            socket,
+            arrays: SendArrays::default(),
+            has_gso: true,
+        }
+    }
+
+    /// The same without UDP GSO.
+    pub fn without_gso(mut self) -> BatchSender {
+        self.has_gso = false;
+        self
+    }
+
+    /// Whether UDP GSO is (still) used.
+    pub fn has_gso(&self) -> bool {
+        self.has_gso
+    }
+
+    /// The socket.
+    pub fn socket(&self) -> &SendSocket {
+        &self.socket
+    }
+
+    /// The socket, to refresh it.
+    pub fn socket_mut(&mut self) -> &mut SendSocket {
+        &mut self.socket
+    }
+
+    /// Sends the packets `range` of `plan`, which was made for `scan`. When it returns, the kernel has
+    /// its copy and the scan may go back to where it came from.
+    ///
+    /// # Errors
+    /// The kernel refused (see [`super::is_network_down`]). The rest of the range is not sent.
+    ///
+    /// # Panics
+    /// If the plan was not made for this scan, or `range` reaches beyond it.
+    pub fn send(
+        &mut self,
+        plan: &PacketPlan,
+        scan: &[u8],
+        range: Range<usize>,
+    ) -> Result<Sent, SendError> {
+        self.send_all(range.map(|i| plan.parts(i, scan)))
+    }
+
+    /// Sends ready-made datagrams, such as repair packets, in the same way.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn send_datagrams<'d, I>(&mut self, datagrams: I) -> Result<Sent, SendError>
+    where
+        I: IntoIterator<Item = &'d [u8]>,
+        I::IntoIter: Clone,
+    {
+        self.send_all(datagrams.into_iter().map(|d| (d, &[][..])))
+    }
+
+    fn send_all<'d>(
+        &mut self,
+        packets: impl Iterator<Item = (&'d [u8], &'d [u8])> + Clone,
+    ) -> Result<Sent, SendError> {
+        let mut sent = Sent::default();
+        let result = match self.has_gso {
+            true => self.with_gso(packets, &mut sent),
+            false => self.plain(packets, &mut sent),
+        };
+        match result {
+            Ok(()) => Ok(sent),
+            Err(source) => Err(SendError {
+                group: self.socket.group(),
+                sent,
+                source,
+            }),
+        }
+    }
+
+    /// Sends with GSO; if the kernel refuses that, the rest without, and from then on all.
+    fn with_gso<'d>(
+        &mut self,
+        packets: impl Iterator<Item = (&'d [u8], &'d [u8])> + Clone,
+        sent: &mut Sent,
+    ) -> io::Result<()> {
+        let mut batch = self.arrays.begin(self.socket.to());
+        fill_segmented(&mut batch, packets.clone());
+        let Err(refusal) = drain(&mut batch, &self.socket, sent) else {
+            return Ok(());
+        };
+        if !may_be_gso(&refusal) {
+            return Err(refusal);
+        }
+        // Any of these errors can have another cause (a datagram too long, an address gone): then the plain
+        // way fails too, and GSO is not to blame.
+        self.plain(packets.skip(sent.packets + sent.dropped), sent)?;
+        self.has_gso = false;
+        tracing::warn!(
+            "{}: the kernel refused UDP segmentation offload ({refusal}); sending packet by packet from now on, which costs more CPU",
+            self.socket.group()
+        );
+        Ok(())
+    }
+
+    fn plain<'d>(
+        &mut self,
+        packets: impl Iterator<Item = (&'d [u8], &'d [u8])>,
+        sent: &mut Sent,
+    ) -> io::Result<()> {
+        let mut batch = self.arrays.begin(self.socket.to());
+        for (header, payload) in packets {
+            batch.part(header);
+            batch.part(payload);
+            batch.end_message(1, header.len() + payload.len(), None);
+        }
+        drain(&mut batch, &self.socket, sent)
+    }
+}
+
+/// Groups packets into messages that the kernel can cut again: equal in length but for the last, which
+/// may be shorter, at most [`MAX_SEGMENTS`] and [`MAX_UDP_PAYLOAD`] bytes together. udp(7), UDP_SEGMENT.
+fn fill_segmented<'d>(
+    batch: &mut Outgoing<'_, 'd>,
+    packets: impl Iterator<Item = (&'d [u8], &'d [u8])>,
+) {
+    let mut open = Run::default();
+    for (header, payload) in packets {
+        let len = header.len() + payload.len();
+        if open.count > 0 && !open.takes(len) {
+            open.end(batch);
+        }
+        batch.part(header);
+        batch.part(payload);
+        open.add(len);
+    }
+    if open.count > 0 {
+        open.end(batch);
+    }
+}
+
+/// The packets of the message that is being filled.
+#[derive(Default)]
+struct Run {
+    segment: usize,
+    count: usize,
+    bytes: usize,
+    /// A shorter packet came: it must be the last.
+    is_closed: bool,
+}
+
+impl Run {
+    fn takes(&self, len: usize) -> bool {
+        !self.is_closed
+            && len <= self.segment
+            && self.count < MAX_SEGMENTS
+            && self.bytes + len <= MAX_UDP_PAYLOAD
+    }
+
+    fn add(&mut self, len: usize) {
+        if self.count == 0 {
+            self.segment = len;
+        }
+        self.is_closed = len < self.segment;
+        self.count += 1;
+        self.bytes += len;
+    }
+
+    fn end(&mut self, batch: &mut Outgoing<'_, '_>) {
+        let segment = match self.count {
+            1 => None,
+            _ => SegmentSize::new(self.segment),
+        };
+        batch.end_message(self.count, self.bytes, segment);
+        *self = Run::default();
+    }
+}
+
+/// Sends until everything is taken, given up, or refused.
+fn drain(batch: &mut Outgoing<'_, '_>, socket: &SendSocket, sent: &mut Sent) -> io::Result<()> {
+    while let Some((packets, _)) = batch.next() {
+        sent.calls += 1;
+        match batch.send(socket.as_fd()) {
+            Ok((packets, bytes)) => {
+                sent.packets += packets;
+                sent.bytes += bytes;
+            }
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            // No room in the device's queue, or none within the socket's time limit: what is late is
+            // useless, so these packets are lost here rather than the next ones late.
+            Err(e) if is_no_room(&e) => {
+                sent.dropped += packets;
+                batch.skip();
+            }
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}
+
+fn errno(e: &io::Error) -> Errno {
+    Errno::from_raw(e.raw_os_error().unwrap_or(0))
+}
+
+fn is_no_room(e: &io::Error) -> bool {
+    matches!(errno(e), Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM)
+}
+
+/// What a kernel says that cannot segment: EIO without checksum offload, EINVAL (EMSGSIZE in newer ones)
+/// when a segment and its headers exceed the MTU, ENOPROTOOPT and EOPNOTSUPP when it is too old.
+fn may_be_gso(e: &io::Error) -> bool {
+    matches!(
+        errno(e),
+        Errno::EIO | Errno::EINVAL | Errno::EMSGSIZE | Errno::ENOPROTOOPT | Errno::EOPNOTSUPP
+    )
+}

@@ -1,0 +1,870 @@
+//! Packetizer and depacketizer against each other, and what networks and other senders do in between.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::wire::{self, Facts};
+use super::*;
+use crate::clock::{Mono, Ntp};
+use crate::jpeg::header::Header as JpegHeader;
+use crate::jpeg::tables::quant_for_q;
+use crate::jpeg::{Picture, Sampling};
+use crate::rtp::header::Header;
+use crate::rtp::{RtpTime, SeqNo, Ssrc};
+use crate::stats::{ViewerSnapshot, ViewerStats};
+
+const INTERVAL: u32 = 3_000;
+
+/// A scan that no other number gives, without markers.
+fn scan(n: u32, len: usize) -> Vec<u8> {
+    let mut state = n.wrapping_mul(2_654_435_761) | 1;
+    (0..len)
+        .map(|_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 25) as u8
+        })
+        .collect()
+}
+
+fn picture(scan: &[u8]) -> Picture<'_> {
+    Picture {
+        width: 322,
+        height: 242,
+        sampling: Sampling::Yuv420,
+        restart_interval: 0,
+        quant: std::array::from_fn(|i| i as u8 + 1),
+        scan,
+    }
+}
+
+/// A sender: frames of `packets` datagrams each.
+struct Source {
+    packetizer: Packetizer,
+    time: RtpTime,
+    packets: usize,
+}
+
+impl Source {
+    fn new(ssrc: u32, seq: u16, time: u32) -> Source {
+        Source {
+            packetizer: Packetizer::new(Ssrc(ssrc), SeqNo(seq), 256),
+            time: RtpTime(time),
+            packets: 5,
+        }
+    }
+
+    fn of(self, packets: usize) -> Source {
+        Source { packets, ..self }
+    }
+
+    /// Frame `n`'s scan.
+    fn scan(&self, n: u32) -> Vec<u8> {
+        // The first packet takes less than 80 bytes, the others 236.
+        scan(n, 20 + (self.packets - 1) * 236)
+    }
+
+    fn frame(&mut self, n: u32) -> Vec<Vec<u8>> {
+        let scan = self.scan(n);
+        let captured = Some(Ntp(u64::from(n)));
+        let plan = self
+            .packetizer
+            .plan(&picture(&scan), self.time, captured)
+            .unwrap();
+        self.time = RtpTime(self.time.0.wrapping_add(INTERVAL));
+        assert_eq!(plan.packets.len(), self.packets);
+        (0..self.packets)
+            .map(|i| {
+                let (header, payload) = plan.parts(i, &scan);
+                [header, payload].concat()
+            })
+            .collect()
+    }
+}
+
+/// A viewer with the numbers of the frames that it saw, by their scans.
+struct Sink {
+    depacketizer: Depacketizer,
+    stats: Arc<ViewerStats>,
+    now: Mono,
+    frames: Vec<Vec<u8>>,
+    lost: Vec<LostFrame>,
+    senders: Vec<SenderChange>,
+    others: Vec<Ssrc>,
+    partial: Vec<FrameBuffer>,
+}
+
+impl Sink {
+    fn new() -> Sink {
+        Sink::with(Options::default())
+    }
+
+    fn with(options: Options) -> Sink {
+        let stats = Arc::new(ViewerStats::default());
+        Sink {
+            depacketizer: Depacketizer::new(options, stats.clone()),
+            stats,
+            now: Mono(1_000_000_000),
+            frames: Vec::new(),
+            lost: Vec::new(),
+            senders: Vec::new(),
+            others: Vec::new(),
+            partial: Vec::new(),
+        }
+    }
+
+    fn push(&mut self, datagram: &[u8]) {
+        self.depacketizer.push(self.now, datagram);
+        self.drain();
+    }
+
+    fn push_all<'a>(&mut self, datagrams: impl IntoIterator<Item = &'a Vec<u8>>) {
+        datagrams.into_iter().for_each(|d| self.push(d));
+    }
+
+    fn wait(&mut self, time: Duration) {
+        self.now = self.now + time;
+        self.drain();
+    }
+
+    fn drain(&mut self) {
+        while let Some(event) = self.depacketizer.poll(self.now) {
+            match event {
+                Event::Frame(frame) => {
+                    assert!(frame.is_whole());
+                    let scan = frame.picture().scan;
+                    assert!(matches!(frame.present(), [all] if *all == (0..scan.len())));
+                    assert!(frame.jpeg().ends_with(&[0xFF, 0xD9]));
+                    assert_eq!(&frame.jpeg()[frame.jpeg_header_len()..][..scan.len()], scan);
+                    self.frames.push(scan.to_vec());
+                    self.depacketizer.recycle(frame);
+                }
+                Event::Partial(frame) => self.partial.push(*frame),
+                Event::Lost(lost) => self.lost.push(lost),
+                Event::Sender(change) => self.senders.push(change),
+                Event::OtherSender { ssrc, .. } => self.others.push(ssrc),
+            }
+        }
+    }
+
+    /// Which of the source's frames came, in the order in which they did.
+    fn numbers(&self, source: &Source) -> Vec<u32> {
+        let known: Vec<Vec<u8>> = (0..50).map(|n| source.scan(n)).collect();
+        let number = |frame| known.iter().position(|k| k == frame);
+        let number = |frame| number(frame).expect("a frame that was never sent") as u32;
+        self.frames.iter().map(number).collect()
+    }
+
+    fn stats(&self) -> ViewerSnapshot {
+        self.stats.snapshot()
+    }
+}
+
+#[test]
+fn a_frame_comes_back_with_all_that_is_known_of_it() {
+    let mut source = Source::new(7, 65_533, u32::MAX - 10);
+    let mut depacketizer = Depacketizer::new(Options::default(), Arc::default());
+    for (i, d) in source.frame(3).iter().enumerate() {
+        depacketizer.push(Mono(100 + i as u64), d);
+    }
+    let Some(Event::Sender(change)) = depacketizer.poll(Mono(104)) else {
+        panic!("no sender");
+    };
+    assert_eq!(
+        (change.ssrc, change.previous, change.why),
+        (Ssrc(7), None, Why::First)
+    );
+    let Some(Event::Frame(frame)) = depacketizer.poll(Mono(104)) else {
+        panic!("no frame");
+    };
+    assert_eq!((frame.width(), frame.height()), (322, 242));
+    assert_eq!(
+        (frame.time(), frame.captured()),
+        (RtpTime(u32::MAX - 10), Some(Ntp(3)))
+    );
+    assert_eq!(
+        (frame.first_arrival(), frame.last_arrival()),
+        (Mono(100), Mono(104))
+    );
+    assert_eq!((frame.packets(), frame.lost(), frame.repaired()), (5, 0, 0));
+    let header = JpegHeader::parse(frame.jpeg()).unwrap();
+    assert_eq!(header.scan_start, frame.jpeg_header_len());
+    let got = frame.picture();
+    let scan = source.scan(3);
+    let sent = picture(&scan);
+    assert_eq!((got.sampling, got.restart_interval), (sent.sampling, 0));
+    assert_eq!((got.quant, got.scan), (sent.quant, sent.scan));
+    assert!(depacketizer.poll(Mono(104)).is_none());
+}
+
+#[test]
+fn numbers_and_timestamps_wrap() {
+    let mut source = Source::new(7, 65_533, u32::MAX - 10);
+    let mut sink = Sink::new();
+    for n in 0..5 {
+        sink.push_all(&source.frame(n));
+    }
+    assert_eq!(sink.numbers(&source), [0, 1, 2, 3, 4]);
+    assert!(sink.lost.is_empty());
+    assert_eq!(sink.depacketizer.reception().unwrap().lost(), 0);
+}
+
+#[test]
+fn reordering_across_the_frame_boundary_loses_nothing() {
+    let mut source = Source::new(7, 10, 0);
+    let mut sink = Sink::new();
+    sink.push_all(&source.frame(0));
+    let (a, b) = (source.frame(1), source.frame(2));
+    // Two packets of the first frame, its end among them, come after the whole second frame.
+    sink.push_all(&[&a[..2], &a[3..4], &b[..]].concat());
+    assert_eq!(sink.numbers(&source), [0]);
+    sink.push_all([&a[4], &a[2]]);
+    assert_eq!(sink.numbers(&source), [0, 1, 2]);
+    let stats = sink.stats();
+    assert_eq!((stats.frames_whole, stats.frames_lost), (3, 0));
+    assert_eq!((stats.packets_lost, stats.packets_late), (0, 0));
+}
+
+#[test]
+fn a_frame_of_one_packet_that_is_overtaken_comes_first_all_the_same() {
+    let mut source = Source::new(7, 10, 0).of(1);
+    let mut sink = Sink::new();
+    let frames: Vec<_> = (0..4).map(|n| source.frame(n)).collect();
+    for n in [0, 2, 3, 1] {
+        sink.push_all(&frames[n]);
+    }
+    assert_eq!(sink.numbers(&source), [0, 1, 2, 3]);
+}
+
+#[test]
+fn a_whole_frame_does_not_wait_long_for_one_that_may_be_late() {
+    let mut source = Source::new(7, 10, 0).of(1);
+    let mut sink = Sink::new();
+    let frames: Vec<_> = (0..5).map(|n| source.frame(n)).collect();
+    for n in [0, 1, 3] {
+        sink.push_all(&frames[n]);
+    }
+    assert_eq!(sink.numbers(&source), [0, 1]);
+    let deadline = sink.depacketizer.deadline().unwrap();
+    sink.wait(deadline.since(sink.now));
+    assert_eq!(sink.numbers(&source), [0, 1, 3]);
+    assert_eq!(sink.depacketizer.deadline(), None);
+    // Nothing of frame 2 was seen, and yet it is known to be lost.
+    assert_eq!(
+        (sink.stats().frames_lost, sink.stats().packets_lost),
+        (1, 1)
+    );
+    sink.push_all(&frames[2]);
+    assert_eq!(sink.stats().packets_late, 1);
+    sink.push_all(&frames[4]);
+    assert_eq!(sink.numbers(&source), [0, 1, 3, 4]);
+}
+
+#[test]
+fn duplicates_change_nothing() {
+    let mut source = Source::new(7, 10, 0);
+    let mut sink = Sink::new();
+    for n in 0..3 {
+        let frame = source.frame(n);
+        sink.push_all(frame.iter().flat_map(|d| [d, d]));
+        sink.push_all(&frame);
+    }
+    assert_eq!(sink.numbers(&source), [0, 1, 2]);
+    let stats = sink.stats();
+    assert_eq!((stats.packets_received, stats.packets_late), (45, 0));
+    assert_eq!((stats.packets_lost, stats.packets_invalid), (0, 0));
+    let reception = sink.depacketizer.reception().unwrap();
+    assert_eq!((reception.expected, reception.received), (15, 15));
+}
+
+#[test]
+fn a_lost_packet_loses_its_frame_and_nothing_is_spliced() {
+    for missing in 0..5 {
+        let mut source = Source::new(7, 10, 0);
+        let mut sink = Sink::with(Options {
+            reorder: 3,
+            ..Options::default()
+        });
+        sink.push_all(&source.frame(0));
+        let mut frame = source.frame(1);
+        let late = frame.remove(missing);
+        sink.push_all(&frame);
+        sink.push_all(&source.frame(2));
+        assert_eq!(sink.numbers(&source), [0, 2]);
+        // A frame's first or last packet is not known to have been one of it.
+        let at_the_edge = missing == 0 || missing == 4;
+        let lost = LostFrame {
+            time: RtpTime(INTERVAL),
+            received: 4,
+            missing: u32::from(!at_the_edge),
+        };
+        assert_eq!(sink.lost, [lost]);
+        sink.push(&late);
+        let stats = sink.stats();
+        assert_eq!((stats.frames_whole, stats.frames_lost), (2, 1));
+        assert_eq!((stats.packets_lost, stats.packets_late), (1, 1));
+        assert_eq!(sink.frames.len(), 2);
+    }
+}
+
+#[test]
+fn without_further_packets_a_frame_is_given_up_after_one_interval() {
+    let mut source = Source::new(7, 10, 0);
+    let mut sink = Sink::new();
+    sink.push_all(&source.frame(0));
+    sink.push_all(&source.frame(1));
+    sink.push_all(&source.frame(2)[..3]);
+    let interval = Duration::from_nanos(u64::from(INTERVAL) * 100_000 / 9);
+    assert_eq!(sink.depacketizer.deadline(), Some(sink.now + interval));
+    sink.wait(interval - Duration::from_nanos(1));
+    assert!(sink.lost.is_empty());
+    sink.wait(Duration::from_nanos(1));
+    assert_eq!(sink.lost.len(), 1);
+    assert_eq!(sink.depacketizer.deadline(), None);
+}
+
+#[test]
+fn who_comes_in_the_middle_of_a_frame_has_lost_none() {
+    let mut source = Source::new(7, 10, 0);
+    let mut sink = Sink::new();
+    sink.push_all(&source.frame(0)[3..]);
+    for n in 1..10 {
+        sink.push_all(&source.frame(n));
+    }
+    assert_eq!(sink.numbers(&source), [1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    let stats = sink.stats();
+    assert_eq!((stats.frames_lost, stats.packets_lost), (0, 0));
+    assert!(sink.lost.is_empty());
+}
+
+#[test]
+fn of_two_senders_one_is_followed_until_it_falls_silent() {
+    let (mut a, mut b) = (Source::new(7, 10, 0), Source::new(8, 900, 77));
+    let mut sink = Sink::new();
+    for n in 0..4 {
+        for (x, y) in a.frame(n).iter().zip(&b.frame(n + 10)) {
+            sink.push(x);
+            sink.push(y);
+        }
+    }
+    assert_eq!(sink.numbers(&a), [0, 1, 2, 3]);
+    assert_eq!(
+        (sink.others.as_slice(), sink.stats().packets_invalid),
+        (&[Ssrc(8)][..], 20)
+    );
+    sink.wait(Duration::from_millis(499));
+    sink.push_all(&b.frame(20));
+    assert_eq!(sink.numbers(&a), [0, 1, 2, 3]);
+    sink.wait(Duration::from_millis(1));
+    sink.push_all(&b.frame(21));
+    assert_eq!(sink.numbers(&a), [0, 1, 2, 3, 21]);
+    let change = sink.senders.last().unwrap();
+    let expected = (Ssrc(8), Some(Ssrc(7)), Why::Silence);
+    assert_eq!((change.ssrc, change.previous, change.why), expected);
+}
+
+#[test]
+fn after_a_goodbye_the_next_sender_is_followed_at_once() {
+    let (mut a, mut b) = (Source::new(7, 10, 0), Source::new(8, 900, 77));
+    let mut sink = Sink::new();
+    sink.push_all(&a.frame(0));
+    sink.depacketizer.bye(Ssrc(8));
+    sink.push_all(&b.frame(1));
+    sink.depacketizer.bye(Ssrc(7));
+    sink.push_all(&b.frame(2));
+    assert_eq!(sink.numbers(&a), [0, 2]);
+    assert_eq!(sink.senders.last().unwrap().why, Why::Bye);
+}
+
+#[test]
+fn a_slow_stream_is_not_silent_between_its_frames() {
+    let (mut a, mut b) = (Source::new(7, 10, 0), Source::new(8, 900, 77));
+    let mut sink = Sink::new();
+    for n in 0..4 {
+        sink.push_all(&a.frame(n));
+        a.time = RtpTime(a.time.0 + 90_000 - INTERVAL);
+        sink.wait(Duration::from_secs(1));
+    }
+    sink.push_all(&b.frame(20));
+    assert_eq!(sink.numbers(&a), [0, 1, 2, 3]);
+}
+
+#[test]
+fn a_sender_that_begins_again_loses_no_frame() {
+    // Numbers and times far off; only the times; only the numbers.
+    for (seq, time) in [(40_000, 0x9000_0000), (16, 0x9000_0000), (40_000, INTERVAL)] {
+        let mut source = Source::new(7, 10, 0);
+        let mut sink = Sink::new();
+        sink.push_all(&source.frame(0));
+        let mut again = Source::new(7, seq, time);
+        sink.push_all(&again.frame(1));
+        sink.push_all(&again.frame(2));
+        assert_eq!(sink.numbers(&source), [0, 1, 2], "{seq} {time}");
+        assert_eq!(sink.stats().frames_lost, 0);
+        assert_eq!(sink.stats().packets_lost, 0);
+        assert_eq!(sink.senders.last().unwrap().why, Why::Restart);
+    }
+}
+
+#[test]
+fn timestamps_that_jump_while_the_numbers_go_on_are_followed() {
+    let mut source = Source::new(7, 10, 1_000_000);
+    let mut sink = Sink::new();
+    sink.push_all(&source.frame(0));
+    source.time = RtpTime(5);
+    sink.push_all(&source.frame(1));
+    source.time = RtpTime(0x7000_0000);
+    sink.push_all(&source.frame(2));
+    assert_eq!(sink.numbers(&source), [0, 1, 2]);
+    assert_eq!(sink.senders.len(), 1);
+}
+
+#[test]
+fn one_stray_packet_is_no_restart() {
+    let mut source = Source::new(7, 10, 0);
+    let mut sink = Sink::new();
+    sink.push_all(&source.frame(0));
+    let stray = Source::new(7, 40_000, 0x9000_0000).frame(9);
+    let frame = source.frame(1);
+    sink.push_all([&frame[0], &stray[0], &frame[1], &stray[1], &frame[2]]);
+    sink.push_all([&stray[0], &stray[0], &frame[3], &frame[4]]);
+    assert_eq!(sink.numbers(&source), [0, 1]);
+    assert_eq!(sink.senders.len(), 1);
+}
+
+#[test]
+fn a_hole_of_many_frames_is_stepped_over() {
+    let mut source = Source::new(7, 10, 0);
+    let mut sink = Sink::new();
+    sink.push_all(&source.frame(0));
+    sink.push_all(&source.frame(1));
+    for n in 2..12 {
+        source.frame(n);
+    }
+    sink.push_all(&source.frame(12));
+    sink.push_all(&source.frame(13));
+    // What was just before may still come.
+    sink.wait(Duration::from_millis(5));
+    assert_eq!(sink.numbers(&source), [0, 1, 12, 13]);
+    assert_eq!(
+        (sink.stats().frames_lost, sink.stats().packets_lost),
+        (10, 50)
+    );
+}
+
+/// One packet by hand.
+struct Raw {
+    seq: u16,
+    time: u32,
+    marker: bool,
+    offset: u32,
+    facts: Facts,
+    /// Table header and tables, if any.
+    tables: Vec<u8>,
+    scan: Vec<u8>,
+}
+
+const FACTS: Facts = Facts {
+    sampling: Sampling::Yuv422,
+    q: 255,
+    width8: 40,
+    height8: 30,
+    restart_interval: 0,
+};
+
+impl Raw {
+    fn single(seq: u16, facts: Facts, tables: &[u8], scan: &[u8]) -> Raw {
+        Raw {
+            seq,
+            time: u32::from(seq) * INTERVAL,
+            marker: true,
+            offset: 0,
+            facts,
+            tables: tables.to_vec(),
+            scan: scan.to_vec(),
+        }
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        Header {
+            extension: false,
+            marker: self.marker,
+            payload_type: 26,
+            seq: SeqNo(self.seq),
+            time: RtpTime(self.time),
+            ssrc: Ssrc(5),
+        }
+        .write(&mut out);
+        wire::write_main(&mut out, &self.facts, self.offset);
+        out.extend_from_slice(&self.tables);
+        out.extend_from_slice(&self.scan);
+        out
+    }
+}
+
+fn tables(value: u8) -> Vec<u8> {
+    let mut out = Vec::new();
+    wire::write_tables(&mut out, &[value; 128]);
+    out
+}
+
+/// Pushes packets that are frames of their own; gives the tables that each came out with.
+fn quants(packets: &[Raw]) -> Vec<Option<[u8; 128]>> {
+    let mut depacketizer = Depacketizer::new(Options::default(), Arc::default());
+    let mut out = Vec::new();
+    for packet in packets {
+        depacketizer.push(Mono(0), &packet.bytes());
+        while let Some(event) = depacketizer.poll(Mono(0)) {
+            match event {
+                Event::Frame(frame) => out.push(Some(frame.picture().quant)),
+                Event::Lost(_) => out.push(None),
+                _ => {}
+            }
+        }
+    }
+    out
+}
+
+#[test]
+fn q_below_100_computes_its_tables() {
+    let with = |q| Facts { q, ..FACTS };
+    let got = quants(&[
+        Raw::single(1, with(78), &[], b"scan"),
+        Raw::single(2, with(1), &[], b"scan"),
+    ]);
+    assert_eq!(got, [quant_for_q(78), quant_for_q(1)]);
+}
+
+#[test]
+fn q_128_to_254_keeps_its_tables_until_others_come() {
+    let with = |q| Facts { q, ..FACTS };
+    let none = [0, 0, 0, 0];
+    let got = quants(&[
+        Raw::single(1, with(200), &none, b"scan"),
+        Raw::single(2, with(200), &tables(2), b"scan"),
+        Raw::single(3, with(128), &tables(3), b"scan"),
+        Raw::single(4, with(200), &none, b"scan"),
+        Raw::single(5, with(128), &none, b"scan"),
+        Raw::single(6, with(200), &tables(4), b"scan"),
+        Raw::single(7, with(200), &none, b"scan"),
+        Raw::single(8, with(201), &none, b"scan"),
+    ]);
+    let values = [0, 2, 3, 2, 3, 4, 4, 0];
+    assert_eq!(got, values.map(|v| (v > 0).then_some([v; 128])));
+}
+
+#[test]
+fn tables_kept_are_the_senders_own() {
+    let facts = Facts { q: 200, ..FACTS };
+    let mut sink = Sink::new();
+    sink.push(&Raw::single(1, facts, &tables(2), b"scan").bytes());
+    assert_eq!(sink.frames.len(), 1);
+    sink.wait(Duration::from_secs(2));
+    let mut other = Raw::single(2, facts, &[0, 0, 0, 0], b"scan").bytes();
+    other[11] = 6;
+    sink.push(&other);
+    assert_eq!((sink.frames.len(), sink.lost.len()), (1, 1));
+    assert_eq!(sink.lost[0].missing, 0);
+}
+
+#[test]
+fn sizes_come_from_the_extension_or_the_sdp_or_the_header() {
+    let size = |facts: Facts, sdp| {
+        let mut depacketizer = Depacketizer::new(
+            Options {
+                size: sdp,
+                ..Options::default()
+            },
+            Arc::default(),
+        );
+        depacketizer.push(Mono(0), &Raw::single(1, facts, &tables(1), b"scan").bytes());
+        while let Some(event) = depacketizer.poll(Mono(0)) {
+            if let Event::Frame(frame) = event {
+                return Some((frame.width(), frame.height()));
+            }
+        }
+        None
+    };
+    let unsaid = Facts {
+        width8: 0,
+        height8: 0,
+        ..FACTS
+    };
+    assert_eq!(size(FACTS, None), Some((320, 240)));
+    // The SDP may say how much of the last blocks is picture, but not contradict the header.
+    assert_eq!(size(FACTS, Some((318, 239))), Some((318, 239)));
+    assert_eq!(size(FACTS, Some((640, 480))), Some((320, 240)));
+    assert_eq!(size(unsaid, Some((3840, 2160))), Some((3840, 2160)));
+    assert_eq!(size(unsaid, None), None);
+
+    let mut packetizer = Packetizer::new(Ssrc(1), SeqNo(0), 1472);
+    let large = Picture {
+        width: 3840,
+        height: 2160,
+        ..picture(b"scan")
+    };
+    let plan = packetizer.plan(&large, RtpTime(0), None).unwrap();
+    let (header, payload) = plan.parts(0, b"scan");
+    let mut depacketizer = Depacketizer::new(Options::default(), Arc::default());
+    depacketizer.push(Mono(0), &[header, payload].concat());
+    depacketizer.poll(Mono(0));
+    let Some(Event::Frame(frame)) = depacketizer.poll(Mono(0)) else {
+        panic!("no frame");
+    };
+    assert_eq!((frame.width(), frame.height()), (3840, 2160));
+}
+
+#[test]
+fn the_end_marker_is_there_once_whether_it_was_sent_or_not() {
+    let scans: [&[u8]; 4] = [b"scan", b"scan\xFF\xD9", b"scan\xFF", b"\xFF\xD9"];
+    let mut sink = Sink::new();
+    for (i, scan) in scans.into_iter().enumerate() {
+        sink.push(&Raw::single(i as u16, FACTS, &tables(1), scan).bytes());
+    }
+    // The last one is an end without a picture.
+    assert_eq!(sink.frames, [&b"scan"[..], b"scan", b"scan\xFF"]);
+    assert_eq!(sink.lost.len(), 1);
+}
+
+#[test]
+fn packets_that_contradict_their_frame_are_refused() {
+    let mut sink = Sink::new();
+    let raw = |seq, offset, marker| Raw {
+        time: 0,
+        offset,
+        marker,
+        tables: if offset == 0 { tables(1) } else { Vec::new() },
+        ..Raw::single(seq, FACTS, &[], b"abcd")
+    };
+    sink.push(&raw(1, 0, false).bytes());
+    for (facts, offset, marker) in [
+        (Facts { q: 254, ..FACTS }, 4, false),
+        (
+            Facts {
+                width8: 41,
+                ..FACTS
+            },
+            4,
+            false,
+        ),
+        (
+            Facts {
+                restart_interval: 4,
+                ..FACTS
+            },
+            4,
+            false,
+        ),
+    ] {
+        let wrong = Raw {
+            facts,
+            ..raw(2, offset, marker)
+        };
+        let before = sink.stats().packets_invalid;
+        // Each under a number of its own, beyond what the frame needs.
+        sink.push(
+            &Raw {
+                seq: 3 + before as u16,
+                ..wrong
+            }
+            .bytes(),
+        );
+        assert_eq!(sink.stats().packets_invalid, before + 1);
+    }
+    sink.push(&raw(2, 4, true).bytes());
+    assert_eq!(sink.frames, [b"abcdabcd"]);
+}
+
+#[test]
+fn packets_that_overlap_or_leave_a_hole_make_no_frame() {
+    for offset in [3, 5] {
+        let mut sink = Sink::new();
+        let first = Raw {
+            marker: false,
+            ..Raw::single(1, FACTS, &tables(1), b"abcd")
+        };
+        let second = Raw {
+            seq: 2,
+            marker: true,
+            offset,
+            tables: Vec::new(),
+            ..Raw::single(1, FACTS, &[], b"efgh")
+        };
+        sink.push(&first.bytes());
+        sink.push(&second.bytes());
+        assert_eq!((sink.frames.len(), sink.lost.len()), (0, 1));
+    }
+}
+
+#[test]
+fn a_hostile_offset_does_not_make_memory() {
+    let mut sink = Sink::new();
+    for seq in 0..100 {
+        let raw = Raw {
+            offset: 0x00FF_FF00,
+            marker: false,
+            ..Raw::single(seq, FACTS, &[], &[1; 100])
+        };
+        sink.push(&raw.bytes());
+    }
+    assert_eq!(sink.stats().packets_invalid, 100);
+    // What has arrived and proved frames large makes room for more.
+    let scan = scan(1, 3 << 20);
+    let mut packetizer = Packetizer::new(Ssrc(5), SeqNo(100), 1472);
+    let plan = packetizer
+        .plan(&picture(&scan), RtpTime(100 * INTERVAL), None)
+        .unwrap();
+    for i in 0..plan.packets.len() {
+        let (header, payload) = plan.parts(i, &scan);
+        sink.push(&[header, payload].concat());
+    }
+    assert_eq!(sink.frames, [scan]);
+}
+
+#[test]
+fn max_frame_bounds_a_frame() {
+    let mut source = Source::new(7, 10, 0);
+    let mut sink = Sink::with(Options {
+        max_frame: 500,
+        ..Options::default()
+    });
+    sink.push_all(&source.frame(0));
+    assert_eq!(sink.frames.len(), 0);
+    assert_eq!(sink.stats().packets_invalid, 3);
+}
+
+#[test]
+fn a_partial_frame_says_what_is_there_and_the_rest_is_zero() {
+    let mut source = Source::new(7, 10, 0);
+    let mut sink = Sink::with(Options {
+        give_partial: true,
+        ..Options::default()
+    });
+    for n in 0..3 {
+        sink.push_all(&source.frame(n));
+    }
+    let mut frame = source.frame(3);
+    frame.remove(4);
+    frame.remove(2);
+    sink.push_all(&frame);
+    sink.wait(Duration::from_secs(1));
+    let [partial] = &sink.partial[..] else {
+        panic!("{} partial frames", sink.partial.len());
+    };
+    let sent = source.scan(3);
+    let first = 256 - (12 + 20 + 8 + 4 + 128); // Less the headers of the first packet.
+    let got = partial.picture().scan;
+    assert_eq!(partial.present().len(), 2);
+    assert_eq!(partial.present()[0].start, 0);
+    for range in partial.present() {
+        assert_eq!(got[range.clone()], sent[range.clone()]);
+    }
+    let gap = partial.present()[0].end..partial.present()[1].start;
+    assert_eq!(gap.len(), 236);
+    assert_eq!(partial.present()[0].end, first + 236);
+    assert!(got[gap].iter().all(|&b| b == 0));
+    assert!(!partial.is_whole());
+    assert_eq!((partial.packets(), partial.missing()), (4, 1));
+    // Whoever shows it counts it.
+    assert_eq!(sink.stats().frames_lost, 0);
+}
+
+#[test]
+fn a_partial_frame_without_its_tables_is_lost() {
+    let mut source = Source::new(7, 10, 0);
+    let mut sink = Sink::with(Options {
+        give_partial: true,
+        ..Options::default()
+    });
+    sink.push_all(&source.frame(0));
+    sink.push_all(&source.frame(1)[1..]);
+    sink.wait(Duration::from_secs(1));
+    assert_eq!((sink.partial.len(), sink.lost.len()), (0, 1));
+}
+
+#[test]
+fn a_recovered_packet_makes_its_frame_whole() {
+    for missing in 0..5 {
+        let mut source = Source::new(7, 65_530, 0);
+        let mut sink = Sink::new();
+        sink.push_all(&source.frame(0));
+        let time = source.time;
+        let frame = source.frame(1);
+        for (i, d) in frame.iter().enumerate().filter(|(i, _)| *i != missing) {
+            assert!(
+                !sink.depacketizer.is_over(Ssrc(7), SeqNo(65_535), time),
+                "{i}"
+            );
+            sink.push(d);
+        }
+        // What is there is what was sent, for repair to work with.
+        let there: Vec<_> = sink.depacketizer.received(Ssrc(7), time).collect();
+        assert_eq!(there.len(), 4);
+        for packet in there {
+            let index = packet.seq.distance(SeqNo(65_535)) as usize;
+            assert_eq!([packet.header, packet.payload].concat(), frame[index]);
+        }
+        sink.depacketizer
+            .insert_recovered(sink.now, &frame[missing]);
+        sink.depacketizer
+            .insert_recovered(sink.now, &frame[missing]);
+        sink.drain();
+        assert_eq!(sink.numbers(&source), [0, 1]);
+        assert!(sink.depacketizer.is_over(Ssrc(7), SeqNo(65_535), time));
+        sink.push_all(&source.frame(2));
+        assert_eq!(sink.numbers(&source), [0, 1, 2]);
+        let stats = sink.stats();
+        assert_eq!((stats.frames_whole, stats.frames_repaired), (2, 1));
+        // The network lost it all the same.
+        assert_eq!((stats.packets_repaired, stats.packets_lost), (1, 1));
+        let reception = sink.depacketizer.reception().unwrap();
+        assert_eq!((reception.expected, reception.received), (15, 14));
+    }
+}
+
+#[test]
+fn a_recovered_packet_that_comes_again_by_itself_counts_as_received() {
+    let mut source = Source::new(7, 10, 0);
+    let mut sink = Sink::new();
+    let frame = source.frame(0);
+    sink.push_all(&frame[..3]);
+    sink.depacketizer.insert_recovered(sink.now, &frame[3]);
+    sink.push_all(&frame[3..]);
+    assert_eq!(sink.numbers(&source), [0]);
+    assert_eq!(sink.depacketizer.reception().unwrap().lost(), 0);
+}
+
+#[test]
+fn buffers_go_round() {
+    let mut source = Source::new(7, 10, 0);
+    let mut depacketizer = Depacketizer::new(Options::default(), Arc::default());
+    let mut places = Vec::new();
+    for n in 0..20 {
+        for d in source.frame(n) {
+            depacketizer.push(Mono(0), &d);
+            while let Some(event) = depacketizer.poll(Mono(0)) {
+                if let Event::Frame(frame) = event {
+                    places.push(frame.jpeg().as_ptr());
+                    depacketizer.recycle(frame);
+                }
+            }
+        }
+    }
+    assert_eq!(places.len(), 20);
+    assert!(places.iter().all(|&p| p == places[0]));
+}
+
+#[test]
+fn whoever_never_polls_loses_frames_and_nothing_else() {
+    let mut source = Source::new(7, 10, 0);
+    let mut sink = Sink::new();
+    for n in 0..40 {
+        for d in source.frame(n) {
+            sink.depacketizer.push(sink.now, &d);
+        }
+    }
+    sink.drain();
+    let numbers = sink.numbers(&source);
+    assert_eq!(numbers.last(), Some(&39));
+    assert!(numbers.len() <= 12, "{numbers:?}");
+}

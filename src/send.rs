@@ -1,0 +1,218 @@
+//! The sending pipeline: one thread per stream does everything from the source to the kernel; the
+//! caller's thread waits for signals, writes statistics and reloads the config. The only module that
+//! wires sources, gate, packetizer and sockets together; each of them is told what it needs here.
+
+mod description;
+mod outlet;
+mod progress;
+mod stream;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use serde::Serialize;
+use tracing::{info, warn};
+
+use crate::cli::StatsTo;
+use crate::config::Config;
+use crate::jpeg::gate::GateSnapshot;
+use crate::send::progress::Progress;
+use crate::send::stream::{Ended, Running, StreamStats};
+use crate::signals::{Signal, Signals};
+use crate::stats::{SenderSnapshot, StatsWriter};
+
+/// How often signals, ends of streams and the progress line are looked at.
+const TICK: Duration = Duration::from_millis(200);
+/// How often statistics are written.
+const STATS_PERIOD: Duration = Duration::from_secs(1);
+
+/// What `lancam send` does, and where it tells about it.
+pub struct Job {
+    /// The streams.
+    pub config: Config,
+    /// Where statistics go.
+    pub stats: Option<StatsTo>,
+    /// Makes the config anew on SIGHUP.
+    pub reload: Box<dyn Fn() -> Result<Config>>,
+}
+
+/// Runs the streams until all have ended or a signal asks to stop.
+///
+/// # Errors
+/// If a stream cannot start, nothing runs on. If one fails later the others go on, and the first failure
+/// is returned at the end.
+pub fn run(job: Job, mut signals: Signals) -> Result<()> {
+    let mut stats = job.stats.as_ref().map(StatsWriter::open).transpose()?;
+    let mut streams = Streams::start(&job.config)?;
+    let mut progress = Progress::new();
+    let started = Instant::now();
+    let mut stats_due = started + STATS_PERIOD;
+
+    while !streams.running.is_empty() {
+        match signals.wait(TICK) {
+            Some(Signal::Stop) => break,
+            Some(Signal::Reload) => match (job.reload)() {
+                Ok(config) => streams.reload(&config),
+                Err(error) => {
+                    warn!("the config was not reloaded, the old settings stay: {error:#}")
+                }
+            },
+            Some(Signal::Woken) | None => {}
+        }
+        streams.reap();
+        progress.show(streams.running.iter().map(|r| &r.stats));
+        if Instant::now() >= stats_due {
+            stats_due += STATS_PERIOD;
+            streams.write_stats(stats.as_mut(), started, false);
+        }
+    }
+
+    streams.end_all();
+    progress.clear();
+    streams.write_stats(stats.as_mut(), started, true);
+    for end in &streams.ended {
+        info!("{}", end.summary());
+    }
+    streams.into_result()
+}
+
+/// The streams of one process.
+pub struct Streams {
+    running: Vec<Running>,
+    ended: Vec<Ended>,
+}
+
+impl Streams {
+    /// Starts all streams, or none: one that cannot start stops those that did.
+    ///
+    /// # Errors
+    /// If a stream's source or socket cannot be opened.
+    pub fn start(config: &Config) -> Result<Streams> {
+        let mut streams = Streams {
+            running: Vec::new(),
+            ended: Vec::new(),
+        };
+        for stream in &config.streams {
+            match Running::start(stream.clone(), None) {
+                Ok(started) => streams.running.push(started),
+                Err(error) => {
+                    streams.end_all();
+                    return Err(error);
+                }
+            }
+        }
+        Ok(streams)
+    }
+
+    /// Stops all at a frame's end.
+    ///
+    /// # Errors
+    /// The first failure of a stream, if one failed.
+    pub fn stop(mut self) -> Result<()> {
+        self.end_all();
+        self.into_result()
+    }
+
+    fn end_all(&mut self) {
+        self.running.iter().for_each(Running::stop);
+        self.ended.extend(self.running.drain(..).map(Running::join));
+    }
+
+    fn into_result(self) -> Result<()> {
+        self.ended
+            .into_iter()
+            .find_map(|end| end.result.err())
+            .map_or(Ok(()), Err)
+    }
+
+    /// Leaves streams alone whose settings are the same, stops those that are gone, starts the new ones;
+    /// one whose settings changed goes on under the same SSRC and sequence.
+    fn reload(&mut self, config: &Config) {
+        let is_wanted = |r: &Running| config.streams.contains(&r.config);
+        let (kept, replaced): (Vec<_>, Vec<_>) = self.running.drain(..).partition(is_wanted);
+        self.running = kept;
+        replaced.iter().for_each(Running::stop);
+        let before: Vec<Ended> = replaced.into_iter().map(Running::join).collect();
+        for stream in &config.streams {
+            if self.running.iter().any(|r| r.config == *stream) {
+                continue;
+            }
+            let old = before.iter().find(|end| end.name == stream.name);
+            match Running::start(stream.clone(), old) {
+                Ok(started) => self.running.push(started),
+                Err(error) => self.restore(old, &stream.name, &error),
+            }
+        }
+        info!("config reloaded: {} stream(s)", self.running.len());
+    }
+
+    /// A stream that cannot start with its new settings goes on with the old ones.
+    fn restore(&mut self, old: Option<&Ended>, name: &str, error: &anyhow::Error) {
+        warn!("{name}: not started with the new settings: {error:#}");
+        let Some(old) = old else { return };
+        match Running::start(old.config.clone(), Some(old)) {
+            Ok(started) => self.running.push(started),
+            Err(error) => warn!("{name}: the old settings do not start either: {error:#}"),
+        }
+    }
+
+    /// Takes streams out that have ended by themselves.
+    fn reap(&mut self) {
+        while let Some(i) = self.running.iter().position(Running::has_ended) {
+            let end = self.running.swap_remove(i).join();
+            if let Err(error) = &end.result {
+                warn!("{error:#}");
+            }
+            self.ended.push(end);
+        }
+    }
+
+    fn write_stats(&self, writer: Option<&mut StatsWriter>, started: Instant, is_final: bool) {
+        let Some(writer) = writer else { return };
+        let all = self
+            .running
+            .iter()
+            .map(|r| &r.stats)
+            .chain(self.ended.iter().map(|e| &e.stats));
+        let reports: Vec<StreamReport<'_>> = all.map(StreamReport::of).collect();
+        let is_single = reports.len() == 1;
+        writer.write(&Report {
+            uptime_s: started.elapsed().as_secs_f64(),
+            is_final,
+            only: reports.first().filter(|_| is_single),
+            streams: (!is_single).then_some(&reports),
+        });
+    }
+}
+
+/// One stream's part of the statistics.
+#[derive(Serialize)]
+struct StreamReport<'a> {
+    name: &'a str,
+    #[serde(flatten)]
+    sender: SenderSnapshot,
+    gate: GateSnapshot,
+}
+
+impl StreamReport<'_> {
+    fn of(stats: &Arc<StreamStats>) -> StreamReport<'_> {
+        StreamReport {
+            name: &stats.name,
+            sender: stats.sender.snapshot(),
+            gate: stats.gate.snapshot(),
+        }
+    }
+}
+
+/// One object of the statistics. With one stream its figures stand at the top.
+#[derive(Serialize)]
+struct Report<'a> {
+    uptime_s: f64,
+    #[serde(rename = "final")]
+    is_final: bool,
+    #[serde(flatten)]
+    only: Option<&'a StreamReport<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    streams: Option<&'a [StreamReport<'a>]>,
+}

@@ -1,0 +1,108 @@
+//! The SDP that `--sdp` asks for: written at the start, so that mistakes show at once, and again whenever
+//! size or rate of the pictures turn out to be others.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tracing::warn;
+
+use crate::clock::Ntp;
+use crate::config::Stream;
+use crate::files;
+use crate::net::Interface;
+use crate::rtp::sdp::Announcement;
+
+/// Keeps the file true.
+pub(super) struct Description {
+    path: PathBuf,
+    name: String,
+    stream: Stream,
+    session: u64,
+    version: u64,
+    written: Option<Facts>,
+}
+
+/// What may change while the stream runs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Facts {
+    pub(super) size: Option<(u16, u16)>,
+    pub(super) interval: Option<Duration>,
+    pub(super) origin: IpAddr,
+}
+
+impl Description {
+    /// For a stream that wants one.
+    pub(super) fn of(stream: &Stream) -> Option<Description> {
+        Some(Description {
+            path: stream.sdp.clone()?,
+            name: stream.name.clone(),
+            stream: stream.clone(),
+            // RFC 8866 §5.2 recommends an NTP timestamp.
+            session: Ntp::from(std::time::SystemTime::now()).0 >> 32,
+            version: 0,
+            written: None,
+        })
+    }
+
+    /// Writes the file if it would say something else than it does.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub(super) fn update(&mut self, facts: Facts) -> Result<()> {
+        if self.written == Some(facts) {
+            return Ok(());
+        }
+        self.version += 1;
+        let text = Announcement {
+            name: &self.name,
+            session: self.session,
+            version: self.version,
+            origin: facts.origin,
+            destination: self.stream.group,
+            ttl: self.stream.ttl,
+            source: is_source_specific(self.stream.group.ip()).then_some(facts.origin),
+            framerate: facts.interval.map(rate),
+            size: facts.size,
+            repair_port: None,
+        }
+        .to_sdp();
+        files::replace(&self.path, text.as_bytes())
+            .with_context(|| format!("the SDP cannot be written to {}", self.path.display()))?;
+        self.written = Some(facts);
+        Ok(())
+    }
+
+    /// The same where a failure must not stop the stream.
+    pub(super) fn try_update(&mut self, facts: Facts) {
+        if let Err(error) = self.update(facts) {
+            warn!("{error:#}");
+            // Not tried again for each frame.
+            self.written = Some(facts);
+        }
+    }
+}
+
+/// Frames a second to three places, so that 33.333333 ms is 30 and not 30.0000003.
+fn rate(interval: Duration) -> f64 {
+    (1e3 / interval.as_secs_f64()).round() / 1e3
+}
+
+/// RFC 4607 §1: 232/8 and ff3x::/32 are source-specific.
+fn is_source_specific(group: IpAddr) -> bool {
+    match group {
+        IpAddr::V4(v4) => v4.octets()[0] == 232,
+        IpAddr::V6(v6) => v6.segments()[0] & 0xfff0 == 0xff30,
+    }
+}
+
+/// The address that viewers see as the sender's.
+pub(super) fn origin(interface: &Interface, is_ipv6: bool) -> IpAddr {
+    let fitting = interface.addresses.iter().find(|a| a.is_ipv6() == is_ipv6);
+    fitting.copied().unwrap_or(if is_ipv6 {
+        IpAddr::V6(std::net::Ipv6Addr::LOCALHOST)
+    } else {
+        IpAddr::V4(std::net::Ipv4Addr::LOCALHOST)
+    })
+}

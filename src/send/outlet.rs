@@ -1,0 +1,284 @@
+//! The way out of one stream: packetizer, socket and pacing. It outlives its socket: when the network
+//! goes, frames are dropped, never queued, and the socket is made anew.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use tracing::{debug, info, warn};
+
+use super::description::{self, Description, Facts};
+use crate::clock::{Mono, Ntp};
+use crate::config::Stream;
+use crate::jpeg::Picture;
+use crate::net::pacing::{self, Load, Pacer};
+use crate::net::{BatchSender, SendError, SendOptions, SendSocket, Sent};
+use crate::rtp::jpeg::Packetizer;
+use crate::rtp::{RtpTime, SeqNo, Ssrc};
+use crate::stats::SenderStats;
+
+/// ffmpeg's receiver reads no RTP packet above 8,192 bytes, whatever the MTU (RTP_MAX_PACKET_LENGTH
+/// in its libavformat/rtp.h).
+const LARGEST_DEFAULT_DATAGRAM: usize = 8_192;
+/// How often a socket is tried again while the network is down.
+const RETRY: Duration = Duration::from_millis(500);
+/// Taken for the frame interval before two frames have told it.
+const DEFAULT_INTERVAL: Duration = Duration::from_millis(33);
+/// Frames further apart than this say nothing about the rate.
+const LONGEST_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What a receiver knows a sender by; it stays when sockets and settings change.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Identity {
+    ssrc: Ssrc,
+    next_seq: SeqNo,
+    /// Added to capture times, so that timestamps start anywhere. RFC 3550 §5.1.
+    time_offset: u32,
+}
+
+impl Identity {
+    /// Numbers that no other sender has, as RFC 3550 §8.1 asks.
+    pub(super) fn random() -> Identity {
+        use std::hash::{BuildHasher, RandomState};
+        // Each RandomState is keyed from the system's random numbers.
+        let draw = |n: u32| RandomState::new().hash_one(n);
+        Identity {
+            ssrc: Ssrc(draw(0) as u32),
+            next_seq: SeqNo(draw(1) as u16),
+            time_offset: draw(2) as u32,
+        }
+    }
+}
+
+/// Where a stream's pictures leave.
+pub(super) struct Outlet {
+    name: String,
+    options: SendOptions,
+    /// Largest IP packet that the config asks for; `None`: what the interface takes.
+    mtu: Option<u16>,
+    packetizer: Packetizer,
+    time_offset: u32,
+    pacing: pacing::Pacing,
+    pacer: Pacer,
+    sender: Option<BatchSender>,
+    retry_at: Mono,
+    rate: FrameRate,
+    size: Option<(u32, u32)>,
+    has_told_size: bool,
+    description: Option<Description>,
+}
+
+impl Outlet {
+    /// Opens the socket.
+    ///
+    /// # Errors
+    /// If it cannot be opened; what is wrong then is more likely the config than the network.
+    pub(super) fn open(config: &Stream, identity: Identity) -> Result<Outlet> {
+        let options = SendOptions {
+            group: config.group,
+            interface: config.interface.clone(),
+            ttl: config.ttl,
+            loopback: config.loopback,
+            dscp: config.dscp,
+        };
+        let mut outlet = Outlet {
+            name: config.name.clone(),
+            options,
+            mtu: config.mtu,
+            packetizer: Packetizer::new(identity.ssrc, identity.next_seq, 0),
+            time_offset: identity.time_offset,
+            pacing: config.pacing,
+            pacer: Pacer::new(),
+            sender: None,
+            retry_at: Mono(0),
+            rate: FrameRate::default(),
+            size: None,
+            has_told_size: false,
+            description: Description::of(config),
+        };
+        outlet.connect()?;
+        if let (Some(description), Some(facts)) = (
+            &mut outlet.description,
+            facts(outlet.sender.as_ref(), None, None),
+        ) {
+            description.update(facts)?;
+        }
+        if !config.group.ip().is_multicast() {
+            info!(
+                "{} is one machine's address, not a multicast group: only that machine can watch",
+                config.group
+            );
+        }
+        Ok(outlet)
+    }
+
+    /// Makes the socket anew.
+    fn connect(&mut self) -> Result<()> {
+        let socket = SendSocket::open(&self.options)?;
+        self.packetizer.set_max_datagram(self.datagram(&socket));
+        self.sender = Some(BatchSender::new(socket));
+        Ok(())
+    }
+
+    /// UDP payload that fits: the interface's, less what the config or other receivers ask for.
+    fn datagram(&self, socket: &SendSocket) -> usize {
+        let headers = if self.options.group.is_ipv6() { 48 } else { 28 };
+        let wanted = self
+            .mtu
+            .map_or(LARGEST_DEFAULT_DATAGRAM, |mtu| usize::from(mtu) - headers);
+        socket.max_datagram().min(wanted)
+    }
+
+    /// For a log line: `224.3.29.71:10000 on eth0, 1472-byte packets`.
+    pub(super) fn describe(&self) -> String {
+        let interface = self
+            .sender
+            .as_ref()
+            .map_or("no interface", |s| &s.socket().interface().name);
+        format!(
+            "{} on {interface}, {}-byte packets",
+            self.options.group,
+            self.packetizer.max_datagram()
+        )
+    }
+
+    /// What the stream is known by, for the outlet that comes after this one.
+    pub(super) fn identity(&self) -> Identity {
+        Identity {
+            ssrc: self.packetizer.ssrc(),
+            next_seq: self.packetizer.next_seq(),
+            time_offset: self.time_offset,
+        }
+    }
+
+    /// Width and height of the last picture in pixels.
+    pub(super) fn picture_size(&self) -> Option<(u32, u32)> {
+        self.size
+    }
+
+    /// Sends one picture, spread over time as the pacing says; returns when its last packet is with the
+    /// kernel. What cannot be sent is counted and dropped.
+    pub(super) fn send(
+        &mut self,
+        picture: &Picture<'_>,
+        captured: Mono,
+        interval: Option<Duration>,
+        stats: &SenderStats,
+    ) {
+        self.size = Some((picture.width.into(), picture.height.into()));
+        let promised = interval;
+        let interval = self.rate.interval(captured, interval);
+        if self.sender.is_none() && !self.reconnect() {
+            stats.frames_dropped.add(1);
+            return;
+        }
+        if let Some(description) = &mut self.description {
+            if let Some(facts) = facts(
+                self.sender.as_ref(),
+                Some((picture.width, picture.height)),
+                promised,
+            ) {
+                description.try_update(facts);
+            }
+        }
+        let Some(sender) = &mut self.sender else {
+            return;
+        };
+        let time = RtpTime(
+            RtpTime::from_nanos(captured.0)
+                .0
+                .wrapping_add(self.time_offset),
+        );
+        let plan = match self
+            .packetizer
+            .plan(picture, time, Some(Ntp::from(captured.to_wall())))
+        {
+            Ok(plan) => plan,
+            Err(error) => {
+                stats.frames_dropped.add(1);
+                if !std::mem::replace(&mut self.has_told_size, true) {
+                    warn!("a frame cannot be sent: {error}");
+                }
+                return;
+            }
+        };
+        let packets = plan.packets.len();
+        let load = Load {
+            bytes: plan.headers.len() + picture.scan.len(),
+            packets,
+            interval,
+        };
+        let schedule = pacing::schedule(self.pacing, sender.socket().interface().link, load);
+        for burst in schedule.bursts(packets) {
+            self.pacer.wait(schedule.gap);
+            match sender.send(plan, picture.scan, burst) {
+                Ok(sent) => count(stats, &sent),
+                Err(error) => {
+                    count(stats, &error.sent);
+                    stats.send_errors.add(1);
+                    stats.frames_dropped.add(1);
+                    self.lose(&error);
+                    return;
+                }
+            }
+        }
+        stats.frames_sent.add(1);
+    }
+
+    /// After a refused send: the socket is made anew, now and then, until it works again.
+    fn lose(&mut self, error: &SendError) {
+        warn!("{error}; frames are dropped until the network is back");
+        self.sender = None;
+        self.retry_at = Mono::now() + RETRY;
+    }
+
+    fn reconnect(&mut self) -> bool {
+        if Mono::now() < self.retry_at {
+            return false;
+        }
+        self.retry_at = Mono::now() + RETRY;
+        if let Err(error) = self.connect() {
+            debug!("{}: {error:#}", self.name);
+            return false;
+        }
+        info!("the network is back: {}", self.describe());
+        true
+    }
+}
+
+/// What the SDP says beside the config.
+fn facts(
+    sender: Option<&BatchSender>,
+    size: Option<(u16, u16)>,
+    interval: Option<Duration>,
+) -> Option<Facts> {
+    let socket = sender?.socket();
+    let origin = description::origin(socket.interface(), socket.group().is_ipv6());
+    Some(Facts {
+        size,
+        interval,
+        origin,
+    })
+}
+
+fn count(stats: &SenderStats, sent: &Sent) {
+    stats.packets_sent.add(sent.packets as u64);
+    stats.bytes_sent.add(sent.bytes as u64);
+}
+
+/// The time from frame to frame, as the source promises it or as it is seen.
+#[derive(Default)]
+struct FrameRate {
+    last: Option<Mono>,
+    seen: Option<Duration>,
+}
+
+impl FrameRate {
+    fn interval(&mut self, captured: Mono, promised: Option<Duration>) -> Duration {
+        if let Some(step) = self.last.replace(captured).map(|last| captured.since(last)) {
+            if !step.is_zero() && step < LONGEST_INTERVAL {
+                self.seen = Some(step);
+            }
+        }
+        promised.or(self.seen).unwrap_or(DEFAULT_INTERVAL)
+    }
+}

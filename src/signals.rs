@@ -1,0 +1,154 @@
+//! Signals: SIGTERM and SIGINT ask for the end (the second one does not wait for it), SIGHUP for the
+//! config to be read again. The handlers raise flags and wake whoever waits; nothing else happens in them.
+
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::{flag, low_level};
+
+/// What [`Signals::wait`] was woken by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// SIGTERM or SIGINT: come to an end. Given again by every later wait.
+    Stop,
+    /// SIGHUP: read the config again.
+    Reload,
+    /// A [`Waker`] of this program's own threads.
+    Woken,
+}
+
+/// The installed handlers. They stay installed until the process ends.
+#[derive(Debug)]
+pub struct Signals {
+    stop: Arc<AtomicBool>,
+    reload: Arc<AtomicBool>,
+    woken: Arc<AtomicBool>,
+    reader: UnixStream,
+    writer: UnixStream,
+}
+
+impl Signals {
+    /// Installs the handlers. The second SIGTERM or SIGINT ends the process at once with exit code 1.
+    ///
+    /// # Errors
+    /// When the kernel has no descriptors or handlers to give.
+    pub fn install() -> io::Result<Signals> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let reload = Arc::new(AtomicBool::new(false));
+        let (reader, writer) = UnixStream::pair()?;
+        // A waker must never block, and one byte is as good as many.
+        writer.set_nonblocking(true)?;
+        for signal in [SIGTERM, SIGINT] {
+            // Handlers run in the order of their registration: this one sees the flag of the signal before.
+            flag::register_conditional_shutdown(signal, 1, Arc::clone(&stop))?;
+            flag::register(signal, Arc::clone(&stop))?;
+            low_level::pipe::register(signal, writer.try_clone()?)?;
+        }
+        flag::register(SIGHUP, Arc::clone(&reload))?;
+        low_level::pipe::register(SIGHUP, writer.try_clone()?)?;
+        Ok(Signals {
+            stop,
+            reload,
+            woken: Arc::default(),
+            reader,
+            writer,
+        })
+    }
+
+    /// The flag that SIGTERM and SIGINT raise. Whoever raises it by hand should also call [`Waker::wake`].
+    pub fn stop(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.stop)
+    }
+
+    /// A handle by which other threads end a [`Signals::wait`].
+    ///
+    /// # Errors
+    /// When there are no descriptors left.
+    pub fn waker(&self) -> io::Result<Waker> {
+        Ok(Waker {
+            woken: Arc::clone(&self.woken),
+            writer: self.writer.try_clone()?,
+        })
+    }
+
+    /// Waits for a signal or a waker, at most `timeout`; `None`: nothing came.
+    pub fn wait(&mut self, timeout: Duration) -> Option<Signal> {
+        // A day is as good as for ever, and cannot overflow.
+        let deadline = Instant::now() + timeout.min(Duration::from_secs(86_400));
+        loop {
+            if let Some(signal) = self.pending() {
+                return Some(signal);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return None;
+            }
+            // Zero would mean "for ever"; `left` is not zero. Errors cannot be helped: the flags are
+            // looked at again, and the deadline ends the loop.
+            let _ = self.reader.set_read_timeout(Some(left));
+            let _ = self.reader.read(&mut [0; 64]);
+        }
+    }
+
+    /// What has come and was not given yet.
+    fn pending(&self) -> Option<Signal> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Some(Signal::Stop);
+        }
+        if self.reload.swap(false, Ordering::Relaxed) {
+            return Some(Signal::Reload);
+        }
+        if self.woken.swap(false, Ordering::Relaxed) {
+            return Some(Signal::Woken);
+        }
+        None
+    }
+}
+
+/// Ends a [`Signals::wait`] from another thread.
+#[derive(Debug)]
+pub struct Waker {
+    woken: Arc<AtomicBool>,
+    writer: UnixStream,
+}
+
+impl Waker {
+    /// Wakes the waiting thread, or makes its next wait return at once.
+    pub fn wake(&self) {
+        self.woken.store(true, Ordering::Relaxed);
+        // A full pipe wakes as well.
+        let _ = (&self.writer).write(&[1]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One test, as handlers belong to the whole process.
+    #[test]
+    fn signals_come_through() {
+        let mut signals = Signals::install().unwrap();
+        assert_eq!(signals.wait(Duration::from_millis(1)), None);
+
+        low_level::raise(SIGHUP).unwrap();
+        assert_eq!(signals.wait(Duration::from_secs(10)), Some(Signal::Reload));
+        assert_eq!(signals.wait(Duration::from_millis(1)), None);
+
+        let waker = signals.waker().unwrap();
+        let thread = std::thread::spawn(move || waker.wake());
+        assert_eq!(signals.wait(Duration::from_secs(10)), Some(Signal::Woken));
+        thread.join().unwrap();
+
+        let stop = signals.stop();
+        assert!(!stop.load(Ordering::Relaxed));
+        low_level::raise(SIGTERM).unwrap();
+        assert!(stop.load(Ordering::Relaxed));
+        assert_eq!(signals.wait(Duration::from_secs(10)), Some(Signal::Stop));
+        assert_eq!(signals.wait(Duration::ZERO), Some(Signal::Stop));
+    }
+}

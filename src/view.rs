@@ -1,0 +1,244 @@
+//! The viewing pipeline: a thread that receives and puts frames together and never waits for anything else;
+//! a thread that answers signals and writes statistics; the caller's thread, which shows the window. The
+//! only module that wires sockets, depacketizer and viewer together.
+
+mod control;
+mod receive;
+mod tape;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+
+use anyhow::{Context, Result, anyhow};
+use tracing::{info, warn};
+
+use crate::cli::{Record, Target, ViewConfig};
+use crate::clock::Ntp;
+use crate::net::{ReceiveOptions, ReceiveSocket};
+use crate::rtp::jpeg::{FrameBuffer, Options};
+use crate::rtp::sdp::{self, StreamDescription};
+use crate::signals::{Signals, Waker};
+use crate::stats::{StatsWriter, ViewerStats};
+use crate::view::control::Control;
+use crate::view::receive::Receiver;
+use crate::view::tape::Tape;
+use crate::viewer::delay::DelayMeter;
+use crate::viewer::mailbox::Mailbox;
+
+/// Used frame buffers that the window gives back at a time.
+const SPARES: usize = 4;
+/// Read of an SDP file; one byte more than is allowed, so that a longer one is refused, not cut.
+const MOST_SDP_BYTES: u64 = sdp::MAX_LEN as u64 + 1;
+
+/// What the threads of one viewer share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) stats: ViewerStatsHandle,
+    pub(crate) delay: DelayMeter,
+    /// Raised to end all.
+    pub(crate) stop: Arc<AtomicBool>,
+    waker: Waker,
+}
+
+/// The counters, as the depacketizer shares them.
+pub(crate) type ViewerStatsHandle = Arc<ViewerStats>;
+
+impl Shared {
+    /// Asks every thread to end.
+    pub(crate) fn finish(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.waker.wake();
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+}
+
+impl crate::viewer::Frame for FrameBuffer {
+    fn jpeg(&self) -> &[u8] {
+        self.jpeg()
+    }
+
+    fn captured(&self) -> Option<Ntp> {
+        self.captured()
+    }
+}
+
+/// The stream to watch, as far as it is known beforehand.
+#[derive(Clone, Debug)]
+struct Wanted {
+    name: String,
+    receive: ReceiveOptions,
+    options: Options,
+}
+
+/// Watches one stream until a signal, the window's end, or the wanted number of frames.
+///
+/// # Errors
+/// If the stream cannot be listened to, there is no screen, or a recording failed.
+pub fn run(config: &ViewConfig, signals: Signals) -> Result<()> {
+    let wanted = resolve(config)?;
+    let stats_file = config.stats.as_ref().map(StatsWriter::open).transpose()?;
+    let shared = Arc::new(Shared {
+        stats: Arc::default(),
+        delay: DelayMeter::default(),
+        stop: signals.stop(),
+        waker: signals.waker().context("no descriptors are left")?,
+    });
+    let socket = ReceiveSocket::open(&wanted.receive)?;
+    if let Some(advice) = socket.buffer().advice() {
+        warn!("{advice}");
+    }
+    info!(
+        "waiting for {} on {}",
+        wanted.receive.group,
+        socket.interface().name
+    );
+    let tape = Tape::start(
+        record_path(config.record.as_ref()),
+        config.snapshot.clone(),
+        &shared,
+    )?;
+    let mailbox = (!config.headless).then(|| Arc::new(Mailbox::new(SPARES)));
+    let (messages, told) = mpsc::sync_channel(8);
+    let receiver = Receiver {
+        shared: Arc::clone(&shared),
+        wanted: wanted.receive.clone(),
+        options: wanted.options.clone(),
+        mailbox: mailbox.clone(),
+        tape: tape.as_ref().map(Tape::inlet),
+        frames: config.headless.then_some(config.frames).flatten(),
+        messages,
+    };
+    let receiving = spawn("lancam-receive", move || receiver.run(socket))?;
+    let control = Control::new(Arc::clone(&shared), stats_file, config.headless);
+    let controlling = spawn("lancam-control", move || control.run(signals))?;
+
+    let shown = match mailbox {
+        Some(mailbox) => window(config, &wanted, &shared, &mailbox, told),
+        None => Ok(()),
+    };
+    // Headless, the control thread ends when it is asked to stop; a window ends by itself.
+    if !config.headless {
+        shared.finish();
+    }
+    join(controlling)?;
+    shared.finish();
+    join(receiving)?;
+    let recorded = tape.map_or(Ok(()), Tape::finish);
+    shown.and(recorded)
+}
+
+#[cfg(feature = "view")]
+fn window(
+    config: &ViewConfig,
+    wanted: &Wanted,
+    shared: &Shared,
+    mailbox: &Mailbox<FrameBuffer>,
+    messages: mpsc::Receiver<String>,
+) -> Result<()> {
+    use crate::viewer::window::{Feed, WindowOptions, run};
+
+    let options = WindowOptions {
+        name: wanted.name.clone(),
+        waiting_for: wanted.receive.group.to_string(),
+        scale: config.scale,
+        overlay: config.overlay,
+        frames: config.frames,
+        pictures: PathBuf::from("."),
+    };
+    let feed = Feed {
+        mailbox,
+        stats: &shared.stats,
+        delay: &shared.delay,
+        stop: &shared.stop,
+        messages: Some(messages),
+    };
+    Ok(run(options, feed)?)
+}
+
+#[cfg(not(feature = "view"))]
+fn window(
+    _: &ViewConfig,
+    _: &Wanted,
+    _: &Shared,
+    _: &Mailbox<FrameBuffer>,
+    _: mpsc::Receiver<String>,
+) -> Result<()> {
+    Err(anyhow!("this build has no window: use --headless"))
+}
+
+fn spawn<T: Send + 'static>(
+    name: &str,
+    run: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>> {
+    thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(run)
+        .context("a thread could not be started")
+}
+
+fn join<T>(thread: JoinHandle<T>) -> Result<T> {
+    thread
+        .join()
+        .map_err(|_| anyhow!("a bug in lancam ended one of its threads"))
+}
+
+fn record_path(record: Option<&Record>) -> Option<PathBuf> {
+    record.map(|r| match r {
+        Record::Avi(path) | Record::Mjpeg(path) => path.clone(),
+        Record::Stdout => PathBuf::from("-"),
+    })
+}
+
+/// What the target means: a group as it is, or what an SDP file says.
+fn resolve(config: &ViewConfig) -> Result<Wanted> {
+    let mut wanted = match &config.target {
+        Target::Group(group) => Wanted {
+            name: group.to_string(),
+            receive: ReceiveOptions::new(*group),
+            options: Options::default(),
+        },
+        Target::Sdp(path) => {
+            let text =
+                read_sdp(path).with_context(|| format!("{} cannot be read", path.display()))?;
+            let stream = StreamDescription::parse(&text)
+                .with_context(|| format!("{} is no SDP that describes a stream", path.display()))?;
+            described(stream).with_context(|| path.display().to_string())?
+        }
+    };
+    wanted.receive.interface = config.interface.clone();
+    Ok(wanted)
+}
+
+fn read_sdp(path: &std::path::Path) -> Result<Vec<u8>> {
+    use std::io::Read;
+    let mut text = Vec::new();
+    std::fs::File::open(path)?
+        .take(MOST_SDP_BYTES)
+        .read_to_end(&mut text)?;
+    Ok(text)
+}
+
+/// What to open for a stream that an SDP describes.
+fn described(stream: StreamDescription) -> Result<Wanted> {
+    stream
+        .playable
+        .map_err(|why| anyhow!("the stream {:?} cannot be shown: {why}", stream.name))?;
+    Ok(Wanted {
+        name: stream.name,
+        receive: ReceiveOptions {
+            source: stream.source,
+            ..ReceiveOptions::new(stream.addr)
+        },
+        options: Options {
+            payload_type: stream.payload_type,
+            size: stream.size,
+            ..Options::default()
+        },
+    })
+}

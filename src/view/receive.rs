@@ -1,0 +1,202 @@
+//! The receiving thread: socket → depacketizer → mailbox. It never waits for a decoder or a disk, or the
+//! socket's buffer would overflow.
+
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::time::{Duration, SystemTime};
+
+use tracing::{info, warn};
+
+use super::Shared;
+use super::tape::Inlet;
+use crate::clock::{Mono, Ntp};
+use crate::net::{BatchReceiver, MAX_WAIT, ReceiveOptions, ReceiveSocket};
+use crate::rtp::jpeg::{Depacketizer, Event, FrameBuffer, Options, SenderChange, Why};
+use crate::viewer::mailbox::Mailbox;
+
+/// How often interface and membership are looked at.
+const REFRESH: Duration = Duration::from_secs(1);
+/// Pause before a socket that failed is made anew.
+const RETRY: Duration = Duration::from_millis(500);
+/// A sender that is quiet for this long is told about.
+const LOST: Duration = Duration::from_secs(2);
+/// Delays above this mean that the two clocks disagree.
+const ABSURD_DELAY: Duration = Duration::from_secs(60);
+
+/// What the thread owns besides its socket.
+pub(super) struct Receiver {
+    pub(super) shared: Arc<Shared>,
+    pub(super) wanted: ReceiveOptions,
+    pub(super) options: Options,
+    /// Where the window takes frames from; `None`: headless, each frame counts as shown.
+    pub(super) mailbox: Option<Arc<Mailbox<FrameBuffer>>>,
+    pub(super) tape: Option<Inlet>,
+    /// Headless: ends after this many frames.
+    pub(super) frames: Option<u64>,
+    /// Sentences for the window.
+    pub(super) messages: SyncSender<String>,
+}
+
+impl Receiver {
+    /// Receives until the viewer ends.
+    pub(super) fn run(mut self, socket: ReceiveSocket) {
+        let mut depacketizer =
+            Depacketizer::new(self.options.clone(), Arc::clone(&self.shared.stats));
+        let mut receiver = Some(BatchReceiver::new(socket));
+        let mut signal = Signal::default();
+        let mut refresh_at = Mono::now() + REFRESH;
+        while !self.shared.is_over() {
+            let Some(open) = &mut receiver else {
+                std::thread::sleep(RETRY);
+                receiver = ReceiveSocket::open(&self.wanted)
+                    .ok()
+                    .map(BatchReceiver::new);
+                continue;
+            };
+            let wait = depacketizer
+                .deadline()
+                .map_or(MAX_WAIT, |at| at.since(Mono::now()).min(MAX_WAIT));
+            match open.receive(Some(wait)) {
+                Ok(batch) => {
+                    let now = Mono::now();
+                    for (_, datagram) in batch.datagrams() {
+                        depacketizer.push(now, datagram);
+                        // Drained at once: a batch may hold several frames.
+                        self.drain(&mut depacketizer, now, &mut signal);
+                    }
+                    self.drain(&mut depacketizer, now, &mut signal);
+                    signal.check(now, &self.wanted);
+                }
+                Err(error) => {
+                    warn!(
+                        "cannot receive from {}: {error}; trying again",
+                        self.wanted.group
+                    );
+                    receiver = None;
+                    continue;
+                }
+            }
+            let now = Mono::now();
+            if now >= refresh_at {
+                refresh_at = now + REFRESH;
+                self.refresh(open);
+            }
+        }
+        if let Some(mailbox) = &self.mailbox {
+            mailbox.close();
+        }
+    }
+
+    /// Renews the membership where the interface has changed. One that is away comes back.
+    fn refresh(&self, receiver: &mut BatchReceiver) {
+        match receiver.socket_mut().refresh() {
+            Ok(false) => {}
+            Ok(true) => info!(
+                "joined {} again on {}",
+                self.wanted.group,
+                receiver.socket().interface().name
+            ),
+            Err(error) => tracing::debug!("{error}"),
+        }
+    }
+
+    fn drain(&mut self, depacketizer: &mut Depacketizer, now: Mono, signal: &mut Signal) {
+        while let Some(event) = depacketizer.poll(now) {
+            match event {
+                Event::Frame(frame) => {
+                    signal.frame(now, &self.wanted);
+                    if let Some(used) = self.hand_on(frame) {
+                        depacketizer.recycle(used);
+                    }
+                    self.reclaim(depacketizer);
+                }
+                Event::Partial(frame) => depacketizer.recycle(frame),
+                Event::Lost(lost) => tracing::trace!(?lost, "frame given up"),
+                Event::Sender(change) => self.tell(sentence(&change)),
+                Event::OtherSender { ssrc, packets } => self.tell(format!(
+                    "a second sender ({:08x}) is in this group, {packets} of its packets were ignored",
+                    ssrc.0
+                )),
+            }
+        }
+    }
+
+    /// Gives a whole frame to the recorder and the window; returns a buffer that is free again.
+    fn hand_on(&mut self, frame: Box<FrameBuffer>) -> Option<Box<FrameBuffer>> {
+        if self.shared.is_over() {
+            return Some(frame);
+        }
+        if let Some(tape) = &mut self.tape {
+            tape.put(&frame);
+        }
+        let stats = &self.shared.stats;
+        let Some(mailbox) = &self.mailbox else {
+            stats.frames_shown.add(1);
+            self.record_delay(&frame);
+            if self.frames.is_some_and(|n| stats.frames_shown.get() >= n) {
+                self.shared.finish();
+            }
+            return Some(frame);
+        };
+        let displaced = mailbox.put(frame);
+        stats.frames_skipped.add(u64::from(displaced.is_some()));
+        displaced
+    }
+
+    fn record_delay(&self, frame: &FrameBuffer) {
+        let Some(captured) = frame.captured() else {
+            return;
+        };
+        let nanos = Ntp::from(SystemTime::now()).nanos_since(captured);
+        let delay = u64::try_from(nanos).ok().map(Duration::from_nanos);
+        if let Some(delay) = delay.filter(|d| *d < ABSURD_DELAY) {
+            self.shared.delay.record(delay);
+        }
+    }
+
+    fn reclaim(&self, depacketizer: &mut Depacketizer) {
+        let Some(mailbox) = &self.mailbox else { return };
+        while let Some(used) = mailbox.reclaim() {
+            depacketizer.recycle(used);
+        }
+    }
+
+    fn tell(&self, text: String) {
+        info!("{text}");
+        // A window that has eight sentences to show needs no ninth.
+        let _ = self.messages.try_send(text);
+    }
+}
+
+fn sentence(change: &SenderChange) -> String {
+    let ssrc = change.ssrc.0;
+    match change.why {
+        Why::First => format!("receiving from sender {ssrc:08x}"),
+        Why::Silence => format!("the sender fell silent, following {ssrc:08x}"),
+        Why::Bye => format!("the sender said goodbye, following {ssrc:08x}"),
+        Why::Restart => format!("sender {ssrc:08x} began again"),
+    }
+}
+
+/// Whether frames come, for the log; the window tells it on the picture.
+#[derive(Default)]
+struct Signal {
+    last: Option<Mono>,
+    is_lost: bool,
+}
+
+impl Signal {
+    fn frame(&mut self, now: Mono, wanted: &ReceiveOptions) {
+        self.last = Some(now);
+        if std::mem::take(&mut self.is_lost) {
+            info!("{} is back", wanted.group);
+        }
+    }
+
+    fn check(&mut self, now: Mono, wanted: &ReceiveOptions) {
+        let is_quiet = self.last.is_some_and(|last| now.since(last) > LOST);
+        if is_quiet && !std::mem::replace(&mut self.is_lost, true) {
+            warn!("no frames from {} for {} s", wanted.group, LOST.as_secs());
+        }
+    }
+}

@@ -1,0 +1,561 @@
+//! The viewer's window on a real X server (Xvfb): what is on the screen at several window sizes,
+//! and what the keys do. Without Xvfb, xdotool and ImageMagick it is skipped, on CI it fails.
+//!
+//! With `LANCAM_SCREENSHOTS=FOLDER` the pictures are kept there to be looked at.
+#![cfg(feature = "view")]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use lancam::clock::Ntp;
+use lancam::viewer::Frame;
+use lancam::viewer::decode::fit;
+use lancam::viewer::delay::DelayMeter;
+use lancam::viewer::mailbox::Mailbox;
+use lancam::viewer::window::{Feed, WindowOptions, run};
+
+const SCREEN: (usize, usize) = (1600, 1000);
+const PICTURE: (usize, usize) = (320, 240);
+/// The frames repeat after this many.
+const PHASES: usize = 32;
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Frame `n`: the left half red, the right half a blue that changes from frame to frame.
+fn frame(n: usize) -> Vec<u8> {
+    let (width, height) = PICTURE;
+    let blue = 90 + (n % PHASES) as u8 * 5;
+    let mut pixels = Vec::new();
+    for _ in 0..height {
+        for x in 0..width {
+            pixels.extend(if x < width / 2 {
+                [220, 0, 0]
+            } else {
+                [0, 0, blue]
+            });
+        }
+    }
+    let image = turbojpeg::Image {
+        pixels: &pixels[..],
+        width,
+        pitch: width * 3,
+        height,
+        format: turbojpeg::PixelFormat::RGB,
+    };
+    turbojpeg::compress(image, 90, turbojpeg::Subsamp::Sub2x1)
+        .expect("compressed")
+        .to_vec()
+}
+
+#[derive(Default)]
+struct TestFrame {
+    jpeg: Vec<u8>,
+    captured: Option<Ntp>,
+}
+
+impl Frame for TestFrame {
+    fn jpeg(&self) -> &[u8] {
+        &self.jpeg
+    }
+    fn captured(&self) -> Option<Ntp> {
+        self.captured
+    }
+}
+
+const CHILD: &str = "LANCAM_WINDOW_TEST";
+
+/// No test: the viewer, in a process of its own as `DISPLAY` is the process's. Reads `go`, `pause`
+/// and `stop` from standard input; saves pictures in the folder that the variable names.
+#[test]
+#[ignore = "started by the tests of this file"]
+fn viewer_process() {
+    let Some(folder) = std::env::var_os(CHILD) else {
+        return;
+    };
+    let mailbox = Mailbox::<TestFrame>::new(4);
+    let (stats, delay) = (lancam::stats::ViewerStats::default(), DelayMeter::default());
+    let (stop, sending) = (AtomicBool::new(false), AtomicBool::new(false));
+    let options = WindowOptions {
+        name: "porch".to_owned(),
+        waiting_for: "224.3.29.71:10000".to_owned(),
+        scale: Some(2.0),
+        overlay: false,
+        frames: None,
+        pictures: folder.into(),
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for line in std::io::stdin().lines().map_while(Result::ok) {
+                match line.as_str() {
+                    "go" => sending.store(true, Ordering::SeqCst),
+                    "pause" => sending.store(false, Ordering::SeqCst),
+                    _ => break,
+                }
+            }
+            stop.store(true, Ordering::SeqCst);
+        });
+        scope.spawn(|| {
+            let jpegs: Vec<Vec<u8>> = (0..PHASES).map(frame).collect();
+            for n in 0.. {
+                // 30 fps.
+                std::thread::sleep(Duration::from_millis(33));
+                if stop.load(Ordering::SeqCst) {
+                    break;
+                }
+                if !sending.load(Ordering::SeqCst) {
+                    continue;
+                }
+                let mut frame = mailbox.reclaim().unwrap_or_default();
+                frame.jpeg.clone_from(&jpegs[n % PHASES]);
+                frame.captured = Some(Ntp::from(SystemTime::now()));
+                stats.frames_whole.add(1);
+                stats.packets_received.add(20);
+                stats.bytes_received.add(frame.jpeg.len() as u64);
+                if let Some(displaced) = mailbox.put(frame) {
+                    stats.frames_skipped.add(1);
+                    mailbox.recycle(displaced);
+                }
+            }
+        });
+        let feed = Feed {
+            mailbox: &mailbox,
+            stats: &stats,
+            delay: &delay,
+            stop: &stop,
+            messages: None,
+        };
+        let ended = run(options, feed);
+        stop.store(true, Ordering::SeqCst);
+        let shown = stats.snapshot().frames_shown;
+        eprintln!("ended {ended:?} shown {shown} delay {:?}", delay.total());
+        // The thread that reads standard input may wait for ever.
+        std::process::exit(i32::from(ended.is_err()));
+    });
+}
+
+/// A process that ends with its owner.
+struct Kept(Child);
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+struct Desktop {
+    display: String,
+    folder: tempfile::TempDir,
+    manager: Option<Kept>,
+    _server: Kept,
+}
+
+fn installed(program: &str) -> bool {
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&paths).any(|folder| folder.join(program).is_file());
+    if !found {
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "{program} is not installed"
+        );
+        eprintln!("SKIPPED: {program} is not installed");
+    }
+    found
+}
+
+impl Desktop {
+    fn start(with_manager: bool) -> Option<Desktop> {
+        let needed = ["Xvfb", "xdotool", "import", "openbox"];
+        if !needed.iter().all(|program| installed(program)) {
+            return None;
+        }
+        let mut server = Command::new("Xvfb")
+            .args(["-displayfd", "1", "-nolisten", "tcp", "-screen", "0"])
+            .arg(format!("{}x{}x24", SCREEN.0, SCREEN.1))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("Xvfb starts");
+        // It writes the number once it is ready.
+        let mut number = String::new();
+        let stdout = server.stdout.take().expect("piped");
+        let server = Kept(server);
+        BufReader::new(stdout)
+            .read_line(&mut number)
+            .expect("a display");
+        let mut desktop = Desktop {
+            display: format!(":{}", number.trim()),
+            folder: tempfile::tempdir().expect("folder"),
+            manager: None,
+            _server: server,
+        };
+        if with_manager {
+            let manager = desktop.command("openbox").stderr(Stdio::null()).spawn();
+            desktop.manager = Some(Kept(manager.expect("openbox starts")));
+            until("the window manager is ready", || {
+                let name = desktop.output("xprop", &["-root", "_NET_SUPPORTED"]);
+                name.contains("_NET_WM_STATE_FULLSCREEN").then_some(())
+            });
+        }
+        Some(desktop)
+    }
+
+    fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command
+            .env("DISPLAY", &self.display)
+            .env_remove("WAYLAND_DISPLAY");
+        command
+    }
+
+    fn output(&self, program: &str, arguments: &[&str]) -> String {
+        let output = self
+            .command(program)
+            .args(arguments)
+            .output()
+            .expect("started");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    fn open_viewer(&self) -> Viewer<'_> {
+        let mut process = self
+            .command(std::env::current_exe().expect("this program"))
+            .args(["--exact", "viewer_process", "--ignored", "--nocapture"])
+            .env(CHILD, self.folder.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("the viewer starts");
+        let stdin = process.stdin.take().expect("piped");
+        let process = Kept(process);
+        let id = until("there is a window", || {
+            let found = self.output("xdotool", &["search", "--onlyvisible", "--class", "lancam"]);
+            found.lines().next().map(str::to_owned)
+        });
+        Viewer {
+            desktop: self,
+            process,
+            stdin,
+            id,
+        }
+    }
+}
+
+/// Asks until there is an answer.
+fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(start.elapsed() < PATIENCE, "waited in vain until {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+struct Viewer<'a> {
+    desktop: &'a Desktop,
+    process: Kept,
+    stdin: ChildStdin,
+    id: String,
+}
+
+impl Viewer<'_> {
+    fn tell(&mut self, command: &str) {
+        writeln!(self.stdin, "{command}").expect("the viewer listens");
+    }
+
+    fn press(&self, key: &str) {
+        let arguments = ["windowfocus", "--sync", &self.id, "key", key];
+        self.desktop.output("xdotool", &arguments);
+    }
+
+    fn title(&self) -> String {
+        self.desktop
+            .output("xdotool", &["getwindowname", &self.id])
+            .trim()
+            .to_owned()
+    }
+
+    /// Width and height, as the X server has them.
+    fn size(&self) -> (usize, usize) {
+        let said = self
+            .desktop
+            .output("xdotool", &["getwindowgeometry", "--shell", &self.id]);
+        let value = |name: &str| {
+            let line = said.lines().find_map(|line| line.strip_prefix(name));
+            line.and_then(|v| v.parse().ok()).expect("a geometry")
+        };
+        (value("WIDTH="), value("HEIGHT="))
+    }
+
+    fn resize(&self, (width, height): (usize, usize)) {
+        let (width, height) = (width.to_string(), height.to_string());
+        // What is beyond the screen cannot be looked at.
+        let corner = ["windowmove", &self.id, "0", "0"];
+        let size = ["windowsize", &self.id, &width, &height];
+        self.desktop
+            .output("xdotool", &[&corner[..], &size[..]].concat());
+    }
+
+    fn shot(&self) -> Shot {
+        let path = self.desktop.folder.path().join("shot.ppm");
+        let name = path.to_string_lossy();
+        self.desktop
+            .output("import", &["-silent", "-window", &self.id, &name]);
+        Shot::read(&path)
+    }
+
+    /// Takes screenshots until one is as wanted; keeps it under `name` if that is asked for.
+    fn shot_that(&self, name: &str, is_it: impl Fn(&Shot) -> bool) -> Shot {
+        let mut last = None;
+        let start = Instant::now();
+        while start.elapsed() < PATIENCE {
+            let shot = self.shot();
+            if is_it(&shot) {
+                shot.keep(name);
+                return shot;
+            }
+            last = Some(shot);
+        }
+        if let Some(last) = last {
+            last.keep(&format!("{name}-in-vain"));
+            panic!("{name}: the last of the pictures is {:?}", last.size);
+        }
+        unreachable!("at least one picture was taken");
+    }
+
+    fn ends(mut self) {
+        let status = until("the viewer ends", || {
+            self.process.0.try_wait().expect("a child")
+        });
+        assert!(status.success(), "{status}");
+    }
+}
+
+/// What was on the screen: RGB.
+struct Shot {
+    size: (usize, usize),
+    pixels: Vec<[u8; 3]>,
+}
+
+impl Shot {
+    /// A binary PPM.
+    fn read(path: &Path) -> Shot {
+        let bytes = fs::read(path).expect("a screenshot");
+        let header: Vec<&[u8]> = bytes.split(|b| b.is_ascii_whitespace()).take(4).collect();
+        let number = |i: usize| -> usize {
+            let text = std::str::from_utf8(header[i]).expect("a number");
+            text.parse().expect("a number")
+        };
+        let size = (number(1), number(2));
+        let start = header.iter().map(|field| field.len() + 1).sum();
+        // Two bytes a value where the maximum needs them; the upper one comes first.
+        let step = if number(3) > 255 { 2 } else { 1 };
+        let pixels = bytes[start..]
+            .chunks_exact(3 * step)
+            .map(|p| [p[0], p[step], p[2 * step]])
+            .collect();
+        Shot { size, pixels }
+    }
+
+    fn keep(&self, name: &str) {
+        let Some(folder) = std::env::var_os("LANCAM_SCREENSHOTS").map(PathBuf::from) else {
+            return;
+        };
+        let mut ppm = format!("P6 {} {} 255\n", self.size.0, self.size.1).into_bytes();
+        ppm.extend(self.pixels.iter().flatten());
+        let path = folder.join(name).with_extension("ppm");
+        fs::write(&path, ppm).expect("kept");
+        let png = path.with_extension("png");
+        drop(Command::new("convert").arg(&path).arg(png).status());
+    }
+
+    fn at(&self, x: usize, y: usize) -> [u8; 3] {
+        self.pixels[y * self.size.0 + x]
+    }
+
+    fn is_red(&self, x: usize, y: usize) -> bool {
+        let [r, g, b] = self.at(x, y);
+        r > 190 && g < 30 && b < 30
+    }
+
+    fn is_blue(&self, x: usize, y: usize) -> bool {
+        let [r, g, b] = self.at(x, y);
+        r < 30 && g < 30 && b > 70
+    }
+
+    /// White pixels: text.
+    fn white(&self) -> usize {
+        self.pixels
+            .iter()
+            .filter(|p| p.iter().all(|&v| v > 240))
+            .count()
+    }
+
+    /// Whether it shows the picture, whole, in its aspect ratio and as large as it fits, between
+    /// black bars.
+    fn is_picture_in(&self, window: (usize, usize)) -> bool {
+        let r = fit(PICTURE, window);
+        let middle = r.x + r.width / 2;
+        let picture = self.size == window
+            && [(0, 0), (0, r.height - 1)]
+                .iter()
+                .all(|&(x, y)| self.is_red(r.x + x, r.y + y))
+            && [(1, 0), (1, r.height - 1)]
+                .iter()
+                .all(|&(x, y)| self.is_blue(r.x + r.width - x, r.y + y))
+            && self.is_red(middle - r.width / 16 - 2, r.y + r.height / 2)
+            && self.is_blue(middle + r.width / 16 + 2, r.y + r.height / 2);
+        picture
+            && self.pixels.iter().enumerate().all(|(i, p)| {
+                let (x, y) = (i % self.size.0, i / self.size.0);
+                let inside = x >= r.x && x < r.x + r.width && y >= r.y && y < r.y + r.height;
+                inside || *p == [0, 0, 0]
+            })
+    }
+
+    /// The blue of the right half, which tells the frames from each other.
+    fn phase(&self) -> u8 {
+        self.at(self.size.0 * 3 / 4, self.size.1 / 2)[2]
+    }
+}
+
+#[test]
+fn the_window_shows_frames_and_answers_keys() {
+    let Some(desktop) = Desktop::start(false) else {
+        return;
+    };
+    let mut viewer = desktop.open_viewer();
+
+    // Before the first frame.
+    viewer.shot_that("waiting", |shot| shot.white() > 500);
+    assert_eq!(viewer.title(), "porch - waiting");
+
+    // The first frame gives the window its size.
+    viewer.tell("go");
+    viewer.shot_that("first", |shot| shot.is_picture_in((640, 480)));
+    let title = until("the title has figures", || {
+        Some(viewer.title()).filter(|title| title.contains(" ms"))
+    });
+    assert!(title.starts_with("porch - 320x240 - "), "{title}");
+    assert!(title.contains(" fps - loss 0.0 % - "), "{title}");
+
+    // Any size: the aspect ratio stays.
+    for size in [
+        (900, 480),
+        (333, 701),
+        (1280, 960),
+        (97, 61),
+        (320, 240),
+        (640, 480),
+    ] {
+        viewer.resize(size);
+        let name = format!("size-{}x{}", size.0, size.1);
+        viewer.shot_that(&name, |shot| shot.is_picture_in(size));
+    }
+
+    // The overlay, on and off.
+    viewer.press("i");
+    viewer.shot_that("overlay", |shot| shot.white() > 500 && !shot.is_red(4, 4));
+    viewer.press("i");
+    viewer.shot_that("no-overlay", |shot| {
+        shot.is_picture_in((640, 480)) && shot.white() == 0
+    });
+
+    // Frozen: it says so, and the picture stays while frames come.
+    viewer.press("space");
+    let frozen = viewer.shot_that("frozen", |shot| shot.white() > 50);
+    for _ in 0..5 {
+        assert_eq!(viewer.shot().phase(), frozen.phase());
+    }
+    viewer.press("space");
+    viewer.shot_that("thawed", |shot| {
+        shot.white() == 0 && shot.phase() != frozen.phase()
+    });
+
+    // Saved just as it came, and the path is shown.
+    viewer.press("s");
+    viewer.shot_that("saved", |shot| shot.white() > 50);
+    let pictures: Vec<PathBuf> = fs::read_dir(&desktop.folder)
+        .expect("there")
+        .map(|entry| entry.expect("there").path())
+        .filter(|path| path.extension().is_some_and(|e| e == "jpg"))
+        .collect();
+    assert_eq!(pictures.len(), 1);
+    let name = pictures[0].file_name().expect("a name").to_string_lossy();
+    assert!(name.starts_with("porch-20"), "{name}");
+    let saved = fs::read(&pictures[0]).expect("readable");
+    assert!(
+        (0..PHASES).any(|n| frame(n) == saved),
+        "it is none of the frames"
+    );
+
+    // As large as the screen, and back.
+    viewer.press("f");
+    viewer.shot_that("full", |shot| shot.is_picture_in(SCREEN));
+    viewer.press("f");
+    viewer.shot_that("back", |shot| shot.is_picture_in((640, 480)));
+
+    // The sender goes and comes back.
+    viewer.tell("pause");
+    viewer.shot_that("lost", |shot| shot.white() > 500);
+    viewer.tell("go");
+    viewer.shot_that("found", |shot| shot.is_picture_in((640, 480)));
+
+    viewer.press("q");
+    viewer.ends();
+}
+
+#[test]
+fn a_window_manager_does_full_screen_and_closes() {
+    let Some(desktop) = Desktop::start(true) else {
+        return;
+    };
+    let mut viewer = desktop.open_viewer();
+    viewer.tell("go");
+    viewer.shot_that("managed", |shot| shot.is_picture_in((640, 480)));
+    viewer.press("f");
+    viewer.shot_that("managed-full", |shot| shot.is_picture_in(SCREEN));
+    let states = desktop.output("xprop", &["-id", &viewer.id, "_NET_WM_STATE"]);
+    assert!(states.contains("FULLSCREEN"), "{states}");
+    viewer.press("f");
+    viewer.shot_that("managed-back", |shot| shot.is_picture_in((640, 480)));
+    until("the window has its size back", || {
+        (viewer.size() == (640, 480)).then_some(())
+    });
+    // What the window manager's close button and this key do is the same.
+    viewer.press("alt+F4");
+    viewer.ends();
+}
+
+#[test]
+fn escape_quits_and_so_does_the_pipeline() {
+    let Some(desktop) = Desktop::start(false) else {
+        return;
+    };
+    let viewer = desktop.open_viewer();
+    viewer.press("Escape");
+    viewer.ends();
+    let mut viewer = desktop.open_viewer();
+    viewer.tell("stop");
+    viewer.ends();
+}
+
+#[test]
+fn without_a_screen_it_says_what_to_do() {
+    let output = Command::new(std::env::current_exe().expect("this program"))
+        .args(["--exact", "viewer_process", "--ignored", "--nocapture"])
+        .env(CHILD, "/nonexistent")
+        .env_remove("DISPLAY")
+        .env_remove("WAYLAND_DISPLAY")
+        .stdin(Stdio::piped())
+        .output()
+        .expect("started");
+    assert!(!output.status.success());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("NoDisplay"), "{said}");
+}
