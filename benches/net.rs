@@ -63,7 +63,8 @@ fn sending(camera: &Machine, viewer: &Machine) {
     let mut send_ours = || assert_eq!(ours.send(&plan, &scan, 0..packets).unwrap().calls, 1);
     let mut send_bare = || bare.send(bare_socket.as_fd().as_raw_fd());
     let mut send_plain = || assert_eq!(plain.send(&plan, &scan, 0..packets).unwrap().calls, 1);
-    let mut ways: [(&str, &mut dyn FnMut(), Vec<f64>); 3] = [
+    type Way<'a> = (&'a str, &'a mut dyn FnMut(), Vec<f64>);
+    let mut ways: [Way<'_>; 3] = [
         ("bare sendmmsg + GSO of one buffer", &mut send_bare, vec![]),
         ("lancam", &mut send_ours, vec![]),
         ("lancam without GSO", &mut send_plain, vec![]),

@@ -11,6 +11,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::config::{self, Config, ConfigError, Pacing, REPAIR_AUTO_MAX, Repair, Stream};
 use crate::config::{DEFAULT_GROUP, NOT_YET, Status, check, not_built};
 #[cfg(feature = "send")]
+use crate::net::pacing::MOST_OF_INTERVAL;
+#[cfg(feature = "send")]
 use crate::source::{SourceSpec, check_fps};
 
 /// Version and features, as `--version` prints them.
@@ -93,13 +95,13 @@ pub enum StatsTo {
 #[derive(Clone, Debug, Default, Args)]
 #[command(after_help = "\
 Sources:
+  camera                       the only camera there is (without --source, too)
   /dev/video0                  a camera; better its path in /dev/v4l/by-id
   clip.avi  clip.mjpeg  a.jpg  a video or a picture
   shot-%04d.jpg                a numbered series of pictures
   -                            MJPEG on standard input
   exec:COMMAND                 MJPEG that a command writes
   pattern:1280x720@30          the built-in test pattern
-Without --source: the only camera there is.
 
 Examples:
   lancam send --source /dev/video0 --interface eth0
@@ -153,7 +155,7 @@ pub struct SendArgs {
     #[arg(long, value_name = "WxH", value_parser = size)]
     pub resize: Option<(u32, u32)>,
 
-    /// JPEG quality where lancam encodes, 1 to 100 [default: 85]
+    /// JPEG quality where lancam encodes, 1 to 100 [default: 80]
     #[arg(long, value_name = "Q", value_parser = clap::value_parser!(u8).range(1..=100))]
     pub quality: Option<u8>,
 
@@ -312,7 +314,7 @@ impl SendArgs {
         stream.retransmit |= self.retransmit;
         stream.lock_memory |= self.lock_memory;
         // The flag wins over the rate in Camera(...).
-        config::fold_camera_fps(stream);
+        config::fold_into_camera(stream);
         let small = stream.mtu.is_some_and(|mtu| mtu < config::MTU_MIN_V6);
         if stream.group.is_ipv6() && small {
             return Err(UsageError::Usage(format!(
@@ -673,7 +675,7 @@ fn pacing(text: &str) -> Result<Pacing, String> {
     match text {
         "auto" => Ok(Pacing::Auto),
         "off" => Ok(Pacing::Off),
-        fraction => share(fraction, check::SPREAD_MAX).map(Pacing::Spread),
+        fraction => share(fraction, MOST_OF_INTERVAL).map(Pacing::Spread),
     }
 }
 

@@ -624,6 +624,61 @@ fn a_network_that_goes_away_comes_back_by_itself() {
     assert_eq!(take(&mut receiver, 1, PATIENCE), [b"fourth"]);
 }
 
+#[test]
+fn a_machine_that_starts_without_a_network_follows_it() {
+    let (Some(camera), Some(viewer)) = (Machine::new(), Machine::new()) else {
+        return;
+    };
+    camera.ip("link set lo up");
+    let group = group("239.255.77.1");
+    // No route, no interface but loopback: that is what there is, and it works.
+    let (mut sender, mut local) = camera.run(move || {
+        let sender = SendSocket::open(&SendOptions::new(group)).unwrap();
+        let local = ReceiveSocket::open(&ReceiveOptions::new(group)).unwrap();
+        (BatchSender::new(sender), BatchReceiver::new(local))
+    });
+    assert!(sender.socket().interface().is_loopback);
+    sender.send_datagrams([&b"alone"[..]]).unwrap();
+    let batch = local.receive(Some(PATIENCE)).unwrap();
+    let (from, _) = batch.datagrams().next().unwrap();
+    assert!(from.ip().is_loopback(), "{from}");
+
+    namespaces::connect(&camera, &viewer);
+    (sender, local) = camera.run(move || {
+        assert!(sender.socket_mut().refresh().unwrap());
+        assert!(local.socket_mut().refresh().unwrap());
+        (sender, local)
+    });
+    assert_eq!(sender.socket().interface().name, SENDER_END);
+    let mut remote = receiver_at(&viewer, group);
+    sender.send_datagrams([&b"together"[..]]).unwrap();
+    for receiver in [&mut remote, &mut local] {
+        let batch = receiver.receive(Some(PATIENCE)).unwrap();
+        let (from, datagram) = batch.datagrams().next().unwrap();
+        assert_eq!(from.ip().to_string(), "10.77.0.1");
+        assert_eq!(datagram, b"together");
+    }
+}
+
+#[test]
+fn a_link_local_group_follows_a_new_index() {
+    let Some((camera, viewer)) = two_machines() else {
+        return;
+    };
+    let group = group("ff02::77:1");
+    let mut receiver = receiver_at(&viewer, group);
+    viewer.ip("link del view0");
+    namespaces::connect(&camera, &viewer);
+    receiver = viewer.run(move || {
+        assert!(receiver.socket_mut().refresh().unwrap());
+        receiver
+    });
+    sender_at(&camera, group)
+        .send_datagrams([&b"here"[..]])
+        .unwrap();
+    assert_eq!(take(&mut receiver, 1, PATIENCE), [b"here"]);
+}
+
 /// Sends `frames` frames of 300 KB at 30 a second, paced by the link's own rule.
 fn send_paced(sender: &mut BatchSender, frames: u32) -> usize {
     let interval = Duration::from_micros(33_333);

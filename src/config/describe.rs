@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::net::IpAddr;
+use std::path::Path;
 
 use super::check::is_invisible;
 use super::{Adapt, Config, Pacing, Repair, Status, Stream};
@@ -84,7 +85,7 @@ fn source(s: &Stream) -> String {
 }
 
 fn camera(c: &CameraSpec) -> String {
-    let mut text = if c.device.as_os_str().is_empty() {
+    let mut text = if c.device == Path::new("auto") {
         "the only camera there is".to_owned()
     } else {
         format!("the camera {}", c.device.display())
@@ -93,6 +94,9 @@ fn camera(c: &CameraSpec) -> String {
         CameraFormat::Auto => ", MJPEG where it has it",
         CameraFormat::Mjpeg => ", MJPEG",
         CameraFormat::Yuyv => ", YUYV, encoded here",
+        CameraFormat::Nv12 => ", NV12, encoded here",
+        CameraFormat::Yu12 => ", YU12, encoded here",
+        CameraFormat::Rgb3 => ", RGB, encoded here",
     };
     if let Some((width, height)) = c.size {
         text += &format!(", {width}x{height}");

@@ -8,8 +8,6 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-pub use crate::net::pacing::Pacing;
-
 pub(crate) mod check;
 #[cfg(feature = "send")]
 mod describe;
@@ -22,6 +20,7 @@ mod resolve;
 #[cfg(feature = "send")]
 mod stream;
 
+pub use crate::net::Pacing;
 #[cfg(feature = "send")]
 pub use describe::describe;
 #[cfg(feature = "send")]
@@ -31,7 +30,7 @@ pub use stream::{Config, Stream, WaitForViewers, load, not_yet, parse};
 #[cfg(feature = "send")]
 pub(crate) use {
     resolve::{CORES, MTU_MIN_V6, RESIZE_RANGE},
-    stream::{fold_camera_fps, unbuilt},
+    stream::{fold_into_camera, unbuilt},
 };
 
 /// Where streams go, and are looked for, unless the user says otherwise.

@@ -134,6 +134,8 @@ pub(super) enum RawSource<'a> {
         #[serde(borrow, default)]
         fps: Key<'a, Option<f64>>,
         #[serde(borrow, default)]
+        sampling: Key<'a, RawSampling>,
+        #[serde(borrow, default)]
         controls: Key<'a, BTreeMap<String, Key<'a, RawControl>>>,
     },
     File(#[serde(borrow)] Key<'a, String>),
@@ -149,6 +151,17 @@ pub(super) enum RawFormat {
     Auto,
     Mjpeg,
     Yuyv,
+    Nv12,
+    Yu12,
+    Rgb3,
+}
+
+/// `sampling` of a camera.
+#[derive(Deserialize)]
+#[serde(rename = "Sampling")]
+pub(super) enum RawSampling {
+    Yuv420,
+    Yuv422,
 }
 
 /// One of a camera's `controls`.
@@ -321,7 +334,8 @@ const TAKES: &[(&str, &str)] = &[
         "device",
         "the path of a camera in quotes, for example \"/dev/video0\"",
     ),
-    ("format", "Auto, Mjpeg or Yuyv"),
+    ("format", "Auto, Mjpeg, Yuyv, Nv12, Yu12 or Rgb3"),
+    ("sampling", "Yuv420 or Yuv422"),
     (
         "size",
         "(WIDTH, HEIGHT) with sides from 1 to 65535, or None",
@@ -348,4 +362,4 @@ pub(super) fn takes(key: &str) -> Option<&'static str> {
 }
 
 /// What keys stand in `Camera(...)`: told to those who write them one level too high.
-pub(super) const CAMERA_KEYS: &[&str] = &["device", "format", "size", "controls"];
+pub(super) const CAMERA_KEYS: &[&str] = &["device", "format", "size", "sampling", "controls"];

@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use super::check::{self, SPREAD_MAX};
+use super::check;
 use super::error::Mistakes;
 use super::raw::{
-    Key, RawAdapt, RawConfig, RawControl, RawFormat, RawPacing, RawRepair, RawSource, RawStatus,
-    RawStream, RawWait,
+    Key, RawAdapt, RawConfig, RawControl, RawFormat, RawPacing, RawRepair, RawSampling, RawSource,
+    RawStatus, RawStream, RawWait,
 };
 use super::{Adapt, Config, ConfigError, Pacing, Repair, Status, Stream, WaitForViewers};
+use crate::jpeg::Sampling;
+use crate::net::pacing::MOST_OF_INTERVAL;
 use crate::source::{
     CameraFormat, CameraSpec, ControlValue, FPS_RANGE, PATTERN_MAX, PATTERN_MIN, SourceSpec,
 };
@@ -146,7 +148,7 @@ impl<'a> Reader<'a> {
                 .unwrap_or(d.only_while_watched),
             announce: self.take("announce", raw.announce).unwrap_or(d.announce),
         };
-        if !super::fold_camera_fps(&mut stream) {
+        if !super::fold_into_camera(&mut stream) {
             let why = "the camera's own fps says otherwise, keep one of them";
             self.mistakes.value("fps", fps, why);
         }
@@ -177,18 +179,26 @@ impl<'a> Reader<'a> {
                 format,
                 size,
                 fps,
+                sampling,
                 controls,
-            } => SourceSpec::Camera(CameraSpec {
-                device: self.take("device", device).unwrap_or_default().into(),
-                format: match self.take("format", format) {
-                    None | Some(RawFormat::Auto) => CameraFormat::Auto,
-                    Some(RawFormat::Mjpeg) => CameraFormat::Mjpeg,
-                    Some(RawFormat::Yuyv) => CameraFormat::Yuyv,
-                },
-                size: self.checked("size", size, None, size_within(1..=65_535)),
-                fps: self.checked("fps", fps, None, maybe(FPS_RANGE)),
-                controls: self.controls(controls),
-            }),
+            } => {
+                let mut camera = CameraSpec::new("auto");
+                if let Some(device) =
+                    self.checked("device", device, None, |v| some_path(v).map(Some))
+                {
+                    camera.device = device;
+                }
+                if let Some(format) = self.take("format", format) {
+                    camera.format = camera_format(&format);
+                }
+                if let Some(sampling) = self.take("sampling", sampling) {
+                    camera.sampling = camera_sampling(&sampling);
+                }
+                camera.size = self.checked("size", size, None, size_within(1..=65_535));
+                camera.fps = self.checked("fps", fps, None, maybe(FPS_RANGE));
+                camera.controls = self.controls(controls);
+                SourceSpec::Camera(camera)
+            }
             RawSource::File(path) => self.checked("File", path, default, |path| {
                 let path = some_path(path)?;
                 Ok(SourceSpec::File { path })
@@ -393,11 +403,29 @@ fn some_path(path: String) -> Result<PathBuf, String> {
     Ok(PathBuf::from(path))
 }
 
+fn camera_format(raw: &RawFormat) -> CameraFormat {
+    match raw {
+        RawFormat::Auto => CameraFormat::Auto,
+        RawFormat::Mjpeg => CameraFormat::Mjpeg,
+        RawFormat::Yuyv => CameraFormat::Yuyv,
+        RawFormat::Nv12 => CameraFormat::Nv12,
+        RawFormat::Yu12 => CameraFormat::Yu12,
+        RawFormat::Rgb3 => CameraFormat::Rgb3,
+    }
+}
+
+fn camera_sampling(raw: &RawSampling) -> Sampling {
+    match raw {
+        RawSampling::Yuv420 => Sampling::Yuv420,
+        RawSampling::Yuv422 => Sampling::Yuv422,
+    }
+}
+
 fn pacing(raw: RawPacing) -> Result<Pacing, String> {
     Ok(match raw {
         RawPacing::Auto => Pacing::Auto,
         RawPacing::Off => Pacing::Off,
-        RawPacing::Spread(fraction) => Pacing::Spread(check::share(fraction, SPREAD_MAX)?),
+        RawPacing::Spread(fraction) => Pacing::Spread(check::share(fraction, MOST_OF_INTERVAL)?),
     })
 }
 

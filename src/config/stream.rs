@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use super::{Adapt, ConfigError, DEFAULT_GROUP, NOT_YET, Pacing, Repair, Status, resolve};
-use crate::source::{CameraSpec, SourceSpec};
+use crate::source::{CameraSpec, DEFAULT_QUALITY, SourceSpec};
 
 /// What `lancam send` does.
 #[derive(Clone, Debug, PartialEq)]
@@ -93,7 +93,7 @@ impl Default for Stream {
         Stream {
             name: "lancam".to_owned(),
             // The only camera there is.
-            source: SourceSpec::Camera(CameraSpec::only()),
+            source: SourceSpec::Camera(CameraSpec::new("auto")),
             group: DEFAULT_GROUP,
             interface: None,
             ttl: 1,
@@ -110,7 +110,7 @@ impl Default for Stream {
             fps: None,
             looped: false,
             resize: None,
-            quality: 85,
+            quality: DEFAULT_QUALITY,
             sdp: None,
             wait_for_viewers: None,
             adapt: Adapt::Off,
@@ -185,11 +185,12 @@ pub(crate) fn unbuilt(stream: &Stream, not_yet: &[&'static str]) -> Vec<&'static
     not_yet.iter().copied().filter(|key| asks(key)).collect()
 }
 
-/// Hands the stream's frame rate to its camera. `false`: the camera was given another one.
-pub(crate) fn fold_camera_fps(stream: &mut Stream) -> bool {
+/// Hands the stream's quality and frame rate to its camera. `false`: the camera was given another rate.
+pub(crate) fn fold_into_camera(stream: &mut Stream) -> bool {
     let SourceSpec::Camera(camera) = &mut stream.source else {
         return true;
     };
+    camera.quality = stream.quality;
     let (Some(fps), own) = (stream.fps, camera.fps) else {
         return true;
     };

@@ -3,6 +3,7 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::*;
+use crate::jpeg::Sampling;
 use crate::source::{CameraFormat, CameraSpec, ControlValue, SourceSpec};
 
 /// What is answered to a config with mistakes.
@@ -154,11 +155,11 @@ fn mistakes_in_a_stream_are_answered_exactly() {
         ),
         (
             "source: Camera(devise: \"x\")",
-            r#"1:28: unknown key "devise" in Camera(...); did you mean "device"? allowed: device, format, size, fps, controls"#,
+            r#"1:28: unknown key "devise" in Camera(...); did you mean "device"? allowed: device, format, size, fps, sampling, controls"#,
         ),
         (
             "source: Camera(format: Mjpg)",
-            r#"1:36: "format" cannot be Mjpg; did you mean Mjpeg? Write Auto, Mjpeg or Yuyv"#,
+            r#"1:36: "format" cannot be Mjpg; did you mean Mjpeg? Write Auto, Mjpeg, Yuyv, Nv12, Yu12 or Rgb3"#,
         ),
         (
             "source: Camera(controls: {\"gain\": 1.5})",
@@ -260,7 +261,7 @@ fn all_that_can_be_written_is_read() {
             streams: [(
                 name: "porch",
                 source: Camera(
-                    device: "/dev/video0", format: Mjpeg, size: (1280, 720), fps: Some(30),
+                    device: "/dev/video0", format: Mjpeg, size: (1280, 720), fps: Some(30), sampling: Yuv422,
                     controls: {"gain": 32, "focus_auto": false, "exposure_auto": "manual"},
                 ),
                 group: "[ff15::1]:5004", interface: "eth0", ttl: 4, loopback: false, dscp: 0, mtu: 1280,
@@ -285,6 +286,8 @@ fn all_that_can_be_written_is_read() {
             size: Some((1280, 720)),
             fps: Some(30.0),
             controls: controls.map(|(k, v)| (k.to_owned(), v)).into(),
+            quality: 100,
+            sampling: Sampling::Yuv422,
         }),
         group: "[ff15::1]:5004".parse().unwrap(),
         interface: Some("eth0".to_owned()),
@@ -371,7 +374,7 @@ fn the_commented_config_shows_every_key_with_its_default() {
             keys += 1;
         }
     }
-    assert_eq!(keys, 2 + 23 + 5 + 1 + 1 + 2 + 2);
+    assert_eq!(keys, 2 + 23 + 6 + 1 + 1 + 2 + 2);
 }
 
 #[test]

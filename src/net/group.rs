@@ -159,9 +159,8 @@ impl SendOptions {
 #[derive(Debug)]
 pub struct SendSocket {
     socket: Socket,
-    wanted: Option<String>,
+    options: SendOptions,
     interface: Interface,
-    group: SocketAddr,
     to: SockAddr,
 }
 
@@ -182,8 +181,7 @@ impl SendSocket {
         set_optional(&socket, options);
         let sender = SendSocket {
             socket,
-            wanted: options.interface.clone(),
-            group,
+            options: options.clone(),
             to: scoped(group, interface.index).into(),
             interface,
         };
@@ -201,14 +199,16 @@ impl SendSocket {
     /// to the routes.
     fn leave_by_interface(&self) -> io::Result<()> {
         let index = self.interface.index;
-        match (self.is_multicast(), self.group) {
+        match (self.is_multicast(), self.group()) {
             (true, SocketAddr::V4(_)) => {
                 sys::set_multicast_interface_v4(self.socket.as_fd(), index)
             }
             (true, SocketAddr::V6(_)) => self.socket.set_multicast_if_v6(index),
-            (false, _) if self.wanted.is_none() || self.group.ip().is_loopback() => Ok(()),
+            (false, _) if self.options.interface.is_none() || self.group().ip().is_loopback() => {
+                Ok(())
+            }
             (false, _) => {
-                sys::set_unicast_interface(self.socket.as_fd(), index, self.group.is_ipv6())
+                sys::set_unicast_interface(self.socket.as_fd(), index, self.group().is_ipv6())
             }
         }
     }
@@ -220,25 +220,30 @@ impl SendSocket {
     /// # Errors
     /// The interface is gone or down at present.
     pub fn refresh(&mut self) -> Result<bool, GroupError> {
-        let now = interface::choose(self.wanted.as_deref(), self.group)?;
+        let now = interface::choose(self.options.interface.as_deref(), self.options.group)?;
         if now == self.interface {
             return Ok(false);
         }
-        self.to = scoped(self.group, now.index).into();
+        if now.is_loopback != self.interface.is_loopback {
+            // To or from loopback the source address changes with it, which is bound.
+            *self = SendSocket::open(&self.options)?;
+            return Ok(true);
+        }
+        self.to = scoped(self.group(), now.index).into();
         self.interface = now;
         (self.leave_by_interface())
-            .map_err(|e| GroupError::new("choose the interface for", self.group, e))?;
+            .map_err(|e| GroupError::new("choose the interface for", self.group(), e))?;
         Ok(true)
     }
 
     /// Where it sends.
     pub fn group(&self) -> SocketAddr {
-        self.group
+        self.options.group
     }
 
     /// Whether [`group`](Self::group) is a multicast group; else it is one machine's address.
     pub fn is_multicast(&self) -> bool {
-        self.group.ip().is_multicast()
+        self.group().ip().is_multicast()
     }
 
     /// The interface as it was at the start or the last refresh.
@@ -248,7 +253,7 @@ impl SendSocket {
 
     /// The largest datagram in bytes that leaves without being fragmented.
     pub fn max_datagram(&self) -> usize {
-        self.interface.max_datagram(self.group.is_ipv6())
+        self.interface.max_datagram(self.group().is_ipv6())
     }
 
     /// The port that it sends from (address unspecified).
@@ -354,16 +359,14 @@ impl BufferGrant {
 #[derive(Debug)]
 pub struct ReceiveSocket {
     socket: Socket,
-    wanted: Option<String>,
+    options: ReceiveOptions,
     interface: Interface,
-    group: SocketAddr,
-    source: Option<IpAddr>,
     buffer: BufferGrant,
     has_gro: bool,
 }
 
 impl ReceiveSocket {
-    /// Opens, binds and joins. It joins on one interface: the named one, or the one that the kernel routes
+    /// Opens, binds and joins (a group; unicast is bound only). It joins on one interface: the named one, or the one that the kernel routes
     /// the group by. A viewer on the sender's own machine hears it there too, because senders loop
     /// back on the interface that they send by.
     ///
@@ -389,10 +392,8 @@ impl ReceiveSocket {
         let has_gro = sys::enable_gro(socket.as_fd()).is_ok();
         let receiver = ReceiveSocket {
             socket,
-            wanted: options.interface.clone(),
+            options: options.clone(),
             interface,
-            group,
-            source: options.source,
             buffer,
             has_gro,
         };
@@ -412,8 +413,8 @@ impl ReceiveSocket {
             self.socket.as_fd(),
             change,
             self.interface.index,
-            self.group.ip(),
-            self.source,
+            self.group().ip(),
+            self.options.source,
         )
     }
 
@@ -425,7 +426,7 @@ impl ReceiveSocket {
     pub fn rejoin(&mut self) -> Result<(), GroupError> {
         // Not a member any more (the interface was gone): as good as left.
         let _ = self.membership(Membership::Leave);
-        (self.join()).map_err(|e| GroupError::new(JOIN, self.group, e))
+        (self.join()).map_err(|e| GroupError::new(JOIN, self.group(), e))
     }
 
     /// Looks the interface up again and renews the membership if it changed: new address, new index, link
@@ -434,25 +435,31 @@ impl ReceiveSocket {
     /// # Errors
     /// The interface is gone or down at present, or the group could not be joined.
     pub fn refresh(&mut self) -> Result<bool, GroupError> {
-        let now = interface::choose(self.wanted.as_deref(), self.group)?;
+        let now = interface::choose(self.options.interface.as_deref(), self.options.group)?;
         if now == self.interface {
             return Ok(false);
+        }
+        let is_moved = now.index != self.interface.index;
+        if is_moved && scoped(self.group(), now.index) != self.group() {
+            // The kernel tied the socket to the old index when a link-local group was bound.
+            *self = ReceiveSocket::open(&self.options)?;
+            return Ok(true);
         }
         let _ = self.membership(Membership::Leave);
         self.interface = now;
         self.join()
-            .map_err(|e| GroupError::new(JOIN, self.group, e))?;
+            .map_err(|e| GroupError::new(JOIN, self.group(), e))?;
         Ok(true)
     }
 
     /// What it hears.
     pub fn group(&self) -> SocketAddr {
-        self.group
+        self.options.group
     }
 
     /// Whether [`group`](Self::group) is a multicast group; else it is an address of this machine.
     pub fn is_multicast(&self) -> bool {
-        self.group.ip().is_multicast()
+        self.group().ip().is_multicast()
     }
 
     /// The interface as it was at the start or the last refresh.

@@ -234,9 +234,16 @@ fn drain(batch: &mut Outgoing<'_, '_>, socket: &SendSocket, sent: &mut Sent) -> 
                 sent.bytes += bytes;
             }
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            // No room in the device's queue, or none within the socket's time limit: what is late is
-            // useless, so these packets are lost here rather than the next ones late.
-            Err(e) if is_no_room(&e) => {
+            // The device's queue stayed full for the socket's whole time limit: the rest of this frame would
+            // come too late, so it is lost here rather than the next one be late too.
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                while let Some((packets, _)) = batch.next() {
+                    sent.dropped += packets;
+                    batch.skip();
+                }
+            }
+            // No memory for this one message.
+            Err(e) if matches!(errno(&e), Errno::ENOBUFS | Errno::ENOMEM) => {
                 sent.dropped += packets;
                 batch.skip();
             }
@@ -248,10 +255,6 @@ fn drain(batch: &mut Outgoing<'_, '_>, socket: &SendSocket, sent: &mut Sent) -> 
 
 fn errno(e: &io::Error) -> Errno {
     Errno::from_raw(e.raw_os_error().unwrap_or(0))
-}
-
-fn is_no_room(e: &io::Error) -> bool {
-    matches!(errno(e), Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM)
 }
 
 /// What a kernel says that cannot segment: EIO without checksum offload, EINVAL (EMSGSIZE in newer ones)

@@ -337,6 +337,7 @@ impl ReceiveArrays {
 /// an integer": the length of each datagram.
 fn gro_segment(hdr: &libc::msghdr, control: &Control) -> Option<usize> {
     let header_len = size_of::<libc::cmsghdr>();
+    #[allow(clippy::unnecessary_cast)] // msg_controllen is a u32 on musl
     if (hdr.msg_controllen as usize) < header_len + size_of::<c_int>() {
         return None;
     }

@@ -88,11 +88,6 @@ impl CameraSpec {
             sampling: Sampling::Yuv420,
         }
     }
-
-    /// The only camera there is, with everything left to the driver.
-    pub fn only() -> CameraSpec {
-        CameraSpec::new("auto")
-    }
 }
 
 /// The pixel format that a camera is asked for.
@@ -193,7 +188,7 @@ impl FromStr for SourceSpec {
             return parse_pattern(rest);
         }
         if s == "camera" {
-            return Ok(SourceSpec::Camera(CameraSpec::only()));
+            return Ok(SourceSpec::Camera(CameraSpec::new("auto")));
         }
         if Path::new(s).starts_with("/dev") {
             return Ok(SourceSpec::Camera(CameraSpec::new(s)));

@@ -1,0 +1,190 @@
+//! Hosts on one wire: network namespaces joined by a veth pair, with the kernel's real multicast.
+//!
+//! A namespace belongs to a process that waits for the end of its input; that input is a pipe from the test,
+//! so the namespace goes when the test does, even if that is killed. There are no names to clean up. Without root they
+//! lie in a user namespace of their own.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::net::Ipv4Addr;
+use std::process::{Child, ChildStdin, Command, Stdio};
+
+use super::pass_over;
+
+/// Where lancam sends if nothing else is said.
+pub const GROUP: &str = "224.3.29.71";
+pub const PORT: u16 = 10_000;
+/// The interface on every host.
+pub const INTERFACE: &str = "wire0";
+/// What hosts are called on the wire.
+pub const SENDER_IP: &str = "10.77.0.1";
+pub const VIEWER_IP: &str = "10.77.0.2";
+pub const VIEWER_IP6: &str = "fd77::2";
+
+/// One host.
+pub struct Host {
+    holder: Child,
+    /// Closed by drop, which ends the holder.
+    _input: ChildStdin,
+    in_user_namespace: bool,
+}
+
+impl Host {
+    /// A host with nothing but loopback. `beside`: in the user namespace of that one.
+    fn new(beside: Option<&Host>) -> Result<Host, String> {
+        let is_root = nix::unistd::geteuid().is_root();
+        // /sys shows the devices of the namespace that mounted it.
+        let script = "ip link set lo up && { mount -t sysfs sysfs /sys 2>/dev/null || true; } && echo ready && exec cat";
+        let mut command = match beside {
+            Some(host) => host.command("unshare"),
+            None => Command::new("unshare"),
+        };
+        if beside.is_none() && !is_root {
+            command.args(["--user", "--map-root-user"]);
+        }
+        command.args(["--net", "--mount", "sh", "-c", script]);
+        let mut holder = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|e| format!("unshare: {e}"))?;
+        let input = holder.stdin.take().unwrap();
+        let mut answer = String::new();
+        let _ = BufReader::new(holder.stdout.take().unwrap()).read_line(&mut answer);
+        let mut complaint = holder.stderr.take().unwrap();
+        let host = Host { holder, _input: input, in_user_namespace: !is_root };
+        if answer.trim() != "ready" {
+            let mut text = String::new();
+            let _ = complaint.read_to_string(&mut text);
+            return Err(format!("no network namespaces here: {}", text.trim()));
+        }
+        Ok(host)
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.holder.id()
+    }
+
+    /// A command that runs on this host. Its process is the program itself: a signal reaches it. Paths must be absolute.
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = Command::new("nsenter");
+        command.args(["--target", &self.pid().to_string(), "--net", "--mount"]);
+        if self.in_user_namespace {
+            command.args(["--user", "--preserve-credentials"]);
+        }
+        let path = std::env::var("PATH").unwrap_or_default();
+        command.env("PATH", format!("{path}:/usr/sbin:/sbin")).arg("--").arg(program);
+        command
+    }
+
+    /// lancam on this host, with the words of `arguments`, which are split at spaces.
+    pub fn lancam(&self, arguments: &str) -> Command {
+        let mut command = self.command(env!("CARGO_BIN_EXE_lancam"));
+        command.args(arguments.split_whitespace()).env("NO_COLOR", "1").env_remove("LANCAM_LOG");
+        command
+    }
+
+    /// Runs a shell command on this host and gives what it printed.
+    ///
+    /// # Panics
+    /// If it fails.
+    pub fn run(&self, script: &str) -> String {
+        let output = self.command("sh").args(["-ec", script]).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(
+            output.status.success(),
+            "{script}: {}\n{text}{}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        );
+        text
+    }
+
+    /// Cuts packets that the sender hands over in one piece before they reach the wire, as a network card would.
+    pub fn without_segmentation_offload(&self) {
+        self.run(&format!("ethtool -K {INTERFACE} tx-udp-segmentation off gso off >/dev/null"));
+    }
+
+    /// What `netstat -g` lists, the interface and the group of each line.
+    pub fn netstat_groups(&self) -> Vec<(String, String)> {
+        let text = self.run("netstat -g -n");
+        let fields = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        fields
+            .filter(|f| f.len() == 3 && f[1].parse::<u32>().is_ok())
+            .map(|f| (f[0].to_owned(), f[2].to_owned()))
+            .collect()
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        let _ = self.holder.kill();
+        let _ = self.holder.wait();
+    }
+}
+
+/// A sender's and a viewer's host on one wire.
+pub struct Net {
+    pub sender: Host,
+    pub viewer: Host,
+}
+
+impl Net {
+    /// Both hosts, with addresses and a multicast route; `None`, said once, where namespaces are not allowed.
+    pub fn pair(test: &str) -> Option<Net> {
+        match Net::make(1500) {
+            Ok(net) => Some(net),
+            Err(why) => {
+                pass_over(test, &why);
+                None
+            }
+        }
+    }
+
+    /// The same with another MTU.
+    pub fn pair_with_mtu(test: &str, mtu: u32) -> Option<Net> {
+        let net = Net::pair(test)?;
+        for host in [&net.sender, &net.viewer] {
+            host.run(&format!("ip link set {INTERFACE} mtu {mtu}"));
+        }
+        Some(net)
+    }
+
+    fn make(mtu: u32) -> Result<Net, String> {
+        let sender = Host::new(None)?;
+        let viewer = Host::new(Some(&sender))?;
+        sender.run(&format!(
+            "ip link add {INTERFACE} mtu {mtu} type veth peer name {INTERFACE} netns {}",
+            viewer.pid()
+        ));
+        for (host, last) in [(&sender, 1), (&viewer, 2)] {
+            host.run(&format!(
+                "ip address add 10.77.0.{last}/24 dev {INTERFACE}
+                 ip -6 address add fd77::{last}/64 dev {INTERFACE} nodad
+                 ip link set {INTERFACE} up
+                 ip route add 224.0.0.0/4 dev {INTERFACE}"
+            ));
+        }
+        Ok(Net { sender, viewer })
+    }
+}
+
+/// Whether the host of process `pid` has joined `group` on anything but loopback.
+pub fn is_member(pid: u32, group: &str) -> bool {
+    if group.contains(':') {
+        return is_member_v6(pid, group);
+    }
+    let Ok(text) = fs::read_to_string(format!("/proc/{pid}/net/igmp")) else { return false };
+    let group: Ipv4Addr = group.parse().unwrap();
+    // The kernel prints the address as it lies in memory.
+    let wanted = format!("{:08X}", u32::from_ne_bytes(group.octets()));
+    text.lines().any(|line| line.split_whitespace().next() == Some(wanted.as_str()))
+}
+
+fn is_member_v6(pid: u32, group: &str) -> bool {
+    let Ok(text) = fs::read_to_string(format!("/proc/{pid}/net/igmp6")) else { return false };
+    let group: std::net::Ipv6Addr = group.parse().unwrap();
+    let wanted: String = group.octets().iter().map(|b| format!("{b:02x}")).collect();
+    text.lines().any(|line| line.split_whitespace().nth(2) == Some(wanted.as_str()))
+}
