@@ -255,11 +255,17 @@ impl Worker {
             };
             stats.frames_read.add(1);
             stats.frames_dropped.add(u64::from(frame.missed));
-            match gate.pass(frame.data) {
-                Ok(picture) => outlet.send(&picture, frame.captured, interval, stats),
-                Err(refusal) => {
-                    stats.frames_dropped.add(1);
-                    refusals.note(&refusal);
+            if frame.flagged {
+                self.stats.gate.flagged.add(1);
+                stats.frames_dropped.add(1);
+                refusals.note(&"the driver flagged the frame as broken");
+            } else {
+                match gate.pass(frame.data) {
+                    Ok(picture) => outlet.send(&picture, frame.captured, interval, stats),
+                    Err(refusal) => {
+                        stats.frames_dropped.add(1);
+                        refusals.note(&refusal);
+                    }
                 }
             }
             if let Some((at, in_all)) = source.position() {
@@ -323,7 +329,7 @@ struct RefusalLog {
 }
 
 impl RefusalLog {
-    fn note(&mut self, refusal: &Refusal) {
+    fn note(&mut self, refusal: &dyn std::fmt::Display) {
         self.since += 1;
         let now = Mono::now();
         if self.told.is_some_and(|t| now.since(t) < REFUSAL_LOG_PERIOD) {
