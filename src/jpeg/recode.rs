@@ -677,7 +677,7 @@ pub struct Recoder {
 
 impl Recoder {
     /// Writes the coefficients of `scan` to `out`, in place of what was there, with the standard
-    /// Huffman tables, in the MCUs of [`Layout::equivalent`]. Grey gets neutral chroma. Returns the
+    /// Huffman tables, in the MCUs of RFC 2435 that hold the same samples. Grey gets neutral chroma. Returns the
     /// sampling and the new scan's restart interval: the old one where the MCUs are the
     /// same, else one row of MCUs if there were restart markers, else 0.
     ///
