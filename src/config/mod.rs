@@ -20,6 +20,7 @@ mod resolve;
 #[cfg(feature = "send")]
 mod stream;
 
+pub use crate::net::Pacing;
 #[cfg(feature = "send")]
 pub use describe::describe;
 #[cfg(feature = "send")]
