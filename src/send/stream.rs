@@ -172,10 +172,8 @@ impl Worker {
     /// Pinning, priority and memory lock: what is refused is said, and the stream runs all the same.
     fn prepare_thread(&self) {
         let wishes = [
-            self.config.pin.map(|core| thread::pin_to(core)),
-            self.config
-                .realtime
-                .map(|priority| thread::realtime(priority)),
+            self.config.pin.map(thread::pin_to),
+            self.config.realtime.map(thread::realtime),
             self.config.lock_memory.then(thread::lock_memory),
         ];
         for refused in wishes.into_iter().flatten().filter_map(Result::err) {
@@ -254,8 +252,6 @@ impl Worker {
                 Err(SourceError::Failed(reason)) => return Ok(Outcome::Failed(reason)),
             };
             self.send(&frame, interval, gate, outlet, &mut refusals);
-            // Its buffer goes back to the camera before anything else happens.
-            drop(frame);
             if let Some((at, in_all)) = source.position() {
                 self.stats.position.set(at);
                 self.stats.frames_in_all.set(in_all.unwrap_or(0));
