@@ -12,9 +12,9 @@ use tracing::{info, info_span, warn};
 use super::outlet::{Identity, Outlet};
 use crate::clock::Mono;
 use crate::config::Stream;
-use crate::jpeg::gate::{Gate, GateCounters, GateOptions, Refusal};
+use crate::jpeg::gate::{Gate, GateCounters, GateOptions};
 use crate::net::thread;
-use crate::source::{self, OpenOptions, Source, SourceError, SourceSpec};
+use crate::source::{self, Frame, OpenOptions, Source, SourceError, SourceSpec};
 use crate::stats::{Counter, SenderStats};
 
 /// First and longest pause before a source that failed is opened again.
@@ -172,10 +172,8 @@ impl Worker {
     /// Pinning, priority and memory lock: what is refused is said, and the stream runs all the same.
     fn prepare_thread(&self) {
         let wishes = [
-            self.config.pin.map(|core| thread::pin_to(core)),
-            self.config
-                .realtime
-                .map(|priority| thread::realtime(priority)),
+            self.config.pin.map(thread::pin_to),
+            self.config.realtime.map(thread::realtime),
             self.config.lock_memory.then(thread::lock_memory),
         ];
         for refused in wishes.into_iter().flatten().filter_map(Result::err) {
@@ -243,31 +241,49 @@ impl Worker {
         gate: &mut Gate,
         outlet: &mut Outlet,
     ) -> Result<Outcome> {
-        let stats = &self.stats.sender;
         let mut refusals = RefusalLog::default();
-        let interval = source.interval();
         loop {
+            // A camera that was plugged in again may have another rate.
+            let interval = source.interval();
             let frame = match source.next() {
                 Ok(Some(frame)) => frame,
                 Ok(None) | Err(SourceError::Stopped) => return Ok(Outcome::Finished),
                 Err(SourceError::Unusable(reason)) => return Err(anyhow!(reason)),
                 Err(SourceError::Failed(reason)) => return Ok(Outcome::Failed(reason)),
             };
-            stats.frames_read.add(1);
-            stats.frames_dropped.add(u64::from(frame.missed));
-            match gate.pass(frame.data) {
-                Ok(picture) => outlet.send(&picture, frame.captured, interval, stats),
-                Err(refusal) => {
-                    stats.frames_dropped.add(1);
-                    refusals.note(&refusal);
-                }
-            }
+            self.send(&frame, interval, gate, outlet, &mut refusals);
             if let Some((at, in_all)) = source.position() {
                 self.stats.position.set(at);
                 self.stats.frames_in_all.set(in_all.unwrap_or(0));
             }
             if self.stop.load(Ordering::Relaxed) {
                 return Ok(Outcome::Finished);
+            }
+        }
+    }
+
+    /// One frame through gate and outlet, or into the count of those that were dropped.
+    fn send(
+        &self,
+        frame: &Frame<'_>,
+        interval: Option<Duration>,
+        gate: &mut Gate,
+        outlet: &mut Outlet,
+        refusals: &mut RefusalLog,
+    ) {
+        let stats = &self.stats.sender;
+        stats.frames_read.add(1);
+        stats.frames_dropped.add(u64::from(frame.missed));
+        if frame.flagged {
+            self.stats.gate.flagged.add(1);
+            stats.frames_dropped.add(1);
+            return refusals.note(&"the driver flagged the frame as broken");
+        }
+        match gate.pass(frame.data) {
+            Ok(picture) => outlet.send(&picture, frame.captured, interval, stats),
+            Err(refusal) => {
+                stats.frames_dropped.add(1);
+                refusals.note(&refusal);
             }
         }
     }
@@ -323,7 +339,7 @@ struct RefusalLog {
 }
 
 impl RefusalLog {
-    fn note(&mut self, refusal: &Refusal) {
+    fn note(&mut self, refusal: &dyn std::fmt::Display) {
         self.since += 1;
         let now = Mono::now();
         if self.told.is_some_and(|t| now.since(t) < REFUSAL_LOG_PERIOD) {

@@ -14,6 +14,7 @@
 //!       fifo=PATH        uvcsim's
 //!       quiet            no line a frame
 //!     capture_probe list [json]
+//!     capture_probe compare FILE.mjpeg DIR   which pictures of DIR a recording holds, by their scans
 //!
 //! Status: 0 done, 1 the source failed, 2 wrong usage. What counts is in the summary.
 
@@ -111,6 +112,11 @@ fn main() {
     if arguments.first().is_some_and(|a| a == "list") {
         return list(arguments.iter().any(|a| a == "json"));
     }
+    if let [command, recording, folder] = &arguments[..] {
+        if command == "compare" {
+            return compare(Path::new(recording), Path::new(folder));
+        }
+    }
     let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::INFO);
     subscriber.with_writer(std::io::stderr).init();
     let run = match parse(&arguments) {
@@ -138,6 +144,38 @@ fn list(json: bool) {
     for camera in cameras {
         print!("{camera}");
     }
+}
+
+/// Tells of a recording (one JPEG after the other) which frames have the scan of a picture that the
+/// camera sent, and in what order.
+fn compare(recording: &Path, folder: &Path) {
+    let (Ok(bytes), Ok(pictures)) = (std::fs::read(recording), pictures(folder)) else {
+        println!("failed: {} or {}", recording.display(), folder.display());
+        std::process::exit(1);
+    };
+    let mut starts: Vec<usize> = (0..bytes.len().saturating_sub(2))
+        .filter(|&at| bytes[at..].starts_with(&[0xff, 0xd8, 0xff]))
+        .collect();
+    starts.push(bytes.len());
+    let (mut scans, mut skips, mut other, mut last) = (0, 0, 0, None);
+    for pair in starts.windows(2) {
+        let frame = &bytes[pair[0]..pair[1]];
+        let index = pictures.iter().position(|p| scan(p) == scan(frame));
+        let Some(index) = index else {
+            other += 1;
+            last = None;
+            continue;
+        };
+        scans += 1;
+        if last.is_some_and(|last| (last + 1) % pictures.len() != index) {
+            skips += 1;
+        }
+        last = Some(index);
+    }
+    println!(
+        "sum frames={} scan={scans} disorder={skips} whole={other}",
+        starts.len() - 1
+    );
 }
 
 fn parse(arguments: &[String]) -> Result<Run, Box<dyn Error>> {

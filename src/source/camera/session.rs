@@ -135,16 +135,15 @@ impl Session {
             return Ok(None);
         };
         let now = Mono::now();
-        let newest = if now.since(before) < AT_ONCE {
+        // Looking for a newer frame costs a system call: only when one can be there.
+        let late = now.since(self.last_arrival) > self.interval().mul_f64(1.5);
+        let newest = if late || now.since(before) < AT_ONCE {
             self.drain(first)?
         } else {
             first
         };
         self.last_arrival = now;
-        self.patience = match self.agreed.fps {
-            Some(fps) if fps > 0.0 => PATIENCE.max(Duration::from_secs_f64((3.0 / fps).min(60.0))),
-            _ => PATIENCE,
-        };
+        self.patience = PATIENCE.max(self.interval() * 3);
         self.lend(newest, now).map(Some)
     }
 
@@ -155,6 +154,12 @@ impl Session {
             (Some(encoder), Some(length), _) => encoder.jpeg(length),
             _ => &[],
         }
+    }
+
+    /// Time from frame to frame, where the driver does not know it a likely one.
+    fn interval(&self) -> Duration {
+        let fps = self.agreed.fps.unwrap_or(30.0).clamp(0.05, 1000.0);
+        Duration::from_secs_f64(1.0 / fps)
     }
 
     fn check_patience(&self) -> Result<(), CameraError> {

@@ -1,0 +1,123 @@
+# lancam from the camera to the viewer: what is sent arrives, what is broken is counted, and the
+# stream outlives its camera. One boot.
+. /lab/lib.sh
+modprobe vhci_hcd
+modprobe uvcvideo
+modprobe vivid node_types=0x1 num_inputs=1 input_types=0x0 vid_cap_nr=10
+cam=/tmp/cam
+group=239.1.2.3:10000
+
+# sender ARG...: in the background, statistics to /tmp/send.json.
+sender() {
+    lancam send --group $group --interface lo --stats /tmp/send.json "$@" >/tmp/send.log 2>&1 &
+    sender=$!
+}
+
+# watch FRAMES FOLDER: records and compares.
+watch() {
+    rm -f /tmp/out.mjpeg
+    timeout 60 lancam view $group --interface lo --headless --frames "$1" --record /tmp/out.mjpeg --stats /tmp/view.json >/tmp/view.log 2>&1
+    status=$?
+    capture_probe compare /tmp/out.mjpeg "/lab/files/$2" >/tmp/probe.log 2>&1
+    sum=$(grep '^sum ' /tmp/probe.log)
+    cat /tmp/send.log /tmp/view.log >>/tmp/probe.log
+    tail -n 1 /tmp/view.json >>/tmp/probe.log
+    frames=0 scan=0 disorder=0 whole=0
+    eval "${sum#sum }"
+}
+
+# stop: ends the sender as a supervisor does.
+stop() {
+    kill $sender
+    wait $sender
+    ended=$?
+    cat /tmp/send.log >/tmp/probe.log
+    tail -n 1 /tmp/send.json | tee -a /tmp/probe.log >"/lab/out/send-$((sent = sent + 1)).json"
+}
+sent=0
+
+# counter NAME: from the sender's last statistics.
+counter() { tail -n 1 /tmp/send.json | grep -o "\"$1\":[0-9]*" | head -n 1 | cut -d: -f2; }
+lost() { tail -n 1 /tmp/view.json | grep -o '"packets_lost":[0-9]*' | cut -d: -f2; }
+
+echo "== scans on the viewer are the camera's"
+plugged vga
+sender --source /dev/video0 --fps 10
+watch 40 vga
+check "640x480: 40 frames, their scans byte for byte" '[ $status = 0 ] && [ $frames -ge 39 ] && [ $scan = $frames ]'
+check "no packet lost" '[ "$(lost)" = 0 ]'
+stop
+check "sender ends with 0" '[ $ended = 0 ]'
+
+echo "== the gate at work"
+sender --source /dev/video0 --fps 10
+sleep 1
+echo nodht 5 >$cam; sleep 1
+echo junk 5 >$cam; sleep 1
+echo truncate 5 >$cam; sleep 1
+echo noeoi 5 >$cam
+watch 15 vga
+check "what passes is whole" '[ $scan = $frames ]'
+stop
+check "without Huffman tables: completed ($(counter dht_completed))" '[ "$(counter dht_completed)" -ge 4 ]'
+check "padded: trimmed ($(counter padding_trimmed))" '[ "$(counter padding_trimmed)" -ge 4 ]'
+check "cut short: dropped ($(counter truncated))" '[ "$(counter truncated)" -ge 4 ]'
+check "without EOI: completed ($(counter eoi_completed))" '[ "$(counter eoi_completed)" -ge 4 ]'
+check "nothing encoded anew" '[ "$(counter reencoded)" = 0 ]'
+
+echo "== unplugged and plugged in: one stream"
+sender --source /dev/video0 --fps 10
+sleep 1
+(sleep 2; echo unplug >$cam; sleep 4; echo plug >$cam) &
+watch 60 vga
+stop
+cards=$whole
+check "frames, cards ($cards), frames again" '[ $cards -ge 2 ] && [ $cards -le 8 ] && [ $scan -ge 40 ]'
+check "no packet lost over it" '[ "$(lost)" = 0 ]'
+says "said" "was unplugged"
+says "and that it works again" "the camera works again"
+
+echo "== system calls"
+strace -f -c -o /lab/out/strace.txt lancam send --group $group --interface lo --pacing off --source /dev/video0 --fps 10 --stats /tmp/send.json >/tmp/probe.log 2>&1 &
+tracer=$!
+sleep 14
+kill "$(pgrep -P $tracer lancam)"
+wait $tracer
+calls() { awk -v name="$1" '$NF == name {print $4; found = 1} END {if (!found) print 0}' /lab/out/strace.txt; }
+lent=$(counter frames_sent)
+echo "      $lent frames: $(calls poll) poll, $(calls ioctl) ioctl, $(calls sendmmsg) sendmmsg"
+# poll: the thread that waits for signals has some, too. ioctl: some 60 to open, map and close.
+check "sendmmsg once a frame" '[ $lent -ge 80 ] && [ $(calls sendmmsg) -le $((lent + 2)) ]'
+check "DQBUF and QBUF once a frame" '[ $(calls ioctl) -le $((2 * lent + 80)) ]'
+unplugged
+
+echo "== 1280x720, DRI"
+plugged hd
+sender --source /dev/video0 --fps 10
+watch 30 hd
+check "1280x720: scans byte for byte" '[ $frames -ge 29 ] && [ $scan = $frames ] && [ "$(lost)" = 0 ]'
+stop
+unplugged
+plugged dri
+sender --source /dev/video0 --fps 10
+watch 30 dri
+check "restart markers: scans byte for byte" '[ $frames -ge 29 ] && [ $scan = $frames ] && [ "$(lost)" = 0 ]'
+stop
+
+echo "== two cameras, one process, one of them failing"
+cat >/tmp/two.ron <<'RON'
+(streams: [
+    (name: "usb", source: Camera(device: "/dev/video0", fps: 10), group: "239.1.2.3:10000", interface: "lo", pin: Some(0)),
+    (name: "raw", source: Camera(device: "/dev/video10", size: (320, 180), fps: 10), group: "239.1.2.4:10000", interface: "lo", pin: Some(1)),
+])
+RON
+lancam send --config /tmp/two.ron --stats /tmp/send.json >/tmp/send.log 2>&1 &
+sender=$!
+(sleep 3; v4l2-ctl -d /dev/video10 -c inject_v4l2_buf_flag_error=1; sleep 1; v4l2-ctl -d /dev/video10 -c inject_fatal_streaming_error=1) &
+watch 60 dri
+check "the other does not notice" '[ $frames -ge 59 ] && [ $scan = $frames ] && [ "$(lost)" = 0 ]'
+stop
+says "the failing one is said" "Input/output error"
+check "and its flagged frame counted" 'grep -q "\"flagged\":1" /tmp/send.json'
+unplugged
+done_with_job
