@@ -12,7 +12,7 @@ use tracing::{info, info_span, warn};
 use super::outlet::{Identity, Outlet};
 use crate::clock::Mono;
 use crate::config::Stream;
-use crate::jpeg::gate::{Gate, GateCounters, GateOptions, Refusal};
+use crate::jpeg::gate::{Gate, GateCounters, GateOptions};
 use crate::net::thread;
 use crate::source::{self, OpenOptions, Source, SourceError, SourceSpec};
 use crate::stats::{Counter, SenderStats};

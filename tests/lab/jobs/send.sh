@@ -7,10 +7,22 @@ modprobe vivid node_types=0x1 num_inputs=1 input_types=0x0 vid_cap_nr=10
 cam=/tmp/cam
 group=239.1.2.3:10000
 
-# sender ARG...: in the background, statistics to /tmp/send.json.
+# sender ARG...: in the background, statistics to /tmp/send.json. Returns when it sends.
 sender() {
+    rm -f /tmp/send.json
     lancam send --group $group --interface lo --stats /tmp/send.json "$@" >/tmp/send.log 2>&1 &
     sender=$!
+    sends 1
+}
+
+# sends COUNT: waits until so many frames were sent.
+sends() {
+    for i in $(seq 300); do
+        [ -s /tmp/send.json ] && [ "$(counter frames_sent)" -ge "$1" ] && return
+        usleep 100000
+    done
+    echo "FAIL  no $1 frames were sent"
+    failures=$((failures + 1))
 }
 
 # watch FRAMES FOLDER: records and compares.
@@ -51,7 +63,6 @@ check "sender ends with 0" '[ $ended = 0 ]'
 
 echo "== the gate at work"
 sender --source /dev/video0 --fps 10
-sleep 1
 echo nodht 5 >$cam; sleep 1
 echo junk 5 >$cam; sleep 1
 echo truncate 5 >$cam; sleep 1
@@ -67,8 +78,7 @@ check "nothing encoded anew" '[ "$(counter reencoded)" = 0 ]'
 
 echo "== unplugged and plugged in: one stream"
 sender --source /dev/video0 --fps 10
-sleep 1
-(sleep 2; echo unplug >$cam; sleep 4; echo plug >$cam) &
+(sleep 3; echo unplug >$cam; sleep 4; echo plug >$cam) &
 watch 60 vga
 stop
 cards=$whole
@@ -78,10 +88,11 @@ says "said" "was unplugged"
 says "and that it works again" "the camera works again"
 
 echo "== system calls"
-strace -f -c -o /lab/out/strace.txt lancam send --group $group --interface lo --pacing off --source /dev/video0 --fps 10 --stats /tmp/send.json >/tmp/probe.log 2>&1 &
+rm -f /tmp/send.json
+strace -f -c -o /lab/out/strace.txt sh -c "echo \$\$ >/tmp/pid; exec lancam send --group $group --interface lo --pacing off --source /dev/video0 --fps 10 --stats /tmp/send.json" >/tmp/probe.log 2>&1 &
 tracer=$!
-sleep 14
-kill "$(pgrep -P $tracer lancam)"
+sends 80
+kill "$(cat /tmp/pid)"
 wait $tracer
 calls() { awk -v name="$1" '$NF == name {print $4; found = 1} END {if (!found) print 0}' /lab/out/strace.txt; }
 lent=$(counter frames_sent)
