@@ -345,6 +345,11 @@ pub struct ViewArgs {
     #[arg(value_name = "ADDR:PORT|FILE.sdp", default_value_t = DEFAULT_GROUP.to_string())]
     pub target: String,
 
+    /// What the window and saved pictures call the stream [default: as the SDP
+    /// says, else the group]
+    #[arg(long, value_parser = check::name)]
+    pub name: Option<String>,
+
     /// Interface to listen on, by name or address
     #[arg(long, value_parser = check::interface)]
     pub interface: Option<String>,
@@ -422,6 +427,8 @@ pub enum Record {
 pub struct ViewConfig {
     /// The stream.
     pub target: Target,
+    /// What to call it; `None`: as it calls itself.
+    pub name: Option<String>,
     /// The interface to listen on, by name or by its address; `None`: the kernel's route decides.
     pub interface: Option<String>,
     /// No window.
@@ -450,6 +457,7 @@ impl Default for ViewConfig {
     fn default() -> ViewConfig {
         ViewConfig {
             target: Target::Group(DEFAULT_GROUP),
+            name: None,
             interface: None,
             headless: false,
             frames: None,
@@ -494,6 +502,7 @@ impl ViewArgs {
         one_writer_on_stdout(self.record.as_ref(), self.stats.as_ref())?;
         Ok(ViewConfig {
             target: target(&self.target)?,
+            name: self.name.clone(),
             interface: self.interface.clone(),
             headless: self.headless,
             frames: self.frames,
@@ -591,6 +600,7 @@ impl DemoArgs {
     /// [`UsageError`] in words for the user.
     pub fn resolve(&self) -> Result<DemoPlan, UsageError> {
         const LOOPBACK: &str = "lo";
+        const NAME: &str = "demo";
         let group = self.group.unwrap_or(DEFAULT_GROUP);
         let source = self.source.clone().unwrap_or(SourceSpec::Pattern {
             width: 1280,
@@ -599,7 +609,7 @@ impl DemoArgs {
         });
         Ok(DemoPlan {
             stream: Stream {
-                name: "demo".to_owned(),
+                name: NAME.to_owned(),
                 source,
                 group,
                 interface: Some(LOOPBACK.to_owned()),
@@ -610,6 +620,7 @@ impl DemoArgs {
             },
             view: ViewConfig {
                 target: Target::Group(group),
+                name: Some(NAME.to_owned()),
                 interface: Some(LOOPBACK.to_owned()),
                 headless: self.headless || !cfg!(feature = "view"),
                 frames: self.frames,
