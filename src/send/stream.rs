@@ -262,7 +262,8 @@ impl Worker {
             let interval = source.interval();
             let frame = match source.next() {
                 Ok(Some(frame)) => frame,
-                Ok(None) | Err(SourceError::Stopped) => return Ok(Outcome::Finished),
+                Ok(None) => return self.at_the_end(source),
+                Err(SourceError::Stopped) => return Ok(Outcome::Finished),
                 Err(SourceError::Unusable(reason)) => return Err(anyhow!(reason)),
                 Err(SourceError::Failed(reason)) => return Ok(Outcome::Failed(reason)),
             };
@@ -275,6 +276,19 @@ impl Worker {
                 return Ok(Outcome::Finished);
             }
         }
+    }
+
+    /// A source that ends without a single frame that could be sent has failed.
+    fn at_the_end(&self, source: &dyn Source) -> Result<Outcome> {
+        let totals = self.stats.sender.snapshot();
+        if totals.frames_sent > 0 || totals.frames_dropped == 0 {
+            return Ok(Outcome::Finished);
+        }
+        Err(anyhow!(
+            "none of the {} frame(s) of {} could be sent; the log says why",
+            totals.frames_dropped,
+            source.describe()
+        ))
     }
 
     /// One frame through gate and outlet, or into the count of those that were dropped.

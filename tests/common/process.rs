@@ -195,6 +195,12 @@ impl Process {
         .join("\n")
     }
 
+    /// All that it printed on standard output, once it has ended.
+    pub fn printed(&mut self) -> Vec<String> {
+        self.wait();
+        self.stdout.whole()
+    }
+
     /// Waits until this program's host is a member of `group` on `interface`: the kernel passes on what is sent to it from then on.
     pub fn wait_until_joined(&mut self, group: &str) {
         let name = self.name.clone();
