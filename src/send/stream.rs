@@ -15,7 +15,7 @@ use crate::config::Stream;
 use crate::jpeg::gate::{Gate, GateCounters, GateOptions};
 use crate::net::thread;
 use crate::source::{self, Frame, OpenOptions, Source, SourceError, SourceSpec};
-use crate::stats::{Counter, SenderSnapshot, SenderStats};
+use crate::stats::{Counter, SenderStats};
 
 /// First and longest pause before a source that failed is opened again.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(2));
@@ -197,7 +197,7 @@ impl Worker {
         loop {
             let sent_before = self.stats.sender.frames_sent.get();
             let reason = match self.frames(source.as_mut(), &mut gate, outlet)? {
-                Outcome::Finished => return self.anything_sent(),
+                Outcome::Finished => return Ok(()),
                 Outcome::Failed(reason) if self.may_come_back() => reason,
                 Outcome::Failed(reason) => return Err(anyhow!(reason)),
             };
@@ -211,21 +211,6 @@ impl Worker {
                 None => return Ok(()),
             };
         }
-    }
-
-    /// A source that ended by itself and of which nothing could be sent has failed.
-    fn anything_sent(&self) -> Result<()> {
-        let SenderSnapshot {
-            frames_read,
-            frames_sent,
-            ..
-        } = self.stats.sender.snapshot();
-        if frames_read == 0 || frames_sent > 0 || self.stop.load(Ordering::Relaxed) {
-            return Ok(());
-        }
-        Err(anyhow!(
-            "none of its {frames_read} frame(s) could be sent; the reason stands above"
-        ))
     }
 
     fn open_source(&self) -> Result<Box<dyn Source>, SourceError> {
