@@ -212,6 +212,9 @@ fn resolve(config: &ViewConfig) -> Result<Wanted> {
         }
     };
     wanted.receive.interface = config.interface.clone();
+    if let Some(name) = &config.name {
+        wanted.name.clone_from(name);
+    }
     Ok(wanted)
 }
 

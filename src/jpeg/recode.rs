@@ -2,10 +2,8 @@
 //! write the same coefficients with the tables of Annex K and the MCU layout of RFC 2435. No
 //! pixel is computed, so nothing is lost. One row of MCUs is held at a time.
 
-use memchr::memchr_iter;
-
 use super::Sampling;
-use super::header::{Header, marker};
+use super::header::{Header, marker, next_marker};
 use super::tables::{AC_CHROMA, AC_LUMA, DC_CHROMA, DC_LUMA, Huffman};
 
 /// Why a scan cannot be decoded. Offsets count bytes from the scan's first.
@@ -513,7 +511,7 @@ pub fn walk(header: &Header, restart_interval: u16, scan: &[u8]) -> Result<usize
 /// # Errors
 /// The scan is corrupt before its first marker.
 pub fn mcus_before_marker(header: &Header, scan: &[u8]) -> Result<usize, ScanError> {
-    let first = memchr_iter(0xff, scan).find(|&at| !matches!(scan.get(at + 1), Some(0x00 | 0xff)));
+    let first = next_marker(scan, 0);
     let scan = &scan[..first.unwrap_or(scan.len())];
     let mut decoder = Decoder::new(header, 0, scan)?;
     let mut one = Rows::default();
@@ -679,7 +677,7 @@ pub struct Recoder {
 
 impl Recoder {
     /// Writes the coefficients of `scan` to `out`, in place of what was there, with the standard
-    /// Huffman tables, in the MCUs of [`Layout::equivalent`]. Grey gets neutral chroma. Returns the
+    /// Huffman tables, in the MCUs of RFC 2435 that hold the same samples. Grey gets neutral chroma. Returns the
     /// sampling and the new scan's restart interval: the old one where the MCUs are the
     /// same, else one row of MCUs if there were restart markers, else 0.
     ///

@@ -8,7 +8,7 @@ use turbojpeg::{
 
 use super::Sampling;
 
-/// More pixels are refused: 8K video, 100 MB of RGB.
+/// More pixels are refused: 8K video, 133 MB at four bytes each.
 pub(super) const MAX_PIXELS: usize = 7680 * 4320;
 
 /// A decoder, an encoder, and the buffers between them, reused from frame to frame.
@@ -18,7 +18,25 @@ pub(super) struct Reencoder {
     compressor: Compressor,
     decoded: Vec<u8>,
     scaled: Vec<u8>,
-    row: Vec<f32>,
+    work: Work,
+}
+
+/// Memory of [`shrink`].
+#[derive(Debug, Default)]
+struct Work {
+    /// The sums of one new row, not yet narrowed.
+    row: Vec<u16>,
+    /// What each new column takes of a row, column after column.
+    columns: Vec<Share>,
+}
+
+#[derive(Debug)]
+struct Share {
+    /// Where the source pixel begins in its row.
+    at: usize,
+    share: u16,
+    /// No more of this column follows.
+    last: bool,
 }
 
 impl Reencoder {
@@ -31,7 +49,7 @@ impl Reencoder {
             compressor,
             decoded: Vec::new(),
             scaled: Vec::new(),
-            row: Vec::new(),
+            work: Work::default(),
         })
     }
 
@@ -56,7 +74,7 @@ impl Reencoder {
                 (width, height),
                 &mut self.scaled,
                 target,
-                &mut self.row,
+                &mut self.work,
             );
             &self.scaled
         };
@@ -70,7 +88,7 @@ impl Reencoder {
         if out.len() < room {
             *out = vec![0; room];
         }
-        let (pitch, format) = (3 * width, PixelFormat::RGB);
+        let (pitch, format) = (4 * width, PixelFormat::RGBX);
         let image = Image {
             pixels: &pixels[..pitch * height],
             width,
@@ -81,7 +99,7 @@ impl Reencoder {
         self.compressor.compress_to_slice(image, out)
     }
 
-    /// To RGB in the front of `decoded`.
+    /// To RGB, four bytes a pixel, in the front of `decoded`.
     fn decode(
         &mut self,
         jpeg: &[u8],
@@ -94,7 +112,7 @@ impl Reencoder {
         let format = if cmyk {
             PixelFormat::CMYK
         } else {
-            PixelFormat::RGB
+            PixelFormat::RGBX
         };
         let pitch = width * format.size();
         if self.decoded.len() < pitch * height {
@@ -113,18 +131,18 @@ impl Reencoder {
             },
         )?;
         if cmyk {
-            cmyk_to_rgb(&mut self.decoded, width * height);
+            cmyk_to_rgb(&mut self.decoded[..pitch * height]);
         }
         Ok(())
     }
 }
 
 /// In place. JPEG files hold CMYK inverted, as Adobe wrote it first: 255 is no ink.
-fn cmyk_to_rgb(pixels: &mut [u8], count: usize) {
-    for i in 0..count {
-        let key = u32::from(pixels[4 * i + 3]);
-        for c in 0..3 {
-            pixels[3 * i + c] = ((u32::from(pixels[4 * i + c]) * key + 127) / 255) as u8;
+fn cmyk_to_rgb(pixels: &mut [u8]) {
+    for pixel in pixels.chunks_exact_mut(4) {
+        let key = u32::from(pixel[3]);
+        for ink in &mut pixel[..3] {
+            *ink = ((u32::from(*ink) * key + 127) / 255) as u8;
         }
     }
 }
@@ -154,47 +172,67 @@ pub(super) fn fit(size: (u16, u16), limit: (u32, u32)) -> Option<(usize, usize)>
     Some((even(w, width), even(h, height)))
 }
 
-/// Scales RGB down by averaging the area that each new pixel covers.
+/// Scales RGB, four bytes a pixel, down by averaging the area that each new pixel covers.
 fn shrink(
     from: &[u8],
     size: (usize, usize),
     to: &mut Vec<u8>,
     target: (usize, usize),
-    row: &mut Vec<f32>,
+    work: &mut Work,
 ) {
-    let pitch = 3 * size.0;
-    to.resize(3 * target.0 * target.1, 0);
-    for (y, line) in to.chunks_exact_mut(3 * target.0).enumerate() {
-        row.clear();
-        row.resize(pitch, 0.0);
-        for (source, weight) in cover(y, size.1, target.1) {
+    let pitch = 4 * size.0;
+    to.resize(4 * target.0 * target.1, 0);
+    work.columns.clear();
+    work.columns.extend((0..target.0).flat_map(|x| {
+        let shares = cover(x, size.0, target.0);
+        let last = shares.clone().count() - 1;
+        let share = move |(i, (source, share))| Share {
+            at: 4 * source,
+            share,
+            last: i == last,
+        };
+        shares.enumerate().map(share)
+    }));
+    for (y, line) in to.chunks_exact_mut(4 * target.0).enumerate() {
+        work.row.clear();
+        work.row.resize(pitch, 0);
+        for (source, share) in cover(y, size.1, target.1) {
             let source = &from[source * pitch..(source + 1) * pitch];
-            for (sum, &value) in row.iter_mut().zip(source) {
-                *sum += weight * f32::from(value);
+            for (sum, &value) in work.row.iter_mut().zip(source) {
+                *sum += share * u16::from(value);
             }
         }
-        for (x, pixel) in line.chunks_exact_mut(3).enumerate() {
-            let mut sum = [0.0f32; 3];
-            for (source, weight) in cover(x, size.0, target.0) {
-                for (s, value) in sum.iter_mut().zip(&row[3 * source..3 * source + 3]) {
-                    *s += weight * value;
+        let mut pixels = line.chunks_exact_mut(4);
+        let (mut red, mut green, mut blue) = (HALF, HALF, HALF);
+        for column in &work.columns {
+            let share = u32::from(column.share);
+            let source = &work.row[column.at..column.at + 3];
+            red += share * u32::from(source[0]);
+            green += share * u32::from(source[1]);
+            blue += share * u32::from(source[2]);
+            if column.last {
+                if let Some(pixel) = pixels.next() {
+                    pixel[0] = (red >> 16) as u8;
+                    pixel[1] = (green >> 16) as u8;
+                    pixel[2] = (blue >> 16) as u8;
                 }
+                (red, green, blue) = (HALF, HALF, HALF);
             }
-            pixel
-                .iter_mut()
-                .zip(sum)
-                .for_each(|(p, s)| *p = (s + 0.5) as u8);
         }
     }
 }
 
-/// The source positions that new position `i` covers, each with its share; the shares add up to 1.
-fn cover(i: usize, size: usize, target: usize) -> impl Iterator<Item = (usize, f32)> {
+/// Half of a new pixel's unit, so that narrowing rounds. Two shares of 256 make 1 << 16.
+const HALF: u32 = 1 << 15;
+
+/// The source positions that new position `i` covers, each with its share; the shares add up to 256.
+fn cover(i: usize, size: usize, target: usize) -> impl Iterator<Item = (usize, u16)> + Clone {
     // In units of 1 / target of a source position.
     let (start, end) = (i * size, (i + 1) * size);
+    let share_before = move |at: usize| (at.clamp(start, end) - start) * 256 / size;
     (start / target..end.div_ceil(target)).map(move |source| {
-        let covered = end.min((source + 1) * target) - start.max(source * target);
-        (source, covered as f32 / size as f32)
+        let share = share_before((source + 1) * target) - share_before(source * target);
+        (source, share as u16)
     })
 }
 
@@ -235,12 +273,12 @@ mod tests {
 
     #[test]
     fn areas_are_averaged() {
-        let from: Vec<u8> = [[0; 3], [90; 3], [30; 3]].concat();
-        let (mut to, mut row) = (Vec::new(), Vec::new());
-        shrink(&from, (3, 1), &mut to, (2, 1), &mut row);
-        assert_eq!(to, [30, 30, 30, 50, 50, 50]);
-        let flat = vec![255; 3 * 50 * 40];
-        shrink(&flat, (50, 40), &mut to, (31, 23), &mut row);
-        assert!(to.iter().all(|&p| p == 255));
+        let from: Vec<u8> = [[0; 4], [90; 4], [30; 4]].concat();
+        let (mut to, mut work) = (Vec::new(), Work::default());
+        shrink(&from, (3, 1), &mut to, (2, 1), &mut work);
+        assert_eq!(to, [30, 30, 30, 0, 50, 50, 50, 0]);
+        let flat = vec![255; 4 * 50 * 40];
+        shrink(&flat, (50, 40), &mut to, (31, 23), &mut work);
+        assert!(to.chunks(4).all(|pixel| pixel[..3] == [255; 3]));
     }
 }

@@ -5,9 +5,7 @@
 
 use std::ops::Range;
 
-use memchr::memchr;
-
-use super::header::marker;
+use super::header::{marker, next_marker};
 
 /// What [`Splitter::find`] found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,16 +103,16 @@ impl Splitter {
     /// To the next SOI that another marker follows.
     fn seek(&mut self, buffer: &[u8]) -> Option<Option<usize>> {
         loop {
-            let rest = buffer.get(self.at..)?;
-            let Some(skip) = memchr(0xff, rest) else {
-                self.at = buffer.len();
+            let Some(at) = next_marker(buffer, self.at) else {
+                self.at = self
+                    .at
+                    .max(buffer.len() - usize::from(buffer.ends_with(&[0xff])));
                 return None;
             };
-            self.at += skip;
-            let candidate = &rest[skip..];
-            if *candidate.get(1)? == marker::SOI && *candidate.get(2)? == 0xff {
-                self.start = self.at;
-                self.at += 2;
+            self.at = at;
+            if buffer[at + 1] == marker::SOI && *buffer.get(at + 2)? == 0xff {
+                self.start = at;
+                self.at = at + 2;
                 self.phase = Phase::Segments;
                 return Some(None);
             }
@@ -154,17 +152,17 @@ impl Splitter {
     /// To the marker that ends the entropy-coded data.
     fn scan(&mut self, buffer: &[u8]) -> Option<Option<usize>> {
         loop {
-            let rest = buffer.get(self.at..)?;
-            let Some(skip) = memchr(0xff, rest) else {
-                self.at = buffer.len();
+            let Some(at) = next_marker(buffer, self.at) else {
+                // The last byte may be the first half of a marker.
+                self.at = self.at.max(buffer.len().saturating_sub(1));
                 return None;
             };
-            self.at += skip;
-            match *rest.get(skip + 1)? {
-                0x00 | marker::RST0..=marker::RST7 => self.at += 2,
+            self.at = at;
+            match buffer[at + 1] {
+                marker::RST0..=marker::RST7 => self.at += 2,
                 0xff => self.at += 1,
-                marker::EOI => return Some(Some(self.at + 2)),
-                marker::SOI => return Some(Some(self.at)),
+                marker::EOI => return Some(Some(at + 2)),
+                marker::SOI => return Some(Some(at)),
                 _ => {
                     self.phase = Phase::Segments;
                     return Some(None);

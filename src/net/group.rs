@@ -308,7 +308,8 @@ fn set_optional(socket: &Socket, options: &SendOptions) {
 /// What a receiver's socket is to be like.
 #[derive(Clone, Debug)]
 pub struct ReceiveOptions {
-    /// Group and port to hear; or an address of this machine, or 0.0.0.0 or [::], for unicast.
+    /// Group and port to hear; or an address of this machine, or the unspecified address, for
+    /// unicast.
     pub group: SocketAddr,
     /// Interface by name or address; `None`: the one that the kernel routes the group by.
     pub interface: Option<String>,

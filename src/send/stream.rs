@@ -14,7 +14,7 @@ use crate::clock::Mono;
 use crate::config::Stream;
 use crate::jpeg::gate::{Gate, GateCounters, GateOptions};
 use crate::net::thread;
-use crate::source::{self, OpenOptions, Source, SourceError, SourceSpec};
+use crate::source::{self, Frame, OpenOptions, Source, SourceError, SourceSpec};
 use crate::stats::{Counter, SenderStats};
 
 /// First and longest pause before a source that failed is opened again.
@@ -172,10 +172,8 @@ impl Worker {
     /// Pinning, priority and memory lock: what is refused is said, and the stream runs all the same.
     fn prepare_thread(&self) {
         let wishes = [
-            self.config.pin.map(|core| thread::pin_to(core)),
-            self.config
-                .realtime
-                .map(|priority| thread::realtime(priority)),
+            self.config.pin.map(thread::pin_to),
+            self.config.realtime.map(thread::realtime),
             self.config.lock_memory.then(thread::lock_memory),
         ];
         for refused in wishes.into_iter().flatten().filter_map(Result::err) {
@@ -243,37 +241,63 @@ impl Worker {
         gate: &mut Gate,
         outlet: &mut Outlet,
     ) -> Result<Outcome> {
-        let stats = &self.stats.sender;
         let mut refusals = RefusalLog::default();
-        let interval = source.interval();
         loop {
+            // A camera that was plugged in again may have another rate.
+            let interval = source.interval();
             let frame = match source.next() {
                 Ok(Some(frame)) => frame,
-                Ok(None) | Err(SourceError::Stopped) => return Ok(Outcome::Finished),
+                Ok(None) => return self.at_the_end(source),
+                Err(SourceError::Stopped) => return Ok(Outcome::Finished),
                 Err(SourceError::Unusable(reason)) => return Err(anyhow!(reason)),
                 Err(SourceError::Failed(reason)) => return Ok(Outcome::Failed(reason)),
             };
-            stats.frames_read.add(1);
-            stats.frames_dropped.add(u64::from(frame.missed));
-            if frame.flagged {
-                self.stats.gate.flagged.add(1);
-                stats.frames_dropped.add(1);
-                refusals.note(&"the driver flagged the frame as broken");
-            } else {
-                match gate.pass(frame.data) {
-                    Ok(picture) => outlet.send(&picture, frame.captured, interval, stats),
-                    Err(refusal) => {
-                        stats.frames_dropped.add(1);
-                        refusals.note(&refusal);
-                    }
-                }
-            }
+            self.send(&frame, interval, gate, outlet, &mut refusals);
             if let Some((at, in_all)) = source.position() {
                 self.stats.position.set(at);
                 self.stats.frames_in_all.set(in_all.unwrap_or(0));
             }
             if self.stop.load(Ordering::Relaxed) {
                 return Ok(Outcome::Finished);
+            }
+        }
+    }
+
+    /// A source that ends without a single frame that could be sent has failed.
+    fn at_the_end(&self, source: &dyn Source) -> Result<Outcome> {
+        let totals = self.stats.sender.snapshot();
+        if totals.frames_sent > 0 || totals.frames_dropped == 0 {
+            return Ok(Outcome::Finished);
+        }
+        Err(anyhow!(
+            "none of the {} frame(s) of {} could be sent; the log says why",
+            totals.frames_dropped,
+            source.describe()
+        ))
+    }
+
+    /// One frame through gate and outlet, or into the count of those that were dropped.
+    fn send(
+        &self,
+        frame: &Frame<'_>,
+        interval: Option<Duration>,
+        gate: &mut Gate,
+        outlet: &mut Outlet,
+        refusals: &mut RefusalLog,
+    ) {
+        let stats = &self.stats.sender;
+        stats.frames_read.add(1);
+        stats.frames_dropped.add(u64::from(frame.missed));
+        if frame.flagged {
+            self.stats.gate.flagged.add(1);
+            stats.frames_dropped.add(1);
+            return refusals.note(&"the driver flagged the frame as broken");
+        }
+        match gate.pass(frame.data) {
+            Ok(picture) => outlet.send(&picture, frame.captured, interval, stats),
+            Err(refusal) => {
+                stats.frames_dropped.add(1);
+                refusals.note(&refusal);
             }
         }
     }

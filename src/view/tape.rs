@@ -15,7 +15,7 @@ use super::Shared;
 use crate::clock::Mono;
 use crate::rtp::jpeg::FrameBuffer;
 use crate::stats::Counter;
-use crate::viewer::record::{Recorder, snapshot};
+use crate::viewer::record::{RecordError, Recorder, snapshot};
 
 /// Frames that may wait for the disk: a second of video.
 const QUEUE: usize = 32;
@@ -141,7 +141,11 @@ impl Tape {
                 // A recording that failed is the viewer's failure, not a silent gap.
                 shared.finish();
             }
-            result
+            result.or_else(|error| match error.downcast_ref::<RecordError>() {
+                // `lancam view --record - | player`: the player's end is ours.
+                Some(record) if record.is_closed_pipe() => Ok(()),
+                _ => Err(error),
+            })
         })?;
         Ok(Some(Tape {
             queue,

@@ -28,11 +28,21 @@ pub struct Kind {
 
 impl Kind {
     pub fn new(width: usize, height: usize, chroma: Chroma) -> Kind {
-        Kind { width, height, chroma, restarts: false, frames: 8, noise: 24 }
+        Kind {
+            width,
+            height,
+            chroma,
+            restarts: false,
+            frames: 8,
+            noise: 24,
+        }
     }
 
     pub fn with_restarts(self) -> Kind {
-        Kind { restarts: true, ..self }
+        Kind {
+            restarts: true,
+            ..self
+        }
     }
 }
 
@@ -47,18 +57,30 @@ pub struct Clip {
 impl Clip {
     /// The clip of `kind`, made if it is not there yet.
     pub fn get(kind: Kind) -> Clip {
-        let chroma = if kind.chroma == Chroma::C422 { "422" } else { "420" };
+        let chroma = if kind.chroma == Chroma::C422 {
+            "422"
+        } else {
+            "420"
+        };
         let restarts = if kind.restarts { "-dri" } else { "" };
         let name = format!(
             "v1-{}x{}-{chroma}{restarts}-{}-n{}",
             kind.width, kind.height, kind.frames, kind.noise
         );
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(".cache/clips").join(name);
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join(".cache/clips")
+            .join(name);
         if !folder.is_dir() {
             make(kind, &folder);
         }
-        let frames = (0..kind.frames).map(|n| fs::read(picture(&folder, n)).unwrap()).collect();
-        Clip { kind, frames, folder }
+        let frames = (0..kind.frames)
+            .map(|n| fs::read(picture(&folder, n)).unwrap())
+            .collect();
+        Clip {
+            kind,
+            frames,
+            folder,
+        }
     }
 
     /// All frames, one after the other.
@@ -98,7 +120,15 @@ fn make(kind: Kind, folder: &Path) {
     let mjpeg = draft.path().join("clip.mjpeg");
     fs::write(&mjpeg, all).unwrap();
     let status = Command::new("ffmpeg")
-        .args(["-v", "error", "-f", "mjpeg", "-framerate", &FPS.to_string(), "-i"])
+        .args([
+            "-v",
+            "error",
+            "-f",
+            "mjpeg",
+            "-framerate",
+            &FPS.to_string(),
+            "-i",
+        ])
         .arg(&mjpeg)
         .args(["-c", "copy"])
         .arg(draft.path().join("clip.avi"))
@@ -122,7 +152,11 @@ fn paint(kind: Kind, n: usize) -> Vec<u8> {
             seed ^= seed >> 17;
             seed ^= seed << 5;
             let noise = (seed >> 24) as u8 as u16 * u16::from(kind.noise) / 255;
-            let edge = if (x + 7 * n) / 24 % 2 == y / 24 % 2 { 60 } else { 0 };
+            let edge = if (x + 7 * n) / 24 % 2 == y / 24 % 2 {
+                60
+            } else {
+                0
+            };
             let red = (x * 160 / kind.width) as u16 + edge + noise;
             let green = (y * 160 / kind.height) as u16 + (n as u16 * 9) % 60 + noise;
             let blue = ((x + y) * 120 / (kind.width + kind.height)) as u16 + edge + noise;
@@ -133,18 +167,29 @@ fn paint(kind: Kind, n: usize) -> Vec<u8> {
 }
 
 fn encode(kind: Kind, rgb: &[u8]) -> Vec<u8> {
-    let sampling = if kind.chroma == Chroma::C422 { "2x1" } else { "2x2" };
+    let sampling = if kind.chroma == Chroma::C422 {
+        "2x1"
+    } else {
+        "2x2"
+    };
     let mut command = Command::new("cjpeg");
     command.args(["-quality", "85", "-sample", sampling]);
     if kind.restarts {
         command.args(["-restart", "1"]);
     }
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("cjpeg");
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("cjpeg");
     let mut input = child.stdin.take().unwrap();
     let header = format!("P6\n{} {}\n255\n", kind.width, kind.height);
     let rgb = rgb.to_vec();
     let writer = std::thread::spawn(move || {
-        input.write_all(header.as_bytes()).and_then(|()| input.write_all(&rgb)).unwrap();
+        input
+            .write_all(header.as_bytes())
+            .and_then(|()| input.write_all(&rgb))
+            .unwrap();
     });
     let output = child.wait_with_output().unwrap();
     writer.join().unwrap();

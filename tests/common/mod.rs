@@ -23,7 +23,10 @@ pub fn have(test: &str, tools: &[&str]) -> bool {
 
 /// Says that `test` cannot run here and why. Always `false`; under `LANCAM_REQUIRE_ALL` it panics.
 pub fn pass_over(test: &str, why: &str) -> bool {
-    assert!(std::env::var_os("LANCAM_REQUIRE_ALL").is_none(), "{test}: {why}");
+    assert!(
+        std::env::var_os("LANCAM_REQUIRE_ALL").is_none(),
+        "{test}: {why}"
+    );
     // Not eprintln!, which the test harness swallows for tests that pass.
     let _ = writeln!(std::io::stderr(), "SKIPPED: {test}: {why}");
     false
@@ -32,7 +35,9 @@ pub fn pass_over(test: &str, why: &str) -> bool {
 fn is_tool(name: &str) -> bool {
     let path = std::env::var("PATH").unwrap_or_default();
     // An ordinary user's PATH lacks the folders of nft, tcpdump and ethtool.
-    path.split(':').chain(["/usr/sbin", "/sbin"]).any(|dir| Path::new(dir).join(name).is_file())
+    path.split(':')
+        .chain(["/usr/sbin", "/sbin"])
+        .any(|dir| Path::new(dir).join(name).is_file())
 }
 
 /// Waits until `ready` has a value.
@@ -45,7 +50,10 @@ pub fn wait_for<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
         if let Some(value) = ready() {
             return value;
         }
-        assert!(Instant::now() < deadline, "waited {PATIENCE:?} in vain for {what}");
+        assert!(
+            Instant::now() < deadline,
+            "waited {PATIENCE:?} in vain for {what}"
+        );
         std::thread::sleep(Duration::from_millis(3));
     }
 }

@@ -53,7 +53,11 @@ impl Host {
         let mut answer = String::new();
         let _ = BufReader::new(holder.stdout.take().unwrap()).read_line(&mut answer);
         let mut complaint = holder.stderr.take().unwrap();
-        let host = Host { holder, _input: input, in_user_namespace: !is_root };
+        let host = Host {
+            holder,
+            _input: input,
+            in_user_namespace: !is_root,
+        };
         if answer.trim() != "ready" {
             let mut text = String::new();
             let _ = complaint.read_to_string(&mut text);
@@ -74,14 +78,20 @@ impl Host {
             command.args(["--user", "--preserve-credentials"]);
         }
         let path = std::env::var("PATH").unwrap_or_default();
-        command.env("PATH", format!("{path}:/usr/sbin:/sbin")).arg("--").arg(program);
+        command
+            .env("PATH", format!("{path}:/usr/sbin:/sbin"))
+            .arg("--")
+            .arg(program);
         command
     }
 
     /// lancam on this host, with the words of `arguments`, which are split at spaces.
     pub fn lancam(&self, arguments: &str) -> Command {
         let mut command = self.command(env!("CARGO_BIN_EXE_lancam"));
-        command.args(arguments.split_whitespace()).env("NO_COLOR", "1").env_remove("LANCAM_LOG");
+        command
+            .args(arguments.split_whitespace())
+            .env("NO_COLOR", "1")
+            .env_remove("LANCAM_LOG");
         command
     }
 
@@ -103,13 +113,17 @@ impl Host {
 
     /// Cuts packets that the sender hands over in one piece before they reach the wire, as a network card would.
     pub fn without_segmentation_offload(&self) {
-        self.run(&format!("ethtool -K {INTERFACE} tx-udp-segmentation off gso off >/dev/null"));
+        self.run(&format!(
+            "ethtool -K {INTERFACE} tx-udp-segmentation off gso off >/dev/null"
+        ));
     }
 
     /// What `netstat -g` lists, the interface and the group of each line.
     pub fn netstat_groups(&self) -> Vec<(String, String)> {
         let text = self.run("netstat -g -n");
-        let fields = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let fields = text
+            .lines()
+            .map(|line| line.split_whitespace().collect::<Vec<_>>());
         fields
             .filter(|f| f.len() == 3 && f[1].parse::<u32>().is_ok())
             .map(|f| (f[0].to_owned(), f[2].to_owned()))
@@ -175,16 +189,22 @@ pub fn is_member(pid: u32, group: &str) -> bool {
     if group.contains(':') {
         return is_member_v6(pid, group);
     }
-    let Ok(text) = fs::read_to_string(format!("/proc/{pid}/net/igmp")) else { return false };
+    let Ok(text) = fs::read_to_string(format!("/proc/{pid}/net/igmp")) else {
+        return false;
+    };
     let group: Ipv4Addr = group.parse().unwrap();
     // The kernel prints the address as it lies in memory.
     let wanted = format!("{:08X}", u32::from_ne_bytes(group.octets()));
-    text.lines().any(|line| line.split_whitespace().next() == Some(wanted.as_str()))
+    text.lines()
+        .any(|line| line.split_whitespace().next() == Some(wanted.as_str()))
 }
 
 fn is_member_v6(pid: u32, group: &str) -> bool {
-    let Ok(text) = fs::read_to_string(format!("/proc/{pid}/net/igmp6")) else { return false };
+    let Ok(text) = fs::read_to_string(format!("/proc/{pid}/net/igmp6")) else {
+        return false;
+    };
     let group: std::net::Ipv6Addr = group.parse().unwrap();
     let wanted: String = group.octets().iter().map(|b| format!("{b:02x}")).collect();
-    text.lines().any(|line| line.split_whitespace().nth(2) == Some(wanted.as_str()))
+    text.lines()
+        .any(|line| line.split_whitespace().nth(2) == Some(wanted.as_str()))
 }

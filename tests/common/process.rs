@@ -90,12 +90,22 @@ pub struct Process {
 impl Process {
     /// Starts `command`; `name` is for messages.
     pub fn spawn(name: &str, mut command: Command) -> Process {
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap_or_else(|e| panic!("{name}: {e}: {command:?}"));
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command
+            .spawn()
+            .unwrap_or_else(|e| panic!("{name}: {e}: {command:?}"));
         let (stdout, stderr) = (Output::default(), Output::default());
         stdout.read(child.stdout.take().unwrap());
         stderr.read(child.stderr.take().unwrap());
-        Process { name: name.to_owned(), child, stdout, stderr }
+        Process {
+            name: name.to_owned(),
+            child,
+            stdout,
+            stderr,
+        }
     }
 
     pub fn pid(&self) -> u32 {
@@ -113,14 +123,18 @@ impl Process {
 
     /// Waits for a line of standard error that contains `text`.
     pub fn wait_for_message(&self, text: &str) -> String {
-        let found = self.stderr.find(0, |line| line.contains(text).then(|| line.to_owned()));
+        let found = self
+            .stderr
+            .find(0, |line| line.contains(text).then(|| line.to_owned()));
         found.unwrap_or_else(|| panic!("{self}\nnever said {text:?}"))
     }
 
     /// Waits for a JSON object on standard output (`--stats -`), from the next one on, of which `wanted` holds.
     pub fn wait_for_stats(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let found = self.stdout.find(self.stdout.lines().len(), |line| {
-            serde_json::from_str(line).ok().filter(|value| wanted(value))
+            serde_json::from_str(line)
+                .ok()
+                .filter(|value| wanted(value))
         });
         found.unwrap_or_else(|| panic!("{self}\nnever reported {what}"))
     }
@@ -128,9 +142,17 @@ impl Process {
     /// The last JSON object on standard output, once the program has ended: the totals.
     pub fn final_stats(&mut self) -> Value {
         self.wait();
-        let last = self.stdout.whole().pop().unwrap_or_else(|| panic!("{self}\nreported nothing"));
-        let value: Value = serde_json::from_str(&last).unwrap_or_else(|e| panic!("{self}\n{e}: {last:?}"));
-        assert_eq!(value["final"], true, "{self}\nthe last report is not the final one");
+        let last = self
+            .stdout
+            .whole()
+            .pop()
+            .unwrap_or_else(|| panic!("{self}\nreported nothing"));
+        let value: Value =
+            serde_json::from_str(&last).unwrap_or_else(|e| panic!("{self}\n{e}: {last:?}"));
+        assert_eq!(
+            value["final"], true,
+            "{self}\nthe last report is not the final one"
+        );
         value
     }
 
@@ -165,7 +187,18 @@ impl Process {
 
     /// Standard error so far, or all of it if the program has ended.
     pub fn messages(&mut self) -> String {
-        if self.try_wait().is_some() { self.stderr.whole() } else { self.stderr.lines() }.join("\n")
+        if self.try_wait().is_some() {
+            self.stderr.whole()
+        } else {
+            self.stderr.lines()
+        }
+        .join("\n")
+    }
+
+    /// All that it printed on standard output, once it has ended.
+    pub fn printed(&mut self) -> Vec<String> {
+        self.wait();
+        self.stdout.whole()
     }
 
     /// Waits until this program's host is a member of `group` on `interface`: the kernel passes on what is sent to it from then on.

@@ -46,6 +46,8 @@ const RESTART_REACH: u16 = 16;
 const SILENCE: Duration = Duration::from_millis(500);
 /// How long a whole frame waits for one before it that may merely be late, where few packets follow.
 const HOLD: Duration = Duration::from_millis(5);
+/// How long a frame waits for its rest when nothing else comes.
+const STALLED: Duration = Duration::from_secs(1);
 /// The frame interval before the first two frames have told it, and its bounds.
 const DEFAULT_INTERVAL: Duration = Duration::from_millis(100);
 const MIN_INTERVAL: Duration = Duration::from_millis(5);
@@ -183,6 +185,16 @@ impl Sender {
         self.interval
             .unwrap_or(DEFAULT_INTERVAL)
             .clamp(MIN_INTERVAL, MAX_INTERVAL)
+    }
+
+    /// When a frame that stays incomplete is given up. Without a packet behind it nothing says that the
+    /// rest was lost: the sender may have been held up in the middle of it.
+    fn due(&self, frame: &FrameBuffer) -> Mono {
+        let wait = match self.tracker.highest() > frame.newest() {
+            true => self.interval(),
+            false => STALLED,
+        };
+        frame.last_arrival() + wait
     }
 
     /// How long it may be quiet before another takes over: a slow stream is quiet between frames.
@@ -345,7 +357,7 @@ impl Depacketizer {
         let head = self.slots.first()?;
         let own = match head.whole_since() {
             Some(since) => since + HOLD,
-            None => head.last_arrival() + sender.interval(),
+            None => sender.due(head),
         };
         let later = self.slots[1..].iter().filter_map(|s| s.whole_since());
         Some(later.map(|since| since + HOLD).fold(own, Mono::min))
@@ -572,7 +584,7 @@ impl Depacketizer {
             head.is_broken()
                 || overtaken
                 || highest > head.newest() + reorder
-                || now >= head.last_arrival() + sender.interval()
+                || now >= sender.due(head)
         };
         if close { Verdict::Close } else { Verdict::Wait }
     }

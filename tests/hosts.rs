@@ -1,0 +1,525 @@
+//! What happens between hosts: who is in the group and when, senders and viewers that come and go, signals,
+//! what the packets look like on the wire, loss, and strangers in the group.
+#![cfg(feature = "send")]
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use common::clip::{Chroma, Clip, Kind};
+use common::net::{GROUP, Host, INTERFACE, Net, PORT, VIEWER_IP, is_member};
+use common::pixels::{Planes, assert_same, split};
+use common::process::Process;
+use common::{have, pass_over, wait_for};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+/// A small stream that does not end by itself.
+const PATTERN: &str = "send --source pattern:320x240@30 --stats -";
+
+fn sender(net: &Net, more: &str) -> Process {
+    Process::spawn(
+        "lancam send",
+        net.sender
+            .lancam(&format!("{PATTERN} --interface {INTERFACE} {more}")),
+    )
+}
+
+fn viewer(net: &Net, more: &str) -> Process {
+    let command = format!("view --headless --stats - --interface {INTERFACE} {more}");
+    Process::spawn("lancam view", net.viewer.lancam(&command))
+}
+
+fn number(stats: &Value, field: &str) -> u64 {
+    stats[field]
+        .as_u64()
+        .unwrap_or_else(|| panic!("no number {field} in {stats}"))
+}
+
+/// Waits until `frames` more have arrived whole, and gives the totals.
+fn wait_for_frames(viewer: &Process, frames: u64) -> Value {
+    let now = viewer.wait_for_stats("anything", |_| true);
+    let wanted = number(&now, "frames_whole") + frames;
+    viewer.wait_for_stats(&format!("{wanted} frames"), |stats| {
+        number(stats, "frames_whole") >= wanted
+    })
+}
+
+/// Ends it as a supervisor does: within a second, with exit code 0.
+fn terminate(process: &mut Process) {
+    let start = Instant::now();
+    let status = process.stop(Signal::SIGTERM);
+    let taken = start.elapsed();
+    assert!(status.success(), "{process}\nended with {status}");
+    assert!(
+        taken < Duration::from_secs(1),
+        "{process}\ntook {taken:?} to end"
+    );
+}
+
+// ---- the group ----
+
+#[test]
+fn the_group_is_joined_while_a_viewer_runs_and_not_after() {
+    let test = "the_group_is_joined_while_a_viewer_runs_and_not_after";
+    if !have(test, &["netstat"]) {
+        return;
+    }
+    let Some(net) = Net::pair(test) else { return };
+    let listed = |host: &Host| {
+        host.netstat_groups()
+            .contains(&(INTERFACE.to_owned(), GROUP.to_owned()))
+    };
+    assert!(!listed(&net.viewer));
+    let mut viewer = viewer(&net, "");
+    viewer.wait_until_joined(GROUP);
+    assert!(listed(&net.viewer), "{:?}", net.viewer.netstat_groups());
+    terminate(&mut viewer);
+    assert!(!listed(&net.viewer), "{:?}", net.viewer.netstat_groups());
+}
+
+#[test]
+fn several_viewers_on_one_host_all_get_every_frame() {
+    let test = "several_viewers_on_one_host_all_get_every_frame";
+    if !have(test, &["cjpeg", "ffmpeg"]) {
+        return;
+    }
+    let Some(net) = Net::pair(test) else { return };
+    let clip = Clip::get(Kind::new(640, 480, Chroma::C422));
+    let folder = tempfile::tempdir().unwrap();
+    let path = |n: usize| folder.path().join(format!("{n}.mjpeg"));
+    let mut viewers: Vec<Process> = (0..3)
+        .map(|n| {
+            viewer(
+                &net,
+                &format!(
+                    "--frames {} --record {}",
+                    clip.kind.frames,
+                    path(n).display()
+                ),
+            )
+        })
+        .collect();
+    viewers
+        .iter()
+        .for_each(|v| drop(v.wait_for_message("waiting for")));
+    wait_for("three memberships", || {
+        let text = net.viewer.run("netstat -g -n");
+        let ours = text
+            .lines()
+            .find(|line| line.contains(GROUP) && line.contains(INTERFACE))?;
+        (ours.split_whitespace().nth(1) == Some("3")).then_some(())
+    });
+    let source = clip.avi();
+    let command = format!(
+        "send --interface {INTERFACE} --pacing 0.5 --source {}",
+        source.display()
+    );
+    Process::spawn("lancam send", net.sender.lancam(&command)).succeed();
+    for (n, viewer) in viewers.iter_mut().enumerate() {
+        viewer.succeed();
+        let received = split(&fs::read(path(n)).unwrap());
+        assert_eq!(received.len(), clip.kind.frames);
+        for (got, sent) in received.iter().zip(&clip.frames) {
+            assert_same(
+                &format!("viewer {n}"),
+                &Planes::decode(got),
+                &Planes::decode(sent),
+            );
+        }
+    }
+}
+
+// ---- coming and going ----
+
+#[test]
+fn a_viewer_waits_for_its_sender_and_outlives_it() {
+    let Some(net) = Net::pair("a_viewer_waits_for_its_sender_and_outlives_it") else {
+        return;
+    };
+    let mut viewer = viewer(&net, "");
+    viewer.wait_until_joined(GROUP);
+    let before = viewer.wait_for_stats("anything", |_| true);
+    assert_eq!(number(&before, "packets_received"), 0);
+
+    let first = sender(&net, "");
+    wait_for_frames(&viewer, 30);
+    // Killed, not ended: no goodbye.
+    drop(first);
+    viewer.wait_for_message("no frames from");
+
+    let mut second = sender(&net, "");
+    wait_for_frames(&viewer, 30);
+    terminate(&mut second);
+    let mut third = sender(&net, "");
+    wait_for_frames(&viewer, 30);
+    terminate(&mut third);
+    terminate(&mut viewer);
+}
+
+#[test]
+fn a_viewer_in_the_middle_of_a_stream_shows_the_next_frame() {
+    let Some(net) = Net::pair("a_viewer_in_the_middle_of_a_stream_shows_the_next_frame") else {
+        return;
+    };
+    let sender = sender(&net, "");
+    sender.wait_for_stats("30 frames", |stats| number(stats, "frames_sent") >= 30);
+    let mut viewer = viewer(&net, "--frames 30");
+    viewer.succeed();
+    let totals = viewer.final_stats();
+    assert_eq!(number(&totals, "frames_whole"), 30, "{totals}");
+    // At most the frame that it came into.
+    assert!(number(&totals, "frames_lost") <= 1, "{totals}");
+}
+
+#[test]
+fn two_senders_in_one_group_do_not_mix() {
+    let Some(net) = Net::pair("two_senders_in_one_group_do_not_mix") else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let record = folder.path().join("out.mjpeg");
+    let mut viewer = viewer(&net, &format!("--record {}", record.display()));
+    viewer.wait_until_joined(GROUP);
+    let _first = sender(&net, "");
+    wait_for_frames(&viewer, 10);
+    let command = format!("send --source pattern:640x480@30 --interface {INTERFACE}");
+    let _second = Process::spawn("the second sender", net.sender.lancam(&command));
+    viewer.wait_for_message("second sender");
+    wait_for_frames(&viewer, 30);
+    terminate(&mut viewer);
+    for jpeg in split(&fs::read(record).unwrap()) {
+        let size = turbojpeg::read_header(&jpeg).unwrap();
+        assert_eq!(
+            (size.width, size.height),
+            (320, 240),
+            "a frame of the second sender"
+        );
+    }
+}
+
+// ---- signals ----
+
+#[test]
+fn sigterm_and_sigint_end_both_sides_at_once_with_their_totals() {
+    let Some(net) = Net::pair("sigterm_and_sigint_end_both_sides_at_once_with_their_totals") else {
+        return;
+    };
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let mut viewer = viewer(&net, "");
+        viewer.wait_until_joined(GROUP);
+        let mut sender = sender(&net, "");
+        wait_for_frames(&viewer, 10);
+        for process in [&mut sender, &mut viewer] {
+            let start = Instant::now();
+            let status = process.stop(signal);
+            assert!(
+                status.success() && start.elapsed() < Duration::from_secs(1),
+                "{process}\n{status}"
+            );
+        }
+        let (sent, seen) = (sender.final_stats(), viewer.final_stats());
+        assert_eq!(
+            number(&sent, "packets_sent"),
+            number(&seen, "packets_received"),
+            "{sent}\n{seen}"
+        );
+        assert_eq!(
+            number(&sent, "frames_sent"),
+            number(&seen, "frames_whole"),
+            "{sent}\n{seen}"
+        );
+        assert_eq!(
+            number(&sent, "bytes_sent"),
+            number(&seen, "bytes_received"),
+            "{sent}\n{seen}"
+        );
+    }
+}
+
+#[test]
+fn sighup_reads_the_config_again_or_keeps_the_old_one() {
+    let Some(net) = Net::pair("sighup_reads_the_config_again_or_keeps_the_old_one") else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let (config, record) = (
+        folder.path().join("lancam.ron"),
+        folder.path().join("out.mjpeg"),
+    );
+    let write = |size: &str| {
+        let text = format!(
+            "(streams: [(name: \"test\", source: Pattern({size}), interface: \"{INTERFACE}\")])"
+        );
+        fs::write(&config, text).unwrap();
+    };
+    write("\"320x240@30\"");
+    let mut viewer = viewer(&net, &format!("--record {}", record.display()));
+    viewer.wait_until_joined(GROUP);
+    let command = format!("send --config {} --stats -", config.display());
+    let mut sender = Process::spawn("lancam send", net.sender.lancam(&command));
+    wait_for_frames(&viewer, 10);
+
+    write("\"wide\"");
+    sender.signal(Signal::SIGHUP);
+    let sentence = sender.wait_for_message("not reloaded");
+    assert!(sentence.contains("lancam.ron:1:"), "{sentence}");
+    wait_for_frames(&viewer, 10);
+
+    write("\"640x480@30\"");
+    sender.signal(Signal::SIGHUP);
+    sender.wait_for_message("config reloaded");
+    wait_for_frames(&viewer, 10);
+    terminate(&mut sender);
+    terminate(&mut viewer);
+
+    let sizes: Vec<_> = split(&fs::read(record).unwrap())
+        .iter()
+        .map(|jpeg| turbojpeg::read_header(jpeg).unwrap())
+        .map(|size| (size.width, size.height))
+        .collect();
+    let change = sizes
+        .iter()
+        .position(|size| *size == (640, 480))
+        .expect("the new size");
+    assert!(
+        change >= 20 && sizes[..change].iter().all(|s| *s == (320, 240)),
+        "{sizes:?}"
+    );
+    assert!(
+        sizes[change..].iter().all(|s| *s == (640, 480)),
+        "{sizes:?}"
+    );
+}
+
+// ---- on the wire ----
+
+/// What tcpdump says of `count` packets that arrive at the viewer's host: its lines, two a packet for IPv4.
+fn capture(net: &Net, count: usize, during: impl FnOnce() -> Process) -> Vec<String> {
+    let mut command = net.viewer.command("tcpdump");
+    command.args([
+        "-i",
+        INTERFACE,
+        "-n",
+        "-v",
+        "-l",
+        "--immediate-mode",
+        "-c",
+        &count.to_string(),
+    ]);
+    command.args(["udp", "dst", "port", &PORT.to_string()]);
+    let mut tcpdump = Process::spawn("tcpdump", command);
+    tcpdump.wait_for_message("listening on");
+    let _sender = during();
+    tcpdump.succeed();
+    tcpdump.printed()
+}
+
+/// UDP payload lengths.
+fn lengths(lines: &[String]) -> Vec<usize> {
+    let length = |line: &String| line.rsplit_once("UDP, length ")?.1.trim().parse().ok();
+    lines.iter().filter_map(length).collect()
+}
+
+#[test]
+fn datagrams_fit_the_interface_and_carry_ttl_and_dscp() {
+    let test = "datagrams_fit_the_interface_and_carry_ttl_and_dscp";
+    if !have(test, &["tcpdump", "ethtool"]) {
+        return;
+    }
+    for mtu in [1280, 1500, 9000] {
+        let Some(net) = Net::pair_with_mtu(test, mtu) else {
+            return;
+        };
+        net.sender.without_segmentation_offload();
+        let mut viewer = viewer(&net, "");
+        viewer.wait_until_joined(GROUP);
+        let lines = capture(&net, 60, || sender(&net, ""));
+        let longest = *lengths(&lines).iter().max().expect("packets");
+        let room = mtu as usize - 28;
+        // Packets of one frame are equal in size, so a few bytes may be left over in each.
+        assert!(longest <= room, "MTU {mtu}: {longest} bytes");
+        assert!(
+            mtu == 9000 || longest > room - 100,
+            "MTU {mtu}: only {longest} bytes"
+        );
+        assert!(!lines.iter().any(|line| line.contains("frag")
+            && !line.contains("offset 0, flags [DF]")
+            && line.contains("flags [+]")));
+        let header = lines
+            .iter()
+            .find(|line| line.contains("ttl"))
+            .expect("an IP header");
+        assert!(
+            header.contains("tos 0x88") && header.contains("ttl 1,"),
+            "AF41 and TTL 1: {header}"
+        );
+    }
+    let Some(net) = Net::pair(test) else { return };
+    let lines = capture(&net, 4, || sender(&net, "--ttl 3 --dscp 46"));
+    let header = lines
+        .iter()
+        .find(|line| line.contains("ttl"))
+        .expect("an IP header");
+    assert!(
+        header.contains("tos 0xb8") && header.contains("ttl 3,"),
+        "{header}"
+    );
+}
+
+#[test]
+fn an_mtu_that_is_asked_for_is_kept() {
+    let test = "an_mtu_that_is_asked_for_is_kept";
+    if !have(test, &["tcpdump", "ethtool"]) {
+        return;
+    }
+    let Some(net) = Net::pair(test) else { return };
+    net.sender.without_segmentation_offload();
+    let lines = capture(&net, 60, || sender(&net, "--mtu 576"));
+    let longest = *lengths(&lines).iter().max().expect("packets");
+    assert!((448..=548).contains(&longest), "{longest} bytes");
+}
+
+#[test]
+fn ipv6_groups_unicast_and_source_specific_groups_work() {
+    let Some(net) = Net::pair("ipv6_groups_unicast_and_source_specific_groups_work") else {
+        return;
+    };
+    for address in [
+        "[ff15::71]:10000",
+        "[ff02::71]:10000",
+        "232.1.2.3:10000",
+        &format!("{VIEWER_IP}:10000"),
+    ] {
+        let mut viewer = viewer(&net, &format!("--frames 10 {address}"));
+        viewer.wait_for_message("waiting for");
+        let mut sender = sender(&net, &format!("--group {address}"));
+        viewer.succeed();
+        assert_eq!(number(&viewer.final_stats(), "frames_lost"), 0, "{address}");
+        terminate(&mut sender);
+    }
+}
+
+#[test]
+fn another_group_on_the_same_port_is_not_heard() {
+    let Some(net) = Net::pair("another_group_on_the_same_port_is_not_heard") else {
+        return;
+    };
+    let mut here = viewer(&net, "");
+    let mut there = viewer(&net, "224.3.29.72:10000");
+    here.wait_until_joined(GROUP);
+    wait_for("the second membership", || {
+        is_member(there.pid(), "224.3.29.72").then_some(())
+    });
+    let _sender = sender(&net, "--group 224.3.29.72:10000");
+    wait_for_frames(&there, 30);
+    terminate(&mut here);
+    let totals = here.final_stats();
+    assert_eq!(
+        number(&totals, "packets_received") + number(&totals, "packets_invalid"),
+        0,
+        "{totals}"
+    );
+    terminate(&mut there);
+}
+
+// ---- loss and strangers ----
+
+/// With packets cut before the wire and 2 % of them lost, what is recorded is still only whole frames.
+#[test]
+fn lost_packets_never_make_a_wrong_picture() {
+    let test = "lost_packets_never_make_a_wrong_picture";
+    if !have(test, &["nft", "ethtool", "cjpeg", "ffmpeg"]) {
+        return;
+    }
+    let Some(net) = Net::pair(test) else { return };
+    net.sender.without_segmentation_offload();
+    let ruled = net.viewer.command("sh").args(["-ec", &format!(
+        "nft add table ip loss; nft add chain ip loss in '{{ type filter hook prerouting priority 0; }}'
+         nft add rule ip loss in udp dport {PORT} numgen random mod 1000 '<' 20 drop"
+    )]).output().unwrap();
+    if !ruled.status.success() {
+        pass_over(test, &String::from_utf8_lossy(&ruled.stderr));
+        return;
+    }
+    let clip = Clip::get(Kind::new(640, 480, Chroma::C420));
+    let folder = tempfile::tempdir().unwrap();
+    let record = folder.path().join("out.mjpeg");
+    let mut viewer = viewer(&net, &format!("--record {}", record.display()));
+    viewer.wait_until_joined(GROUP);
+    let source = clip.avi();
+    let command = format!(
+        "send --loop --fps 60 --source {} --interface {INTERFACE} --stats -",
+        source.display()
+    );
+    let mut sender = Process::spawn("lancam send", net.sender.lancam(&command));
+    viewer.wait_for_stats("frames of both kinds", |stats| {
+        number(stats, "frames_lost") >= 20 && number(stats, "frames_whole") >= 20
+    });
+    terminate(&mut sender);
+    terminate(&mut viewer);
+    let totals = viewer.final_stats();
+    assert!(
+        number(&totals, "packets_lost") >= number(&totals, "frames_lost"),
+        "{totals}"
+    );
+    let originals: Vec<Planes> = clip
+        .frames
+        .iter()
+        .map(|jpeg| Planes::decode(jpeg))
+        .collect();
+    for (n, jpeg) in split(&fs::read(&record).unwrap()).iter().enumerate() {
+        assert!(
+            originals.contains(&Planes::decode(jpeg)),
+            "recorded frame {n} was never sent"
+        );
+    }
+}
+
+#[test]
+fn garbage_in_the_group_is_counted_and_does_no_harm() {
+    let test = "garbage_in_the_group_is_counted_and_does_no_harm";
+    let Some(net) = Net::pair(test) else { return };
+    let mut viewer = viewer(&net, "");
+    viewer.wait_until_joined(GROUP);
+    let mut sender = sender(&net, "");
+    wait_for_frames(&viewer, 10);
+    let mut command = net.sender.command("bash");
+    command.args([
+        "-ec",
+        &format!(
+            "for n in $(seq 200); do head -c $((n * 7)) /dev/urandom >/dev/udp/{GROUP}/{PORT}; done"
+        ),
+    ]);
+    Process::spawn("bash", command).succeed();
+    viewer.wait_for_stats("garbage", |stats| number(stats, "packets_invalid") >= 100);
+    let totals = wait_for_frames(&viewer, 30);
+    assert_eq!(number(&totals, "frames_lost"), 0, "{totals}");
+    terminate(&mut sender);
+    terminate(&mut viewer);
+}
+
+// ---- what a viewer leaves behind ----
+
+#[test]
+fn the_demo_runs_without_a_display_and_saves_its_snapshot() {
+    let Some(net) = Net::pair("the_demo_runs_without_a_display_and_saves_its_snapshot") else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let snapshot = folder.path().join("demo.jpg");
+    let mut command = net.viewer.lancam(&format!(
+        "demo --frames 30 --snapshot {}",
+        snapshot.display()
+    ));
+    command.env_remove("DISPLAY").env_remove("WAYLAND_DISPLAY");
+    Process::spawn("lancam demo", command).succeed();
+    assert_size(&snapshot, (1280, 720));
+}
+
+fn assert_size(jpeg: &Path, expected: (usize, usize)) {
+    let size = turbojpeg::read_header(&fs::read(jpeg).unwrap()).unwrap();
+    assert_eq!((size.width, size.height), expected);
+}
