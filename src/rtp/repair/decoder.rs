@@ -13,7 +13,7 @@ use super::encoder::fill_shard;
 use super::wire::{LENGTH_LEN, RepairHeader};
 use crate::clock::Mono;
 use crate::rtp::header::Packet;
-use crate::rtp::{Depacketizer, RtpTime, SeqNo};
+use crate::rtp::{Depacketizer, SeqNo};
 use crate::stats::ViewerStats;
 
 /// Frames whose parity waits at a time: as many as the depacketizer puts together.
@@ -56,9 +56,17 @@ impl Group {
         self.is_done = true;
     }
 
-    fn is_of(&self, first: SeqNo, time: RtpTime) -> bool {
+    /// Whether it is of the same frame.
+    fn is_of(&self, other: RepairHeader) -> bool {
         self.header
-            .is_some_and(|h| h.first == first && h.time == time)
+            .is_some_and(|h| (h.ssrc, h.first, h.time) == (other.ssrc, other.first, other.time))
+    }
+
+    /// Whether its frame was handed out or given up, or is of a sender that is followed no more.
+    fn is_over(&self, frames: &Depacketizer) -> bool {
+        self.header.is_none_or(|h| {
+            frames.ssrc() != Some(h.ssrc) || frames.is_over(h.ssrc, h.first, h.time)
+        })
     }
 }
 
@@ -125,11 +133,6 @@ impl RepairDecoder {
         }
     }
 
-    /// Another sender is followed: what waits is the last one's.
-    pub fn forget(&mut self) {
-        self.groups.clear();
-    }
-
     /// Frames whose parity waits, and its bytes.
     #[cfg(test)]
     pub(super) fn waiting(&self) -> (usize, usize) {
@@ -142,13 +145,10 @@ impl RepairDecoder {
 
     /// The group of a frame, which may be new.
     fn group(&mut self, header: RepairHeader, frames: &Depacketizer) -> usize {
-        if let Some(found) = (self.groups.iter()).position(|g| g.is_of(header.first, header.time)) {
+        if let Some(found) = self.groups.iter().position(|g| g.is_of(header)) {
             return found;
         }
-        let over = self.groups.iter().position(|g| {
-            g.header
-                .is_none_or(|h| frames.is_over(h.ssrc, h.first, h.time))
-        });
+        let over = self.groups.iter().position(|g| g.is_over(frames));
         let mut group = match over {
             Some(over) => self.groups.remove(over),
             None if self.groups.len() < MAX_GROUPS => Group::default(),
