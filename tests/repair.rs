@@ -117,15 +117,13 @@ fn over_a_lossy_wire(repair: &str) -> Option<(Value, Value)> {
         folder.path(),
         "sender",
         &format!(
-            "send --source pattern:1280x720@15 --quality 95 --group {GROUP} --interface cam0 --repair {repair}"
+            "send --source pattern:1920x1080@15 --quality 100 --group {GROUP} --interface cam0 --repair {repair}"
         ),
     );
     wait_for("frames", || {
         (sending.stats()).is_some_and(|s| s["frames_sent"].as_u64() >= Some(FRAMES))
     });
     let sent = sending.stop();
-    // What has been sent is in the viewer's sockets; it reads them before it sees the signal, or a frame is
-    // not counted.
     let seen = watching.stop();
     eprintln!("--repair {repair}\n  sender {sent}\n  viewer {seen}");
     Some((sent, seen))
@@ -159,7 +157,8 @@ fn without_repair_few_frames_do() {
     };
     assert_eq!(number(&sent, "repair_packets_sent"), 0.0);
     let frames = number(&sent, "frames_sent");
+    // 0.95 to the power of a frame's packets.
     let whole = number(&seen, "frames_whole");
-    assert!(whole < frames * 0.3, "{whole} of {frames} frames");
+    assert!(whole < frames * 0.2, "{whole} of {frames} frames");
     assert_eq!(number(&seen, "frames_repaired"), 0.0);
 }

@@ -100,17 +100,6 @@ impl Receiver {
             .deadline()
             .map_or(MAX_WAIT, |at| at.since(now).min(MAX_WAIT));
         let ready = sockets.wait(now, wait)?;
-        // Repair first: what it repairs was sent before the packets that are still in the other socket.
-        if ready.repair {
-            let (now, mut heard) = (Mono::now(), false);
-            sockets.read_repair(|datagram| {
-                heard |= repair.push(now, datagram, depacketizer);
-                self.drain(depacketizer, now, signal);
-            });
-            if heard {
-                sockets.heard_repair(now);
-            }
-        }
         if let Some(wait) = ready.media {
             let batch = sockets.media.receive(Some(wait))?;
             let now = Mono::now();
@@ -119,6 +108,20 @@ impl Receiver {
                 repair.packets_came(now, depacketizer);
                 // Drained at once: a batch may hold several frames.
                 self.drain(depacketizer, now, signal);
+            }
+            // Repair comes last: nothing is rebuilt that is here and was not read yet.
+            if batch.is_full() {
+                return Ok(());
+            }
+        }
+        if ready.repair {
+            let (now, mut heard) = (Mono::now(), false);
+            sockets.read_repair(|datagram| {
+                heard |= repair.push(now, datagram, depacketizer);
+                self.drain(depacketizer, now, signal);
+            });
+            if heard {
+                sockets.heard_repair(now);
             }
         }
         self.drain(depacketizer, Mono::now(), signal);

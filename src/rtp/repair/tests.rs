@@ -421,6 +421,45 @@ fn what_overhead_is_worth() {
     }
 }
 
+/// Not a test: prints what a frame of 250 KB costs. `cargo test --profile quick -- --ignored --nocapture cost`
+#[test]
+#[ignore = "prints times"]
+fn cost_of_a_frame() {
+    let mut sender = Sender::new(0, 1472);
+    let mut viewer = Viewer::following(&mut sender);
+    let (mut encoding, mut decoding) = (Duration::ZERO, Duration::ZERO);
+    let rounds = 200;
+    let scan = vec![7; 250_000];
+    for _ in 0..rounds {
+        let frame = sender.frame(scan.len(), 0.2);
+        frame.media[10..].iter().for_each(|d| viewer.media(d));
+        frame.parity[1..10].iter().for_each(|d| viewer.parity(d));
+        let start = std::time::Instant::now();
+        viewer.parity(&frame.parity[0]);
+        decoding += start.elapsed();
+        assert_eq!(viewer.whole().len(), 1);
+        let picture = Picture {
+            width: 1280,
+            height: 720,
+            sampling: Sampling::Yuv422,
+            restart_interval: 0,
+            quant: [1; 128],
+            scan: &scan,
+        };
+        let mut packetizer = Packetizer::new(SENDER, SeqNo(0), largest_packet(1472));
+        let plan = packetizer.plan(&picture, RtpTime(0), None).unwrap();
+        let start = std::time::Instant::now();
+        let parity = Parity::of(plan, 0.2);
+        sender.encoder.encode(plan, &scan, parity);
+        encoding += start.elapsed();
+    }
+    println!(
+        "{:?} to encode, {:?} to repair",
+        encoding / rounds,
+        decoding / rounds
+    );
+}
+
 /// A frame's size, what a datagram holds, the share of parity, and how to lose and mix.
 fn cases() -> impl Strategy<Value = (usize, usize, f32, u16, Vec<u32>)> {
     (
