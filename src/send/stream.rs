@@ -172,10 +172,8 @@ impl Worker {
     /// Pinning, priority and memory lock: what is refused is said, and the stream runs all the same.
     fn prepare_thread(&self) {
         let wishes = [
-            self.config.pin.map(|core| thread::pin_to(core)),
-            self.config
-                .realtime
-                .map(|priority| thread::realtime(priority)),
+            self.config.pin.map(thread::pin_to),
+            self.config.realtime.map(thread::realtime),
             self.config.lock_memory.then(thread::lock_memory),
         ];
         for refused in wishes.into_iter().flatten().filter_map(Result::err) {
