@@ -983,7 +983,7 @@ mod tests {
             ),
             (
                 "send --repair auto",
-                "\"repair\" is not built in this version of lancam yet",
+                "\"repair: Auto\" is not built in this version of lancam yet",
             ),
             ("send --status 127.0.0.1:8080", "\"status\" is not built"),
             ("send --resize 640", "write WIDTHxHEIGHT"),

@@ -4,6 +4,7 @@
 
 mod control;
 mod receive;
+mod sockets;
 mod tape;
 
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ use tracing::{info, warn};
 
 use crate::cli::{Record, Target, ViewConfig};
 use crate::clock::Ntp;
+use crate::config::check::REPAIR_PORT_OFFSET;
 use crate::net::{ReceiveOptions, ReceiveSocket};
 use crate::rtp::jpeg::{FrameBuffer, Options};
 use crate::rtp::sdp::{self, StreamDescription};
@@ -73,7 +75,19 @@ impl crate::viewer::Frame for FrameBuffer {
 struct Wanted {
     name: String,
     receive: ReceiveOptions,
+    /// Port of the repair packets, where another than the usual one.
+    repair_port: Option<u16>,
     options: Options,
+}
+
+impl Wanted {
+    /// Where its repair packets are heard; `None` where no port is left for them.
+    fn repair(&self) -> Option<ReceiveOptions> {
+        let mut options = self.receive.clone();
+        let usual = options.group.port().checked_add(REPAIR_PORT_OFFSET);
+        options.group.set_port(self.repair_port.or(usual)?);
+        Some(options)
+    }
 }
 
 /// Watches one stream until a signal, the window's end, or the wanted number of frames.
@@ -108,6 +122,7 @@ pub fn run(config: &ViewConfig, signals: Signals) -> Result<()> {
     let receiver = Receiver {
         shared: Arc::clone(&shared),
         wanted: wanted.receive.clone(),
+        wanted_repair: wanted.repair(),
         options: wanted.options.clone(),
         mailbox: mailbox.clone(),
         tape: tape.as_ref().map(Tape::inlet),
@@ -201,6 +216,7 @@ fn resolve(config: &ViewConfig) -> Result<Wanted> {
         Target::Group(group) => Wanted {
             name: group.to_string(),
             receive: ReceiveOptions::new(*group),
+            repair_port: None,
             options: Options::default(),
         },
         Target::Sdp(path) => {
@@ -238,6 +254,7 @@ fn described(stream: StreamDescription) -> Result<Wanted> {
             source: stream.source,
             ..ReceiveOptions::new(stream.addr)
         },
+        repair_port: stream.repair_port,
         options: Options {
             payload_type: stream.payload_type,
             size: stream.size,

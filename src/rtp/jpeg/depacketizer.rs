@@ -396,6 +396,18 @@ impl Depacketizer {
         frame.into_iter().flat_map(|s| s.received())
     }
 
+    /// How many packets [`Depacketizer::received`] has, without going through them.
+    pub fn received_count(&self, ssrc: Ssrc, time: RtpTime) -> usize {
+        let followed = self.ssrc() == Some(ssrc);
+        let frame = self.slots.iter().find(|s| followed && s.time() == time);
+        frame.map_or(0, |s| s.received_count())
+    }
+
+    /// Another [`Options::reorder`] from now on.
+    pub fn set_reorder(&mut self, reorder: u16) {
+        self.options.reorder = reorder;
+    }
+
     /// Whether the frame that begins with `first` is over: handed out or given up.
     pub fn is_over(&self, ssrc: Ssrc, first: SeqNo, time: RtpTime) -> bool {
         let sender = self.sender.as_ref().filter(|s| s.ssrc == ssrc);
