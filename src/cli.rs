@@ -571,7 +571,7 @@ fn target(text: &str) -> Result<Target, UsageError> {
 No camera, no config and no network are needed. Where there is no display it
 runs headless: it prints figures and saves a snapshot.")]
 pub struct DemoArgs {
-    /// What to show [default: pattern:1280x720@30]
+    /// What to show [default: the pattern, 1280x720, 30 fps]
     #[arg(long, value_name = "SRC")]
     pub source: Option<SourceSpec>,
 
