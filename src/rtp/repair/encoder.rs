@@ -17,12 +17,13 @@ pub struct Parity {
 }
 
 impl Parity {
-    /// `share` parity packets for each packet of the frame, rounded up, at least one. None for a frame beyond
+    /// `share` parity packets (at most 1) for each packet of the frame, rounded up, at least one. None for a frame beyond
     /// the limits (2,048 packets): it is sent without.
     pub fn of(plan: &PacketPlan, share: f32) -> Parity {
         let k = plan.packets.len();
         // A share such as 0.3 is not exact in binary; 10 packets of 0.3 are 3, not 4.
         let r = (k as f64 * f64::from(share) - 1e-4).ceil().max(1.0) as usize;
+        let r = r.min(k);
         let longest = plan.packets.iter().map(|p| p.len()).max().unwrap_or(0);
         let shard = shard_len(longest);
         if shard > usize::from(u16::MAX) || !is_possible(k, r, shard) {

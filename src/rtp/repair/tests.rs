@@ -292,6 +292,7 @@ fn lies_are_dropped_and_counted() {
         ("k = 0", lie(&put(12, 0))),
         ("k too large", lie(&put(12, MAX_PACKETS as u16 + 1))),
         ("r = 0", lie(&put(14, 0))),
+        ("r above k", lie(&put(14, frame.media.len() as u16 + 1))),
         ("r huge", lie(&put(14, u16::MAX))),
         ("index beyond r", lie(&put(16, 500))),
         ("shard shorter than said", lie(&|d| d.truncate(d.len() - 2))),

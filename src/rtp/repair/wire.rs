@@ -10,7 +10,7 @@ const PARITY: u8 = 0;
 pub const HEADER_LEN: usize = 20;
 /// Bytes in front of a packet in its shard: its length.
 pub const LENGTH_LEN: usize = 2;
-/// Most packets of a frame that can be repaired, and most parity packets for it.
+/// Most packets of a frame that can be repaired. It has at most as many parity packets as packets.
 pub const MAX_PACKETS: usize = 2048;
 /// Most memory that Reed-Solomon may work in, in bytes; what asks for more is not encoded and not believed.
 pub const MAX_WORK: usize = 32 << 20;
@@ -144,8 +144,9 @@ impl RepairHeader {
 
 /// Whether that many packets and parity packets with shards of that many bytes stay within the limits.
 pub(super) fn is_possible(packets: usize, parity: usize, shard_len: usize) -> bool {
-    let counts = 1..=MAX_PACKETS;
-    if !counts.contains(&packets) || !counts.contains(&parity) {
+    // No more parity than packets: one forged datagram of a frame of one packet would otherwise set off
+    // a decoding over thousands of shards.
+    if !(1..=MAX_PACKETS).contains(&packets) || !(1..=packets).contains(&parity) {
         return false;
     }
     // What the decoder takes at most: both counts as powers of two, the sum again as one, shards in
