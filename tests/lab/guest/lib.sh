@@ -36,11 +36,11 @@ probe() {
 }
 runs=0
 
-# calm ARG...: the same again, up to three times, while the host was too busy to keep the beat.
+# calm ARG...: a probe that should miss nothing; up to three times, for the host may be too busy.
 calm() {
     for i in 1 2 3; do
         probe "$@"
-        [ "$gap" -gt 250 ] || return
+        [ "$missed" -gt 0 ] || return
     done
 }
 
