@@ -130,5 +130,40 @@ check "the other does not notice" '[ $frames -ge 59 ] && [ $scan = $frames ] && 
 stop
 says "the failing one is said" "Input/output error"
 check "and its flagged frame counted" 'grep -q "\"flagged\":1" /tmp/send.json'
+
+echo "== controls, changed by SIGHUP while the stream runs"
+# brightness VALUE: writes a config with it.
+brightness() {
+    echo "(streams: [(source: Camera(device: \"/dev/video0\", fps: 10, controls: {\"brightness\": $1}), group: \"$group\", interface: \"lo\")])" >/tmp/hup.ron
+}
+# becomes VALUE: waits until the camera has it.
+becomes() {
+    for i in $(seq 100); do
+        [ "$(v4l2-ctl -d /dev/video0 -C brightness)" = "brightness: $1" ] && return
+        usleep 50000
+    done
+    return 1
+}
+# log_has WORDS: waits until the sender says so.
+log_has() {
+    for i in $(seq 100); do grep -qF -- "$1" /tmp/send.log && return; usleep 50000; done
+    return 1
+}
+brightness 5
+rm -f /tmp/send.json
+lancam send --config /tmp/hup.ron --stats /tmp/send.json >/tmp/send.log 2>&1 &
+sender=$!
+sends 5
+check "the config's value is set" 'becomes 5'
+brightness 7
+kill -HUP $sender
+check "another after SIGHUP" 'becomes 7'
+brightness 70000
+kill -HUP $sender
+check "a value out of range is refused, and what is allowed is said" 'log_has "70000"'
+check "and the old one stays" 'becomes 7'
+sends $(($(counter frames_sent) + 20))
+stop
+check "on one source, opened once" '[ "$(grep -c " to $group on " /tmp/send.log)" = 1 ]'
 unplugged
 done_with_job
