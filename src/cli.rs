@@ -64,6 +64,9 @@ pub enum Command {
     /// See it work: the test pattern over this host's loopback into a window
     #[cfg(feature = "send")]
     Demo(Box<DemoArgs>),
+    /// List this machine's cameras: formats, sizes, rates, controls
+    #[cfg(feature = "send")]
+    Cameras(CamerasArgs),
     /// Read a config and say what it means, or what is wrong and where
     #[cfg(feature = "send")]
     Check(CheckArgs),
@@ -345,6 +348,15 @@ pub struct ViewArgs {
     #[arg(value_name = "ADDR:PORT|FILE.sdp", default_value_t = DEFAULT_GROUP.to_string())]
     pub target: String,
 
+    /// The same as ADDR:PORT
+    #[arg(long, value_name = "ADDR:PORT", value_parser = check::group, conflicts_with = "target")]
+    pub group: Option<SocketAddr>,
+
+    /// What the window and saved pictures call the stream [default: as the SDP
+    /// says, else the group]
+    #[arg(long, value_parser = check::name)]
+    pub name: Option<String>,
+
     /// Interface to listen on, by name or address
     #[arg(long, value_parser = check::interface)]
     pub interface: Option<String>,
@@ -422,6 +434,8 @@ pub enum Record {
 pub struct ViewConfig {
     /// The stream.
     pub target: Target,
+    /// What to call it; `None`: as it calls itself.
+    pub name: Option<String>,
     /// The interface to listen on, by name or by its address; `None`: the kernel's route decides.
     pub interface: Option<String>,
     /// No window.
@@ -450,6 +464,7 @@ impl Default for ViewConfig {
     fn default() -> ViewConfig {
         ViewConfig {
             target: Target::Group(DEFAULT_GROUP),
+            name: None,
             interface: None,
             headless: false,
             frames: None,
@@ -493,7 +508,11 @@ impl ViewArgs {
         }
         one_writer_on_stdout(self.record.as_ref(), self.stats.as_ref())?;
         Ok(ViewConfig {
-            target: target(&self.target)?,
+            target: match self.group {
+                Some(group) => Target::Group(group),
+                None => target(&self.target)?,
+            },
+            name: self.name.clone(),
             interface: self.interface.clone(),
             headless: self.headless,
             frames: self.frames,
@@ -552,7 +571,7 @@ fn target(text: &str) -> Result<Target, UsageError> {
 No camera, no config and no network are needed. Where there is no display it
 runs headless: it prints figures and saves a snapshot.")]
 pub struct DemoArgs {
-    /// What to show [default: pattern:1280x720@30]
+    /// What to show [default: the pattern, 1280x720, 30 fps]
     #[arg(long, value_name = "SRC")]
     pub source: Option<SourceSpec>,
 
@@ -591,6 +610,7 @@ impl DemoArgs {
     /// [`UsageError`] in words for the user.
     pub fn resolve(&self) -> Result<DemoPlan, UsageError> {
         const LOOPBACK: &str = "lo";
+        const NAME: &str = "demo";
         let group = self.group.unwrap_or(DEFAULT_GROUP);
         let source = self.source.clone().unwrap_or(SourceSpec::Pattern {
             width: 1280,
@@ -599,7 +619,7 @@ impl DemoArgs {
         });
         Ok(DemoPlan {
             stream: Stream {
-                name: "demo".to_owned(),
+                name: NAME.to_owned(),
                 source,
                 group,
                 interface: Some(LOOPBACK.to_owned()),
@@ -610,6 +630,7 @@ impl DemoArgs {
             },
             view: ViewConfig {
                 target: Target::Group(group),
+                name: Some(NAME.to_owned()),
                 interface: Some(LOOPBACK.to_owned()),
                 headless: self.headless || !cfg!(feature = "view"),
                 frames: self.frames,
@@ -618,6 +639,36 @@ impl DemoArgs {
                 ..ViewConfig::default()
             },
         })
+    }
+}
+
+/// `lancam cameras`.
+#[cfg(feature = "send")]
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Examples:
+  lancam cameras
+  lancam cameras --json")]
+pub struct CamerasArgs {
+    /// As JSON, for programs
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[cfg(feature = "send")]
+impl CamerasArgs {
+    /// The list, as it is to be printed.
+    pub fn run(&self) -> String {
+        let cameras = crate::source::camera::list();
+        if self.json {
+            // Plain data with string keys: it can always be written.
+            return serde_json::to_string_pretty(&cameras).unwrap_or_default() + "\n";
+        }
+        if cameras.is_empty() {
+            return "no cameras on this machine (looked at /dev/video*)\n".to_owned();
+        }
+        let texts: Vec<String> = cameras.iter().map(ToString::to_string).collect();
+        texts.join("\n")
     }
 }
 
@@ -932,7 +983,7 @@ mod tests {
             ),
             (
                 "send --repair auto",
-                "\"repair\" is not built in this version of lancam yet",
+                "\"repair: Auto\" is not built in this version of lancam yet",
             ),
             ("send --status 127.0.0.1:8080", "\"status\" is not built"),
             ("send --resize 640", "write WIDTHxHEIGHT"),

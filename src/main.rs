@@ -40,6 +40,11 @@ fn run(command: Command) -> Result<()> {
         #[cfg(feature = "send")]
         Command::Demo(args) => lancam::demo::run(args.resolve()?, signals()?),
         #[cfg(feature = "send")]
+        Command::Cameras(args) => {
+            print!("{}", args.run());
+            Ok(())
+        }
+        #[cfg(feature = "send")]
         Command::Check(args) => {
             print!("{}", args.run()?);
             Ok(())

@@ -129,8 +129,16 @@ impl Streams {
     /// Leaves streams alone whose settings are the same, stops those that are gone, starts the new ones;
     /// one whose settings changed goes on under the same SSRC and sequence.
     fn reload(&mut self, config: &Config) {
-        let is_wanted = |r: &Running| config.streams.contains(&r.config);
-        let (kept, replaced): (Vec<_>, Vec<_>) = self.running.drain(..).partition(is_wanted);
+        let is_wanted = |r: &mut Running| config.streams.iter().any(|wanted| r.adopt(wanted));
+        let (mut kept, mut replaced) = (Vec::new(), Vec::new());
+        for mut stream in self.running.drain(..) {
+            let place = if is_wanted(&mut stream) {
+                &mut kept
+            } else {
+                &mut replaced
+            };
+            place.push(stream);
+        }
         self.running = kept;
         replaced.iter().for_each(Running::stop);
         let before: Vec<Ended> = replaced.into_iter().map(Running::join).collect();

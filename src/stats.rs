@@ -93,6 +93,8 @@ counters! {
         packets_received,
         /// RTP packets that never came.
         packets_lost,
+        /// Repair packets received, needed or not.
+        repair_packets_received,
         /// RTP packets rebuilt by repair.
         packets_repaired,
         /// RTP packets that came after their frame had been given up or handed on.

@@ -4,6 +4,7 @@
 
 mod control;
 mod receive;
+mod sockets;
 mod tape;
 
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ use tracing::{info, warn};
 
 use crate::cli::{Record, Target, ViewConfig};
 use crate::clock::Ntp;
+use crate::config::check::REPAIR_PORT_OFFSET;
 use crate::net::{ReceiveOptions, ReceiveSocket};
 use crate::rtp::jpeg::{FrameBuffer, Options};
 use crate::rtp::sdp::{self, StreamDescription};
@@ -71,9 +73,25 @@ impl crate::viewer::Frame for FrameBuffer {
 /// The stream to watch, as far as it is known beforehand.
 #[derive(Clone, Debug)]
 struct Wanted {
+    #[cfg_attr(
+        not(feature = "view"),
+        expect(dead_code, reason = "the window's title")
+    )]
     name: String,
     receive: ReceiveOptions,
+    /// Port of the repair packets, where another than the usual one.
+    repair_port: Option<u16>,
     options: Options,
+}
+
+impl Wanted {
+    /// Where its repair packets are heard; `None` where no port is left for them.
+    fn repair(&self) -> Option<ReceiveOptions> {
+        let mut options = self.receive.clone();
+        let usual = options.group.port().checked_add(REPAIR_PORT_OFFSET);
+        options.group.set_port(self.repair_port.or(usual)?);
+        Some(options)
+    }
 }
 
 /// Watches one stream until a signal, the window's end, or the wanted number of frames.
@@ -108,6 +126,7 @@ pub fn run(config: &ViewConfig, signals: Signals) -> Result<()> {
     let receiver = Receiver {
         shared: Arc::clone(&shared),
         wanted: wanted.receive.clone(),
+        wanted_repair: wanted.repair(),
         options: wanted.options.clone(),
         mailbox: mailbox.clone(),
         tape: tape.as_ref().map(Tape::inlet),
@@ -201,6 +220,7 @@ fn resolve(config: &ViewConfig) -> Result<Wanted> {
         Target::Group(group) => Wanted {
             name: group.to_string(),
             receive: ReceiveOptions::new(*group),
+            repair_port: None,
             options: Options::default(),
         },
         Target::Sdp(path) => {
@@ -212,6 +232,9 @@ fn resolve(config: &ViewConfig) -> Result<Wanted> {
         }
     };
     wanted.receive.interface = config.interface.clone();
+    if let Some(name) = &config.name {
+        wanted.name.clone_from(name);
+    }
     Ok(wanted)
 }
 
@@ -235,6 +258,7 @@ fn described(stream: StreamDescription) -> Result<Wanted> {
             source: stream.source,
             ..ReceiveOptions::new(stream.addr)
         },
+        repair_port: stream.repair_port,
         options: Options {
             payload_type: stream.payload_type,
             size: stream.size,

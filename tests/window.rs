@@ -237,10 +237,16 @@ impl Desktop {
     }
 
     fn open_viewer(&self) -> Viewer<'_> {
-        let mut process = self
-            .command(std::env::current_exe().expect("this program"))
+        let mut command = self.command(std::env::current_exe().expect("this program"));
+        command
             .args(["--exact", "viewer_process", "--ignored", "--nocapture"])
-            .env(CHILD, self.folder.path())
+            .env(CHILD, self.folder.path());
+        self.open(command)
+    }
+
+    /// Starts a program that opens a lancam window.
+    fn open(&self, mut command: Command) -> Viewer<'_> {
+        let mut process = command
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .spawn()
@@ -344,6 +350,13 @@ impl Viewer<'_> {
         unreachable!("at least one picture was taken");
     }
 
+    /// The pattern's counter on a picture that is newer than the one with `before`.
+    #[cfg(feature = "send")]
+    fn counter_after(&self, name: &str, before: u32) -> u32 {
+        let is_newer = |shot: &Shot| shot.counter().is_some_and(|counter| counter > before);
+        self.shot_that(name, is_newer).counter().expect("just read")
+    }
+
     fn ends(mut self) {
         let status = until("the viewer ends", || {
             self.process.0.try_wait().expect("a child")
@@ -388,6 +401,24 @@ impl Shot {
         fs::write(&path, ppm).expect("kept");
         let png = path.with_extension("png");
         drop(Command::new("convert").arg(&path).arg(png).status());
+    }
+
+    /// The frame counter in the pattern's strip, if this is the pattern at its own size.
+    #[cfg(feature = "send")]
+    fn counter(&self) -> Option<u32> {
+        let rgb: Vec<u8> = self.pixels.iter().flatten().copied().collect();
+        let (counter, _) = lancam::source::pattern::read_strip(&rgb, self.size.0, self.size.1)?;
+        Some(counter)
+    }
+
+    /// Some of its rows.
+    #[cfg(feature = "send")]
+    fn rows(&self, rows: std::ops::Range<usize>) -> Shot {
+        let width = self.size.0;
+        Shot {
+            size: (width, rows.len()),
+            pixels: self.pixels[rows.start * width..rows.end * width].to_vec(),
+        }
     }
 
     fn at(&self, x: usize, y: usize) -> [u8; 3] {
@@ -565,6 +596,49 @@ fn escape_quits_and_so_does_the_pipeline() {
     viewer.ends();
     let mut viewer = desktop.open_viewer();
     viewer.tell("stop");
+    viewer.ends();
+}
+
+/// The whole chain: pattern, multicast on loopback, window.
+#[test]
+#[cfg(feature = "send")]
+fn in_the_demo_the_patterns_counter_advances_at_any_size() {
+    let Some(desktop) = Desktop::start(false) else {
+        return;
+    };
+    let mut command = desktop.command(env!("CARGO_BIN_EXE_lancam"));
+    // A group of its own, as several demos may run on one machine.
+    let id = std::process::id();
+    let group = format!(
+        "239.255.{}.{}:{}",
+        id >> 8 & 255,
+        id & 255,
+        20_000 + id % 20_000
+    );
+    command.args(["demo", "--group", &group]);
+    let viewer = desktop.open(command);
+    until("the window has the picture's size", || {
+        (viewer.size() == (1280, 720)).then_some(())
+    });
+    let first = viewer.counter_after("demo", 0);
+    let second = viewer.counter_after("demo-later", first);
+    assert!(second > first, "{first} then {second}");
+    assert!(
+        viewer.title().starts_with("demo - 1280x720 - "),
+        "{}",
+        viewer.title()
+    );
+
+    // Taller than the picture: bars above and below, and the picture in its own proportions between them.
+    viewer.resize((1280, 900));
+    viewer.shot_that("demo-tall", |shot| {
+        let is_black = |y: usize| (0..1280).all(|x| shot.at(x, y) == [0, 0, 0]);
+        shot.size == (1280, 900)
+            && is_black(899)
+            && !is_black(100)
+            && shot.rows(90..810).counter().is_some()
+    });
+    viewer.press("q");
     viewer.ends();
 }
 

@@ -4,7 +4,6 @@
 use std::net::{IpAddr, SocketAddr};
 
 /// Longest name of a stream, in characters.
-#[cfg(feature = "send")]
 const NAME_MAX: usize = 64;
 /// Longest interface name in bytes (IFNAMSIZ less its terminator, linux/if.h).
 const INTERFACE_MAX: usize = 15;
@@ -12,7 +11,6 @@ const INTERFACE_MAX: usize = 15;
 pub(crate) const REPAIR_PORT_OFFSET: u16 = 4;
 
 /// A stream's name.
-#[cfg(feature = "send")]
 pub(crate) fn name(name: &str) -> Result<String, String> {
     if name.trim().is_empty() {
         return Err("it is empty".to_owned());

@@ -43,14 +43,14 @@ pub const DEFAULT_STATUS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCA
 pub const REPAIR_AUTO_MAX: f32 = 0.5;
 
 /// Settings that are read and checked but that this version cannot follow yet, by their key in
-/// the file or their flag. Asking for one is refused: a setting that is silently ignored deceives.
+/// the file or their flag, and the value if not all are unbuilt. Asking for one is refused: a setting that is silently ignored deceives.
 /// Whoever builds one takes it off this list.
 pub(crate) const NOT_YET: &[&str] = &[
     "adapt",
     "announce",
     "on-loss",
     "only_while_watched",
-    "repair",
+    "repair: Auto",
     "retransmit",
     "status",
     "wait_for_viewers",

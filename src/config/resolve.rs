@@ -108,7 +108,7 @@ impl<'a> Reader<'a> {
         let source = raw.source.text;
         let (fps, mtu) = (raw.fps.text, raw.mtu.text);
         let wanted = [
-            ("repair", raw.repair.text),
+            ("repair: Auto", raw.repair.text),
             ("retransmit", raw.retransmit.text),
             ("wait_for_viewers", raw.wait_for_viewers.text),
             ("adapt", raw.adapt.text),

@@ -177,7 +177,7 @@ pub(crate) fn unbuilt(stream: &Stream, not_yet: &[&'static str]) -> Vec<&'static
         "adapt" => stream.adapt != Adapt::Off,
         "announce" => stream.announce,
         "only_while_watched" => stream.only_while_watched,
-        "repair" => stream.repair != Repair::Off,
+        "repair: Auto" => matches!(stream.repair, Repair::Auto { .. }),
         "retransmit" => stream.retransmit,
         "wait_for_viewers" => stream.wait_for_viewers.is_some(),
         _ => false,

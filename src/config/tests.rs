@@ -174,7 +174,7 @@ fn mistakes_in_a_stream_are_answered_exactly() {
         // What is read but not built.
         (
             "repair: Auto(max: 0.5)",
-            r#"1:21: "repair" is not built in this version of lancam yet: leave it out"#,
+            r#"1:21: "repair: Auto" is not built in this version of lancam yet: leave it out"#,
         ),
         (
             "announce: true",

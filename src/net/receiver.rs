@@ -103,6 +103,11 @@ impl<'a> Batch<'a> {
         self.arrays.filled() == 0
     }
 
+    /// Whether there may be more than it could take.
+    pub fn is_full(&self) -> bool {
+        self.arrays.filled() == SLOTS
+    }
+
     /// Messages in it; each holds one datagram or several.
     pub fn messages(&self) -> usize {
         self.arrays.filled()

@@ -9,7 +9,8 @@ use anyhow::{Context, Result};
 use tracing::warn;
 
 use crate::clock::Ntp;
-use crate::config::Stream;
+use crate::config::check::REPAIR_PORT_OFFSET;
+use crate::config::{Repair, Stream};
 use crate::files;
 use crate::net::Interface;
 use crate::rtp::sdp::Announcement;
@@ -65,7 +66,8 @@ impl Description {
             source: is_source_specific(self.stream.group.ip()).then_some(facts.origin),
             framerate: facts.interval.map(rate),
             size: facts.size,
-            repair_port: None,
+            repair_port: (self.stream.repair != Repair::Off)
+                .then(|| self.stream.group.port() + REPAIR_PORT_OFFSET),
         }
         .to_sdp();
         files::replace(&self.path, text.as_bytes())

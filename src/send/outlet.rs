@@ -1,6 +1,7 @@
 //! The way out of one stream: packetizer, socket and pacing. It outlives its socket: when the network
 //! goes, frames are dropped, never queued, and the socket is made anew.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -8,12 +9,14 @@ use tracing::{debug, info, warn};
 
 use super::description::{self, Description, Facts};
 use crate::clock::{Mono, Ntp};
-use crate::config::Stream;
+use crate::config::check::REPAIR_PORT_OFFSET;
+use crate::config::{Repair, Stream};
 use crate::jpeg::Picture;
 use crate::net::pacing::{self, Load, Pacer};
 use crate::net::{BatchSender, SendError, SendOptions, SendSocket, Sent};
 use crate::rtp::jpeg::Packetizer;
-use crate::rtp::{RtpTime, SeqNo, Ssrc};
+use crate::rtp::repair::{Parity, largest_packet};
+use crate::rtp::{RepairEncoder, RtpTime, SeqNo, Ssrc};
 use crate::stats::SenderStats;
 
 /// ffmpeg's receiver reads no RTP packet above 8,192 bytes, whatever the MTU (RTP_MAX_PACKET_LENGTH
@@ -60,6 +63,8 @@ pub(super) struct Outlet {
     pacing: pacing::Pacing,
     pacer: Pacer,
     sender: Option<BatchSender>,
+    /// `None`: no repair packets.
+    repair: Option<RepairOutlet>,
     retry_at: Mono,
     rate: FrameRate,
     size: Option<(u32, u32)>,
@@ -89,6 +94,11 @@ impl Outlet {
             pacing: config.pacing,
             pacer: Pacer::new(),
             sender: None,
+            repair: match config.repair {
+                Repair::Fixed(share) => Some(RepairOutlet::new(share)),
+                // `Auto` is not built: the config refuses it.
+                Repair::Off | Repair::Auto { .. } => None,
+            },
             retry_at: Mono(0),
             rate: FrameRate::default(),
             size: None,
@@ -114,7 +124,13 @@ impl Outlet {
     /// Makes the socket anew.
     fn connect(&mut self) -> Result<()> {
         let socket = SendSocket::open(&self.options)?;
-        self.packetizer.set_max_datagram(self.datagram(&socket));
+        let mut datagram = self.datagram(&socket);
+        if let Some(repair) = &mut self.repair {
+            repair.connect(&self.options)?;
+            // A parity packet holds a whole packet and more, and must fit too.
+            datagram = largest_packet(datagram);
+        }
+        self.packetizer.set_max_datagram(datagram);
         self.sender = Some(BatchSender::new(socket));
         Ok(())
     }
@@ -202,9 +218,13 @@ impl Outlet {
             }
         };
         let packets = plan.packets.len();
+        let parity = match &self.repair {
+            Some(repair) => Parity::of(plan, repair.share),
+            None => Parity::default(),
+        };
         let load = Load {
-            bytes: plan.headers.len() + picture.scan.len(),
-            packets,
+            bytes: plan.headers.len() + picture.scan.len() + parity.bytes(),
+            packets: packets + parity.packets,
             interval,
         };
         let schedule = pacing::schedule(self.pacing, sender.socket().interface().link, load);
@@ -221,6 +241,19 @@ impl Outlet {
                 }
             }
         }
+        // Behind the frame and in bursts of its own: what takes one of them leaves the others, and a
+        // frame that needs no repair has not waited for it.
+        if let Some(repair) = &mut self.repair {
+            repair.encoder.encode(plan, picture.scan, parity);
+            for burst in schedule.bursts(parity.packets) {
+                self.pacer.wait(schedule.gap);
+                if let Err(error) = repair.send(burst, stats) {
+                    stats.send_errors.add(1);
+                    self.lose(&error);
+                    break;
+                }
+            }
+        }
         stats.frames_sent.add(1);
     }
 
@@ -228,6 +261,9 @@ impl Outlet {
     fn lose(&mut self, error: &SendError) {
         warn!("{error}; frames are dropped until the network is back");
         self.sender = None;
+        if let Some(repair) = &mut self.repair {
+            repair.sender = None;
+        }
         self.retry_at = Mono::now() + RETRY;
     }
 
@@ -258,6 +294,47 @@ fn facts(
         interval,
         origin,
     })
+}
+
+/// Where a stream's repair packets leave.
+struct RepairOutlet {
+    /// Parity packets for each packet of a frame.
+    share: f32,
+    encoder: RepairEncoder,
+    sender: Option<BatchSender>,
+}
+
+impl RepairOutlet {
+    fn new(share: f32) -> RepairOutlet {
+        RepairOutlet {
+            share,
+            encoder: RepairEncoder::new(),
+            sender: None,
+        }
+    }
+
+    /// Opens the socket beside that of a stream.
+    fn connect(&mut self, stream: &SendOptions) -> Result<()> {
+        let mut options = stream.clone();
+        // The config has seen to it that this port exists.
+        options
+            .group
+            .set_port(stream.group.port() + REPAIR_PORT_OFFSET);
+        self.sender = Some(BatchSender::new(SendSocket::open(&options)?));
+        Ok(())
+    }
+
+    /// Sends some of the parity packets that were made last.
+    fn send(&mut self, burst: Range<usize>, stats: &SenderStats) -> Result<(), SendError> {
+        let Some(sender) = &mut self.sender else {
+            return Ok(());
+        };
+        let result = sender.send_datagrams(self.encoder.datagrams(burst));
+        let sent = result.as_ref().map_or_else(|e| e.sent, |sent| *sent);
+        stats.repair_packets_sent.add(sent.packets as u64);
+        stats.bytes_sent.add(sent.bytes as u64);
+        result.map(|_| ())
+    }
 }
 
 fn count(stats: &SenderStats, sent: &Sent) {

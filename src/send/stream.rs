@@ -14,6 +14,7 @@ use crate::clock::Mono;
 use crate::config::Stream;
 use crate::jpeg::gate::{Gate, GateCounters, GateOptions};
 use crate::net::thread;
+use crate::source::camera::Remote;
 use crate::source::{self, Frame, OpenOptions, Source, SourceError, SourceSpec};
 use crate::stats::{Counter, SenderStats};
 
@@ -41,6 +42,7 @@ pub(super) struct Running {
     pub(super) config: Stream,
     pub(super) stats: Arc<StreamStats>,
     stop: Arc<AtomicBool>,
+    remote: Option<Remote>,
     thread: JoinHandle<(Result<()>, Identity)>,
 }
 
@@ -98,11 +100,12 @@ impl Running {
             .spawn(move || worker.run(identity, &opened))
             .context("a thread could not be started")?;
         // The sender is dropped without a word when opening failed: the thread's result says why.
-        if is_open.recv().is_ok() {
+        if let Ok(remote) = is_open.recv() {
             return Ok(Running {
                 config,
                 stats,
                 stop,
+                remote,
                 thread,
             });
         }
@@ -113,6 +116,29 @@ impl Running {
                 config.name
             )),
         }
+    }
+
+    /// Whether the stream is as `wanted`, perhaps by a change that it takes while it runs: a camera's
+    /// controls.
+    pub(super) fn adopt(&mut self, wanted: &Stream) -> bool {
+        if self.config == *wanted {
+            return true;
+        }
+        let (Some(remote), SourceSpec::Camera(new)) = (&self.remote, &wanted.source) else {
+            return false;
+        };
+        let mut as_before = wanted.clone();
+        if let (SourceSpec::Camera(new), SourceSpec::Camera(old)) =
+            (&mut as_before.source, &self.config.source)
+        {
+            new.controls.clone_from(&old.controls);
+        }
+        if as_before != self.config {
+            return false;
+        }
+        remote.set_controls(new.controls.clone());
+        self.config = wanted.clone();
+        true
     }
 
     /// Asks the thread to stop at a frame's end.
@@ -157,7 +183,11 @@ enum Outcome {
 }
 
 impl Worker {
-    fn run(self, identity: Identity, opened: &mpsc::SyncSender<()>) -> (Result<()>, Identity) {
+    fn run(
+        self,
+        identity: Identity,
+        opened: &mpsc::SyncSender<Option<Remote>>,
+    ) -> (Result<()>, Identity) {
         let span = info_span!("stream", name = %self.config.name);
         let _entered = span.enter();
         self.prepare_thread();
@@ -181,7 +211,7 @@ impl Worker {
         }
     }
 
-    fn stream(&self, outlet: &mut Outlet, opened: &mpsc::SyncSender<()>) -> Result<()> {
+    fn stream(&self, outlet: &mut Outlet, opened: &mpsc::SyncSender<Option<Remote>>) -> Result<()> {
         let mut gate = Gate::with_counters(
             GateOptions {
                 resize: self.config.resize,
@@ -192,7 +222,7 @@ impl Worker {
         let mut source = self.open_source().map_err(|e| anyhow!(e))?;
         info!("{} to {}", source.describe(), outlet.describe());
         // Nobody waits for this where the thread is the first of a reload.
-        let _ = opened.send(());
+        let _ = opened.send(source.remote());
         let mut pause = BACKOFF.0;
         loop {
             let sent_before = self.stats.sender.frames_sent.get();

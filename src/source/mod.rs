@@ -64,6 +64,11 @@ pub trait Source: Send {
     fn position(&self) -> Option<(u64, Option<u64>)> {
         None
     }
+
+    /// What other threads can ask of it while it runs; `None`: nothing.
+    fn remote(&self) -> Option<camera::Remote> {
+        None
+    }
 }
 
 /// Why there is no next frame.

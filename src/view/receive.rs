@@ -1,6 +1,7 @@
-//! The receiving thread: socket → depacketizer → mailbox. It never waits for a decoder or a disk, or the
+//! The receiving thread: sockets → depacketizer and repair → mailbox. It never waits for a decoder or a disk, or the
 //! socket's buffer would overflow.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, SystemTime};
@@ -8,9 +9,11 @@ use std::time::{Duration, SystemTime};
 use tracing::{info, warn};
 
 use super::Shared;
+use super::sockets::Sockets;
 use super::tape::Inlet;
 use crate::clock::{Mono, Ntp};
-use crate::net::{BatchReceiver, MAX_WAIT, ReceiveOptions, ReceiveSocket};
+use crate::net::{MAX_WAIT, ReceiveOptions, ReceiveSocket};
+use crate::rtp::RepairDecoder;
 use crate::rtp::jpeg::{Depacketizer, Event, FrameBuffer, Options, SenderChange, Why};
 use crate::viewer::mailbox::Mailbox;
 
@@ -20,6 +23,9 @@ const REFRESH: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_millis(500);
 /// A sender that is quiet for this long is told about.
 const LOST: Duration = Duration::from_secs(2);
+/// Packets of later frames that prove a missing one lost while repair comes, which comes behind its frame:
+/// more than the two sockets can be apart.
+const REPAIR_REORDER: u16 = 256;
 /// Delays above this mean that the two clocks disagree.
 const ABSURD_DELAY: Duration = Duration::from_secs(60);
 
@@ -27,6 +33,8 @@ const ABSURD_DELAY: Duration = Duration::from_secs(60);
 pub(super) struct Receiver {
     pub(super) shared: Arc<Shared>,
     pub(super) wanted: ReceiveOptions,
+    /// The same for repair packets; `None`: there is no such port.
+    pub(super) wanted_repair: Option<ReceiveOptions>,
     pub(super) options: Options,
     /// Where the window takes frames from; `None`: headless, each frame counts as shown.
     pub(super) mailbox: Option<Arc<Mailbox<FrameBuffer>>>,
@@ -42,44 +50,31 @@ impl Receiver {
     pub(super) fn run(mut self, socket: ReceiveSocket) {
         let mut depacketizer =
             Depacketizer::new(self.options.clone(), Arc::clone(&self.shared.stats));
-        let mut receiver = Some(BatchReceiver::new(socket));
+        let mut repair = RepairDecoder::new(Arc::clone(&self.shared.stats));
+        let mut sockets = Some(Sockets::new(socket, self.wanted_repair.clone()));
         let mut signal = Signal::default();
         let mut refresh_at = Mono::now() + REFRESH;
         while !self.shared.is_over() {
-            let Some(open) = &mut receiver else {
+            let Some(open) = &mut sockets else {
                 std::thread::sleep(RETRY);
-                receiver = ReceiveSocket::open(&self.wanted)
+                sockets = ReceiveSocket::open(&self.wanted)
                     .ok()
-                    .map(BatchReceiver::new);
+                    .map(|socket| Sockets::new(socket, self.wanted_repair.clone()));
                 continue;
             };
-            let wait = depacketizer
-                .deadline()
-                .map_or(MAX_WAIT, |at| at.since(Mono::now()).min(MAX_WAIT));
-            match open.receive(Some(wait)) {
-                Ok(batch) => {
-                    let now = Mono::now();
-                    for (_, datagram) in batch.datagrams() {
-                        depacketizer.push(now, datagram);
-                        // Drained at once: a batch may hold several frames.
-                        self.drain(&mut depacketizer, now, &mut signal);
-                    }
-                    self.drain(&mut depacketizer, now, &mut signal);
-                    signal.check(now, &self.wanted);
-                }
-                Err(error) => {
-                    warn!(
-                        "cannot receive from {}: {error}; trying again",
-                        self.wanted.group
-                    );
-                    receiver = None;
-                    continue;
-                }
+            if let Err(error) = self.receive(open, &mut depacketizer, &mut repair, &mut signal) {
+                warn!(
+                    "cannot receive from {}: {error}; trying again",
+                    self.wanted.group
+                );
+                sockets = None;
+                continue;
             }
             let now = Mono::now();
+            signal.check(now, &self.wanted);
             if now >= refresh_at {
                 refresh_at = now + REFRESH;
-                self.refresh(open);
+                open.refresh();
             }
         }
         if let Some(mailbox) = &self.mailbox {
@@ -87,17 +82,50 @@ impl Receiver {
         }
     }
 
-    /// Renews the membership where the interface has changed. One that is away comes back.
-    fn refresh(&self, receiver: &mut BatchReceiver) {
-        match receiver.socket_mut().refresh() {
-            Ok(false) => {}
-            Ok(true) => info!(
-                "joined {} again on {}",
-                self.wanted.group,
-                receiver.socket().interface().name
-            ),
-            Err(error) => tracing::debug!("{error}"),
+    /// Waits for packets and takes all that are there.
+    fn receive(
+        &mut self,
+        sockets: &mut Sockets,
+        depacketizer: &mut Depacketizer,
+        repair: &mut RepairDecoder,
+        signal: &mut Signal,
+    ) -> io::Result<()> {
+        let now = Mono::now();
+        sockets.follow(now, depacketizer.ssrc());
+        depacketizer.set_reorder(match sockets.expects_repair(now) {
+            true => REPAIR_REORDER,
+            false => self.options.reorder,
+        });
+        let wait = depacketizer
+            .deadline()
+            .map_or(MAX_WAIT, |at| at.since(now).min(MAX_WAIT));
+        let ready = sockets.wait(now, wait)?;
+        if let Some(wait) = ready.media {
+            let batch = sockets.media.receive(Some(wait))?;
+            let now = Mono::now();
+            for (_, datagram) in batch.datagrams() {
+                depacketizer.push(now, datagram);
+                repair.packets_came(now, depacketizer);
+                // Drained at once: a batch may hold several frames.
+                self.drain(depacketizer, now, signal);
+            }
+            // Repair comes last: nothing is rebuilt that is here and was not read yet.
+            if batch.is_full() {
+                return Ok(());
+            }
         }
+        if ready.repair {
+            let (now, mut heard) = (Mono::now(), false);
+            sockets.read_repair(|datagram| {
+                heard |= repair.push(now, datagram, depacketizer);
+                self.drain(depacketizer, now, signal);
+            });
+            if heard {
+                sockets.heard_repair(now);
+            }
+        }
+        self.drain(depacketizer, Mono::now(), signal);
+        Ok(())
     }
 
     fn drain(&mut self, depacketizer: &mut Depacketizer, now: Mono, signal: &mut Signal) {

@@ -257,6 +257,11 @@ impl FrameBuffer {
         })
     }
 
+    /// How many packets it has.
+    pub(super) fn received_count(&self) -> usize {
+        self.records.len()
+    }
+
     /// When it became whole.
     pub(super) fn whole_since(&self) -> Option<Mono> {
         match self.state {

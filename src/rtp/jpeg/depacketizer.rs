@@ -46,6 +46,8 @@ const RESTART_REACH: u16 = 16;
 const SILENCE: Duration = Duration::from_millis(500);
 /// How long a whole frame waits for one before it that may merely be late, where few packets follow.
 const HOLD: Duration = Duration::from_millis(5);
+/// How long a frame waits for its rest when nothing else comes.
+const STALLED: Duration = Duration::from_secs(1);
 /// The frame interval before the first two frames have told it, and its bounds.
 const DEFAULT_INTERVAL: Duration = Duration::from_millis(100);
 const MIN_INTERVAL: Duration = Duration::from_millis(5);
@@ -183,6 +185,16 @@ impl Sender {
         self.interval
             .unwrap_or(DEFAULT_INTERVAL)
             .clamp(MIN_INTERVAL, MAX_INTERVAL)
+    }
+
+    /// When a frame that stays incomplete is given up. Without a packet behind it nothing says that the
+    /// rest was lost: the sender may have been held up in the middle of it.
+    fn due(&self, frame: &FrameBuffer) -> Mono {
+        let wait = match self.tracker.highest() > frame.newest() {
+            true => self.interval(),
+            false => STALLED,
+        };
+        frame.last_arrival() + wait
     }
 
     /// How long it may be quiet before another takes over: a slow stream is quiet between frames.
@@ -345,7 +357,7 @@ impl Depacketizer {
         let head = self.slots.first()?;
         let own = match head.whole_since() {
             Some(since) => since + HOLD,
-            None => head.last_arrival() + sender.interval(),
+            None => sender.due(head),
         };
         let later = self.slots[1..].iter().filter_map(|s| s.whole_since());
         Some(later.map(|since| since + HOLD).fold(own, Mono::min))
@@ -382,6 +394,18 @@ impl Depacketizer {
         let followed = self.ssrc() == Some(ssrc);
         let frame = self.slots.iter().find(|s| followed && s.time() == time);
         frame.into_iter().flat_map(|s| s.received())
+    }
+
+    /// How many packets [`Depacketizer::received`] has, without going through them.
+    pub fn received_count(&self, ssrc: Ssrc, time: RtpTime) -> usize {
+        let followed = self.ssrc() == Some(ssrc);
+        let frame = self.slots.iter().find(|s| followed && s.time() == time);
+        frame.map_or(0, |s| s.received_count())
+    }
+
+    /// Another [`Options::reorder`] from now on.
+    pub fn set_reorder(&mut self, reorder: u16) {
+        self.options.reorder = reorder;
     }
 
     /// Whether the frame that begins with `first` is over: handed out or given up.
@@ -572,7 +596,7 @@ impl Depacketizer {
             head.is_broken()
                 || overtaken
                 || highest > head.newest() + reorder
-                || now >= head.last_arrival() + sender.interval()
+                || now >= sender.due(head)
         };
         if close { Verdict::Close } else { Verdict::Wait }
     }

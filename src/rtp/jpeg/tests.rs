@@ -306,19 +306,37 @@ fn a_lost_packet_loses_its_frame_and_nothing_is_spliced() {
     }
 }
 
-#[test]
-fn without_further_packets_a_frame_is_given_up_after_one_interval() {
-    let mut source = Source::new(7, 10, 0);
-    let mut sink = Sink::new();
+/// Two whole frames and the first three packets of a third.
+fn two_and_a_bit(source: &mut Source, sink: &mut Sink) {
     sink.push_all(&source.frame(0));
     sink.push_all(&source.frame(1));
     sink.push_all(&source.frame(2)[..3]);
-    let interval = Duration::from_nanos(u64::from(INTERVAL) * 100_000 / 9);
-    assert_eq!(sink.depacketizer.deadline(), Some(sink.now + interval));
-    sink.wait(interval - Duration::from_nanos(1));
+}
+
+/// Waits exactly as long as `deadline` says, with nothing given up before.
+fn gives_up_after(sink: &mut Sink, wait: Duration) {
+    assert_eq!(sink.depacketizer.deadline(), Some(sink.now + wait));
+    sink.wait(wait - Duration::from_nanos(1));
     assert!(sink.lost.is_empty());
     sink.wait(Duration::from_nanos(1));
     assert_eq!(sink.lost.len(), 1);
+}
+
+#[test]
+fn a_frame_is_given_up_one_interval_after_packets_that_follow_it() {
+    let (mut source, mut sink) = (Source::new(7, 10, 0), Sink::new());
+    two_and_a_bit(&mut source, &mut sink);
+    sink.push_all(&source.frame(3)[..1]);
+    let interval = Duration::from_nanos(u64::from(INTERVAL) * 100_000 / 9);
+    gives_up_after(&mut sink, interval);
+}
+
+/// The sender may have been held up in the middle of a frame: its rest is still worth waiting for.
+#[test]
+fn without_further_packets_a_frame_waits_a_second_for_its_rest() {
+    let (mut source, mut sink) = (Source::new(7, 10, 0), Sink::new());
+    two_and_a_bit(&mut source, &mut sink);
+    gives_up_after(&mut sink, Duration::from_secs(1));
     assert_eq!(sink.depacketizer.deadline(), None);
 }
 

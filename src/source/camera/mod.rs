@@ -139,11 +139,6 @@ impl Camera {
         Ok(camera)
     }
 
-    /// A handle for other threads, to change controls and to say whether frames are wanted.
-    pub fn remote(&self) -> Remote {
-        self.remote.clone()
-    }
-
     /// Replaces the configured controls; they are set at once if the camera is open, and after
     /// every reopening.
     ///
@@ -392,6 +387,11 @@ impl Source for Camera {
             Phase::Away(away) if !away.reason.is_empty() => format!("camera, {}", away.reason),
             _ => format!("camera {device}"),
         }
+    }
+
+    /// A handle for other threads, to change controls and to say whether frames are wanted.
+    fn remote(&self) -> Option<Remote> {
+        Some(self.remote.clone())
     }
 }
 

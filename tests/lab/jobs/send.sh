@@ -7,10 +7,22 @@ modprobe vivid node_types=0x1 num_inputs=1 input_types=0x0 vid_cap_nr=10
 cam=/tmp/cam
 group=239.1.2.3:10000
 
-# sender ARG...: in the background, statistics to /tmp/send.json.
+# sender ARG...: in the background, statistics to /tmp/send.json. Returns when it sends.
 sender() {
+    rm -f /tmp/send.json
     lancam send --group $group --interface lo --stats /tmp/send.json "$@" >/tmp/send.log 2>&1 &
     sender=$!
+    sends 1
+}
+
+# sends COUNT: waits until so many frames were sent.
+sends() {
+    for i in $(seq 300); do
+        [ -s /tmp/send.json ] && [ "$(counter frames_sent)" -ge "$1" ] && return
+        usleep 100000
+    done
+    echo "FAIL  no $1 frames were sent"
+    failures=$((failures + 1))
 }
 
 # watch FRAMES FOLDER: records and compares.
@@ -51,7 +63,6 @@ check "sender ends with 0" '[ $ended = 0 ]'
 
 echo "== the gate at work"
 sender --source /dev/video0 --fps 10
-sleep 1
 echo nodht 5 >$cam; sleep 1
 echo junk 5 >$cam; sleep 1
 echo truncate 5 >$cam; sleep 1
@@ -67,8 +78,7 @@ check "nothing encoded anew" '[ "$(counter reencoded)" = 0 ]'
 
 echo "== unplugged and plugged in: one stream"
 sender --source /dev/video0 --fps 10
-sleep 1
-(sleep 2; echo unplug >$cam; sleep 4; echo plug >$cam) &
+(sleep 3; echo unplug >$cam; sleep 4; echo plug >$cam) &
 watch 60 vga
 stop
 cards=$whole
@@ -78,10 +88,11 @@ says "said" "was unplugged"
 says "and that it works again" "the camera works again"
 
 echo "== system calls"
-strace -f -c -o /lab/out/strace.txt lancam send --group $group --interface lo --pacing off --source /dev/video0 --fps 10 --stats /tmp/send.json >/tmp/probe.log 2>&1 &
+rm -f /tmp/send.json
+strace -f -c -o /lab/out/strace.txt sh -c "echo \$\$ >/tmp/pid; exec lancam send --group $group --interface lo --pacing off --source /dev/video0 --fps 10 --stats /tmp/send.json" >/tmp/probe.log 2>&1 &
 tracer=$!
-sleep 14
-kill "$(pgrep -P $tracer lancam)"
+sends 80
+kill "$(cat /tmp/pid)"
 wait $tracer
 calls() { awk -v name="$1" '$NF == name {print $4; found = 1} END {if (!found) print 0}' /lab/out/strace.txt; }
 lent=$(counter frames_sent)
@@ -119,5 +130,40 @@ check "the other does not notice" '[ $frames -ge 59 ] && [ $scan = $frames ] && 
 stop
 says "the failing one is said" "Input/output error"
 check "and its flagged frame counted" 'grep -q "\"flagged\":1" /tmp/send.json'
+
+echo "== controls, changed by SIGHUP while the stream runs"
+# brightness VALUE: writes a config with it.
+brightness() {
+    echo "(streams: [(source: Camera(device: \"/dev/video0\", fps: 10, controls: {\"brightness\": $1}), group: \"$group\", interface: \"lo\")])" >/tmp/hup.ron
+}
+# becomes VALUE: waits until the camera has it.
+becomes() {
+    for i in $(seq 100); do
+        [ "$(v4l2-ctl -d /dev/video0 -C brightness)" = "brightness: $1" ] && return
+        usleep 50000
+    done
+    return 1
+}
+# log_has WORDS: waits until the sender says so.
+log_has() {
+    for i in $(seq 100); do grep -qF -- "$1" /tmp/send.log && return; usleep 50000; done
+    return 1
+}
+brightness 5
+rm -f /tmp/send.json
+lancam send --config /tmp/hup.ron --stats /tmp/send.json >/tmp/send.log 2>&1 &
+sender=$!
+sends 5
+check "the config's value is set" 'becomes 5'
+brightness 7
+kill -HUP $sender
+check "another after SIGHUP" 'becomes 7'
+brightness 70000
+kill -HUP $sender
+check "a value out of range is refused, and what is allowed is said" 'log_has "70000"'
+check "and the old one stays" 'becomes 7'
+sends $(($(counter frames_sent) + 20))
+stop
+check "on one source, opened once" '[ "$(grep -c " to $group on " /tmp/send.log)" = 1 ]'
 unplugged
 done_with_job

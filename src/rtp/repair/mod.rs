@@ -1,0 +1,24 @@
+//! Repair (forward error correction) of frames: systematic Reed-Solomon over the packets of one frame, in
+//! lancam's own packets on a port of their own (docs/PROTOCOL.md). Any k of a frame's k packets and r parity
+//! packets give the frame back, byte for byte. No socket, no clock; how much parity is worth its
+//! bandwidth is decided by who calls.
+//!
+//! ```text
+//! packet 0    [len 0][RTP header | JPEG headers | scan .........] \
+//! packet 1    [len 1][RTP header | JPEG headers | scan .........]  | k shards of equal length,
+//! ...                                                              | never sent as such
+//! packet k-1  [len k-1][RTP header | ... ][0 0 0 0 0 0 0 0 0 0 0] /
+//!                 | Reed-Solomon over GF(2^16), column by column
+//! parity 0    [header][shard ...................................] \ r datagrams,
+//! parity r-1  [header][shard ...................................] / sent behind the frame
+//! ```
+
+mod decoder;
+mod encoder;
+#[cfg(test)]
+mod tests;
+pub mod wire;
+
+pub use decoder::RepairDecoder;
+pub use encoder::{Parity, RepairEncoder};
+pub use wire::{RepairHeader, largest_packet};

@@ -1,0 +1,150 @@
+//! The two sockets of a viewer: the stream's and its repair's, heard by one thread. Where no repair comes
+//! the second costs one system call in 100 ms; where it comes, one more for each waking up.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::time::TimeSpec;
+use tracing::{debug, info};
+
+use crate::clock::Mono;
+use crate::net::{BatchReceiver, GroupError, ReceiveOptions, ReceiveSocket};
+use crate::rtp::Ssrc;
+
+/// How often the repair socket is looked into while nothing comes there.
+const LOOK: Duration = Duration::from_millis(100);
+/// After so long without repair it is taken not to come.
+const QUIET: Duration = Duration::from_secs(2);
+
+/// Which sockets to read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ready {
+    pub(super) repair: bool,
+    /// The wait that reading the stream's packets is given; `None`: they are not to be read.
+    pub(super) media: Option<Duration>,
+}
+
+/// The stream's socket and, if it could be opened, that of its repair packets.
+pub(super) struct Sockets {
+    pub(super) media: BatchReceiver,
+    repair: Option<BatchReceiver>,
+    /// `None`: there is no such port.
+    wanted_repair: Option<ReceiveOptions>,
+    ssrc: Option<Ssrc>,
+    /// Both are waited for until then.
+    both_until: Mono,
+    look_at: Mono,
+}
+
+impl Sockets {
+    /// Listens for repair beside `media`; where that cannot be, the stream is seen without.
+    pub(super) fn new(media: ReceiveSocket, wanted_repair: Option<ReceiveOptions>) -> Sockets {
+        let mut sockets = Sockets {
+            media: BatchReceiver::new(media),
+            repair: None,
+            wanted_repair,
+            ssrc: None,
+            // Repair may come with the first frame.
+            both_until: Mono(u64::MAX),
+            look_at: Mono(0),
+        };
+        if let Some(Err(error)) = sockets.open_repair() {
+            info!("without repair of lost packets: {error}");
+        }
+        sockets
+    }
+
+    /// `None`: there is no port to open.
+    fn open_repair(&mut self) -> Option<Result<(), GroupError>> {
+        let opened = ReceiveSocket::open(self.wanted_repair.as_ref()?);
+        Some(opened.map(|socket| self.repair = Some(BatchReceiver::new(socket))))
+    }
+
+    /// Whether repair comes, or may.
+    pub(super) fn expects_repair(&self, now: Mono) -> bool {
+        self.repair.is_some() && now < self.both_until
+    }
+
+    /// Repair has come.
+    pub(super) fn heard_repair(&mut self, now: Mono) {
+        self.both_until = now + QUIET;
+    }
+
+    /// This sender is followed; a new one may send repair.
+    pub(super) fn follow(&mut self, now: Mono, ssrc: Option<Ssrc>) {
+        if self.ssrc != ssrc {
+            self.ssrc = ssrc;
+            self.both_until = now + QUIET;
+        }
+    }
+
+    /// Waits until there is something to read, at most for `wait`.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub(super) fn wait(&mut self, now: Mono, wait: Duration) -> io::Result<Ready> {
+        let Some(repair) = self.repair.as_ref().filter(|_| now < self.both_until) else {
+            // Reading the stream's socket waits by itself.
+            let look = now >= self.look_at;
+            if look {
+                self.look_at = now + LOOK;
+            }
+            return Ok(Ready {
+                repair: look,
+                media: Some(wait),
+            });
+        };
+        let mut both = [
+            PollFd::new(self.media.socket().as_fd(), PollFlags::POLLIN),
+            PollFd::new(repair.socket().as_fd(), PollFlags::POLLIN),
+        ];
+        match ppoll(&mut both, Some(TimeSpec::from_duration(wait)), None) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        // Errors of a socket are told by reading it.
+        let [media, repair] = both.map(|fd| fd.any().unwrap_or(false));
+        Ok(Ready {
+            repair,
+            media: media.then_some(Duration::ZERO),
+        })
+    }
+
+    /// The repair socket; one that fails is closed, and opened again by [`Sockets::refresh`].
+    pub(super) fn read_repair(&mut self, mut each: impl FnMut(&[u8])) {
+        let Some(socket) = &mut self.repair else {
+            return;
+        };
+        match socket.receive(Some(Duration::ZERO)) {
+            Ok(batch) => batch.datagrams().for_each(|(_, datagram)| each(datagram)),
+            Err(error) => {
+                debug!("cannot receive repair packets: {error}");
+                self.repair = None;
+            }
+        }
+    }
+
+    /// Renews both memberships where the interface has changed. One that is away comes back.
+    pub(super) fn refresh(&mut self) {
+        let media = self.media.socket_mut();
+        match media.refresh() {
+            Ok(false) => {}
+            Ok(true) => info!(
+                "joined {} again on {}",
+                media.group(),
+                media.interface().name
+            ),
+            Err(error) => debug!("{error}"),
+        }
+        let repair = match &mut self.repair {
+            Some(repair) => repair.socket_mut().refresh().map(|_| ()),
+            None => self.open_repair().unwrap_or(Ok(())),
+        };
+        if let Err(error) = repair {
+            debug!("{error}");
+        }
+    }
+}
