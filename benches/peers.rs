@@ -140,41 +140,43 @@ impl Drop for StockBuffers {
     }
 }
 
+/// Where and with what this was measured.
 fn print_machine(stock: &StockBuffers) {
-    let line = |program: &str, arguments: &[&str]| {
+    let first_line = |program: &str, arguments: &[&str]| {
         let output = Command::new(program).args(arguments).output();
-        let text = output
-            .map(|o| String::from_utf8_lossy(&o.stdout).into_owned())
-            .unwrap_or_default();
-        text.lines().next().unwrap_or("").to_owned()
-    };
-    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpu
-        .lines()
-        .find_map(|l| l.strip_prefix("model name"))
-        .unwrap_or(": unknown");
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    println!(
-        "{}, {}; {cores} cores,{}; Linux {}",
-        line("date", &["-u", "+%F"]),
-        line("lsb_release", &["-ds"]),
-        model
-            .trim_start_matches(['\t', ' ', ':'])
-            .to_owned()
-            .split_once('@')
-            .map_or(
-                format!(" {}", model.trim_start_matches(['\t', ' ', ':'])),
-                |(m, _)| format!(" {}", m.trim())
-            ),
-        line("uname", &["-r"])
-    );
-    println!(
-        "Peers: {}; {}",
-        line("gst-launch-1.0", &["--version"]).replace("gst-launch-1.0 version", "GStreamer"),
-        line("ffmpeg", &["-version"])
-            .split(" Copyright")
+        let text = output.map(|o| String::from_utf8_lossy(&o.stdout).into_owned());
+        text.unwrap_or_default()
+            .lines()
             .next()
             .unwrap_or("")
+            .to_owned()
+    };
+    let value = |file: &str, key: &str| {
+        let text = fs::read_to_string(file).unwrap_or_default();
+        let line = text
+            .lines()
+            .find(|line| line.starts_with(key))
+            .unwrap_or("");
+        line[key.len().min(line.len())..]
+            .trim_matches(['\t', ' ', ':', '=', '"'])
+            .to_owned()
+    };
+    println!(
+        "{}; {}; {} cores, {}; Linux {}.",
+        first_line("date", &["-u", "+%F"]),
+        value("/etc/os-release", "PRETTY_NAME"),
+        std::thread::available_parallelism().map_or(0, usize::from),
+        value("/proc/cpuinfo", "model name"),
+        first_line("uname", &["-r"]),
+    );
+    println!(
+        "Peers: GStreamer {}, ffmpeg {}. Load before the run: {}.",
+        first_line("gst-launch-1.0", &["--version"]).replace("gst-launch-1.0 version ", ""),
+        first_line("ffmpeg", &["-version"])
+            .split(' ')
+            .nth(2)
+            .unwrap_or(""),
+        value("/proc/loadavg", "").split(' ').next().unwrap_or(""),
     );
     println!(
         "Receive buffers: {}. Receivers run without privileges.\n",
@@ -387,7 +389,10 @@ fn gst_receiver(net: &Net, rest: &str) -> Command {
     let mut command = without_privileges(net, "gst-launch-1.0");
     add_words(
         &mut command,
-        &format!("{} udpsrc address={GROUP} port={PORT} multicast-iface={INTERFACE} {CAPS}", if rest.ends_with("-v") { "" } else { "-q" }),
+        &format!(
+            "{} udpsrc address={GROUP} port={PORT} multicast-iface={INTERFACE} {CAPS}",
+            if rest.ends_with("-v") { "" } else { "-q" }
+        ),
     );
     add_words(&mut command, rest);
     command
@@ -399,7 +404,10 @@ fn ffmpeg_receiver(net: &Net, sdp: &Path, rest: &str) -> Command {
 
 fn ffmpeg_receiver_with(net: &Net, sdp: &Path, flags: &str, rest: &str) -> Command {
     let mut command = without_privileges(net, "ffmpeg");
-    add_words(&mut command, "-v error -nostdin -protocol_whitelist file,udp,rtp");
+    add_words(
+        &mut command,
+        "-v error -nostdin -protocol_whitelist file,udp,rtp",
+    );
     add_words(&mut command, flags);
     command.arg("-i").arg(sdp);
     add_words(&mut command, rest);
@@ -821,8 +829,8 @@ fn delays(net: &Net, films: &[Film<'_>]) {
             ("lancam to ffmpeg", "lancam", "ffmpeg"),
             ("GStreamer to GStreamer, no jitter buffer", "gst", "gst"),
             (
-                "GStreamer to GStreamer, default jitter buffer",
-                "gst",
+                "lancam to GStreamer, default jitter buffer",
+                "lancam",
                 "gst-jitter",
             ),
         ] {
@@ -967,6 +975,8 @@ fn delay(net: &Net, clip: &Clip, sender: &str, receiver: &str) -> Vec<Duration> 
     // The first frames, in which programs learn the format, do not count.
     let warm_up = 30;
     for n in 0..DELAYS + warm_up {
+        // What comes late is of an earlier frame.
+        while finished.try_recv().is_ok() {}
         let start = Instant::now();
         if input
             .write_all(&clip.frames[n % clip.frames.len()])
@@ -979,7 +989,7 @@ fn delay(net: &Net, clip: &Clip, sender: &str, receiver: &str) -> Vec<Duration> 
             if n >= warm_up {
                 times.push(end - start);
             }
-        } else if n > warm_up + 20 && times.is_empty() {
+        } else if n > warm_up + 20 && times.len() < 10 {
             break;
         }
         std::thread::sleep(Duration::from_millis(33).saturating_sub(start.elapsed()));
