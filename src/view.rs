@@ -73,10 +73,7 @@ impl crate::viewer::Frame for FrameBuffer {
 /// The stream to watch, as far as it is known beforehand.
 #[derive(Clone, Debug)]
 struct Wanted {
-    #[cfg_attr(
-        not(feature = "view"),
-        expect(dead_code, reason = "the window's title")
-    )]
+    #[cfg_attr(not(feature = "view"), allow(dead_code, reason = "the window's title"))]
     name: String,
     receive: ReceiveOptions,
     /// Port of the repair packets, where another than the usual one.
