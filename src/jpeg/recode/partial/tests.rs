@@ -1,3 +1,8 @@
+#![expect(
+    clippy::single_range_in_vec_init,
+    reason = "lists of present ranges, some of them of one"
+)]
+
 use proptest::prelude::*;
 use turbojpeg::{Compressor, Decompressor, Image, PixelFormat, Subsamp};
 
