@@ -101,6 +101,10 @@ impl Run {
         self.intervals.len()
     }
 
+    fn push(&mut self, bytes: Range<usize>, is_closed: bool) {
+        self.intervals.push(Interval { bytes, is_closed });
+    }
+
     /// Steps to the numbers that the phase allows; `None` if there are none.
     fn tighten(&mut self) -> Option<()> {
         self.least += (self.phase + PHASES - self.least % PHASES) % PHASES;
@@ -281,54 +285,55 @@ fn shortest_interval(layout: &Layout, mcus: usize) -> usize {
 /// start is missing. `None` if the markers are not in order.
 fn runs(part: &Part<'_>) -> Option<Vec<Run>> {
     let scan = part.picture.scan;
-    let mut runs = Vec::new();
+    let mut runs = vec![Run::new(0, 0)];
     for range in part.ranges() {
-        let mut run = (range.start == 0).then(|| Run::new(0, 0));
-        if runs.is_empty() && run.is_none() {
-            let mut missing = Run::new(0, 0);
-            missing.intervals.push(Interval {
-                bytes: 0..0,
-                is_closed: false,
-            });
-            runs.push(missing);
-        }
-        let data = &scan[..range.end];
-        let (mut from, mut start) = (range.start, range.start);
-        while part.picture.restart_interval != 0 {
-            let Some(at) = next_marker(data, from) else {
-                break;
-            };
-            let code = *data.get(at + 1)?;
-            if code == 0xff {
-                from = at + 1; // a fill byte, T.81 §B.1.1.2
-                continue;
+        let is_first = range.start == 0;
+        let mut run = if is_first { runs.pop() } else { None };
+        let mut start = range.start;
+        let markers = match part.picture.restart_interval {
+            0 => Vec::new(),
+            _ => restarts(&scan[..range.end], range.start)?,
+        };
+        for (at, number) in markers {
+            let phase = (number + 1) % PHASES;
+            let run = run.get_or_insert_with(|| Run::new(phase, at));
+            if is_first || run.at != at {
+                run.push(start..at, true);
             }
-            let number = usize::from(code.checked_sub(marker::RST0)?);
-            if number >= PHASES {
+            if phase != (run.phase + run.len()) % PHASES {
                 return None;
             }
-            let phase = (number + 1) % PHASES;
-            if let Some(run) = &mut run {
-                run.intervals.push(Interval {
-                    bytes: start..at,
-                    is_closed: true,
-                });
-                if phase != (run.phase + run.len()) % PHASES {
-                    return None;
-                }
-            }
-            run.get_or_insert_with(|| Run::new(phase, at));
-            (from, start) = (at + 2, at + 2);
+            start = at + 2;
         }
         if let Some(mut run) = run {
-            run.intervals.push(Interval {
-                bytes: start..range.end,
-                is_closed: part.has_end && range.end == scan.len(),
-            });
+            run.push(start..range.end, part.has_end && range.end == scan.len());
             runs.push(run);
         }
     }
+    if runs[0].intervals.is_empty() {
+        runs[0].push(0..0, false);
+    }
     Some(runs)
+}
+
+/// Where the restart markers in `data` from `from` on stand, and their numbers; `None` if there are
+/// others.
+fn restarts(data: &[u8], mut from: usize) -> Option<Vec<(usize, usize)>> {
+    let mut markers = Vec::new();
+    while let Some(at) = next_marker(data, from) {
+        let code = *data.get(at + 1)?;
+        if code == 0xff {
+            from = at + 1; // a fill byte, T.81 §B.1.1.2
+            continue;
+        }
+        let number = usize::from(code.checked_sub(marker::RST0)?);
+        if number >= PHASES {
+            return None;
+        }
+        markers.push((at, number));
+        from = at + 2;
+    }
+    Some(markers)
 }
 
 /// A decoder for a scan in RFC 2435's form.
