@@ -16,9 +16,10 @@ use std::thread::{self, JoinHandle};
 use anyhow::{Context, Result, anyhow};
 use tracing::{info, warn};
 
-use crate::cli::{Record, Target, ViewConfig};
+use crate::cli::{OnLoss, Record, Target, ViewConfig};
 use crate::clock::Ntp;
 use crate::config::check::REPAIR_PORT_OFFSET;
+use crate::jpeg::recode::partial::Concealer;
 use crate::net::{ReceiveOptions, ReceiveSocket};
 use crate::rtp::jpeg::{FrameBuffer, Options};
 use crate::rtp::sdp::{self, StreamDescription};
@@ -67,6 +68,14 @@ impl crate::viewer::Frame for FrameBuffer {
 
     fn captured(&self) -> Option<Ntp> {
         self.captured()
+    }
+
+    fn is_whole(&self) -> bool {
+        self.is_whole()
+    }
+
+    fn conceal(&mut self, last: &FrameBuffer, concealer: &mut Concealer) -> bool {
+        self.conceal(last, concealer)
     }
 }
 
@@ -229,6 +238,7 @@ fn resolve(config: &ViewConfig) -> Result<Wanted> {
         }
     };
     wanted.receive.interface = config.interface.clone();
+    wanted.options.give_partial = config.on_loss == OnLoss::Conceal;
     if let Some(name) = &config.name {
         wanted.name.clone_from(name);
     }
