@@ -88,7 +88,7 @@ impl StockBuffers {
     ];
 
     fn set() -> StockBuffers {
-        let mut before = Vec::new();
+        let mut before: Vec<(&'static str, String)> = Vec::new();
         for path in Self::PATHS {
             let value = fs::read_to_string(path).unwrap_or_default();
             if value.trim() == Self::BYTES {
@@ -98,6 +98,18 @@ impl StockBuffers {
                 before.push((path, value));
             }
         }
+        // Put back too when the run is interrupted.
+        let again = StockBuffers(before.clone());
+        let mut signals = signal_hook::iterator::Signals::new([
+            signal_hook::consts::SIGINT,
+            signal_hook::consts::SIGTERM,
+        ])
+        .unwrap();
+        std::thread::spawn(move || {
+            signals.forever().next();
+            drop(again);
+            std::process::exit(1);
+        });
         StockBuffers(before)
     }
 
@@ -366,30 +378,37 @@ fn lancam_viewer(net: &Net, stats: &Path) -> Running {
     viewer
 }
 
-fn gst_args(command: &mut Command, words: &str) {
+fn add_words(command: &mut Command, words: &str) {
     command.args(words.split_whitespace());
 }
 
+/// `rest` says what is done with the packets; without `-v` in it nothing is printed.
 fn gst_receiver(net: &Net, rest: &str) -> Command {
     let mut command = without_privileges(net, "gst-launch-1.0");
-    gst_args(
+    add_words(
         &mut command,
-        &format!("-q udpsrc address={GROUP} port={PORT} multicast-iface={INTERFACE} {CAPS}"),
+        &format!("{} udpsrc address={GROUP} port={PORT} multicast-iface={INTERFACE} {CAPS}", if rest.ends_with("-v") { "" } else { "-q" }),
     );
-    gst_args(&mut command, rest);
+    add_words(&mut command, rest);
     command
 }
 
 fn ffmpeg_receiver(net: &Net, sdp: &Path, rest: &str) -> Command {
+    ffmpeg_receiver_with(net, sdp, "", rest)
+}
+
+fn ffmpeg_receiver_with(net: &Net, sdp: &Path, flags: &str, rest: &str) -> Command {
     let mut command = without_privileges(net, "ffmpeg");
-    gst_args(
-        &mut command,
-        "-v error -nostdin -protocol_whitelist file,udp,rtp -fflags nobuffer -flags low_delay -probesize 32 -analyzeduration 0 -threads 1 -i",
-    );
-    command.arg(sdp);
-    gst_args(&mut command, rest);
+    add_words(&mut command, "-v error -nostdin -protocol_whitelist file,udp,rtp");
+    add_words(&mut command, flags);
+    command.arg("-i").arg(sdp);
+    add_words(&mut command, rest);
     command
 }
+
+/// The lowest delay that ffmpeg can be told to have. With more threads its output comes a frame late.
+const FFMPEG_LOW_DELAY: &str =
+    "-fflags nobuffer -flags low_delay -probesize 32 -analyzeduration 0 -threads 1";
 
 fn write_sdp(folder: &Path) -> PathBuf {
     let path = folder.join("stream.sdp");
@@ -439,9 +458,9 @@ fn senders(net: &Net, films: &[Film<'_>]) {
         }
         let _viewer = lancam_viewer(net, &folder.path().join("stats"));
         let mut gst = net.sender.command("gst-launch-1.0");
-        gst_args(&mut gst, "-q filesrc");
+        add_words(&mut gst, "-q filesrc");
         gst.arg(format!("location={}", film.avi.display()));
-        gst_args(
+        add_words(
             &mut gst,
             &format!(
                 "! avidemux ! rtpjpegpay mtu=1472 ! udpsink host={GROUP} port={PORT} multicast-iface={INTERFACE} sync=true"
@@ -449,9 +468,9 @@ fn senders(net: &Net, films: &[Film<'_>]) {
         );
         rows.push(("GStreamer", cost_of(&Running::start(gst))));
         let mut ffmpeg = net.sender.command("ffmpeg");
-        gst_args(&mut ffmpeg, "-v error -nostdin -re -i");
+        add_words(&mut ffmpeg, "-v error -nostdin -re -i");
         ffmpeg.arg(&film.avi);
-        gst_args(
+        add_words(
             &mut ffmpeg,
             &format!("-c copy -f rtp rtp://{GROUP}:{PORT}?ttl=1&localaddr=10.77.0.1"),
         );
@@ -714,7 +733,7 @@ fn delivered(net: &Net, film: &Film<'_>, fps: u32, pacing: &str, tool: usize) ->
         // One line a picture.
         1 => gst_receiver(
             net,
-            "! rtpjpegdepay ! jpegdec ! fakesink sync=false silent=false -v",
+            "! rtpjpegdepay ! jpegdec ! fakesink name=shown sync=false silent=false -v",
         ),
         _ => ffmpeg_receiver(net, &sdp, "-vsync passthrough -f null -progress pipe:1 -"),
     };
@@ -863,9 +882,10 @@ fn chain(net: &Net, sdp: &Path, sender: &str, receiver: &str) -> Chain {
             net,
             "! rtpjitterbuffer ! rtpjpegdepay ! jpegdec ! fdsink fd=1 sync=false",
         ),
-        _ => ffmpeg_receiver(
+        _ => ffmpeg_receiver_with(
             net,
             sdp,
+            FFMPEG_LOW_DELAY,
             "-vsync passthrough -f rawvideo -flush_packets 1 pipe:1",
         ),
     };
@@ -888,7 +908,7 @@ fn chain(net: &Net, sdp: &Path, sender: &str, receiver: &str) -> Chain {
         ))
     } else {
         let mut command = net.sender.command("gst-launch-1.0");
-        gst_args(
+        add_words(
             &mut command,
             &format!(
                 "-q fdsrc fd=0 blocksize=1048576 ! jpegparse ! rtpjpegpay mtu=1472 ! udpsink host={GROUP} port={PORT} multicast-iface={INTERFACE} sync=false"

@@ -72,7 +72,9 @@ impl Host {
 
     /// A command that runs on this host. Its process is the program itself: a signal reaches it. Paths must be absolute.
     pub fn command(&self, program: &str) -> Command {
-        let mut command = Command::new("nsenter");
+        // It is killed with the test, even if that is killed itself and drops nothing.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "nsenter"]);
         command.args(["--target", &self.pid().to_string(), "--net", "--mount"]);
         if self.in_user_namespace {
             command.args(["--user", "--preserve-credentials"]);
