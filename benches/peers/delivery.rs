@@ -10,7 +10,6 @@ use crate::Bench;
 use crate::child;
 use crate::common::net::GROUP;
 use crate::common::process::Process;
-use crate::machine::StockBuffers;
 use crate::programs::{self, Gst, Input, Job, unprivileged};
 use crate::table::{Table, target};
 
@@ -33,7 +32,7 @@ enum Sender {
 }
 
 pub(crate) fn run(bench: &Bench) {
-    let _stock = StockBuffers::set();
+    bench.buffers.stock();
     let mut table = Table::new(
         "Delivery: 1920x1080 frames that arrive whole with stock `rmem_max` and `rmem_default`",
         &["sender", "receiver", "fps", "arrived", "sent", ""],
@@ -73,6 +72,7 @@ pub(crate) fn run(bench: &Bench) {
     if bench.has_ffmpeg {
         peers(bench, &mut table, Sender::Ffmpeg, 30);
     }
+    bench.buffers.large();
     table.print();
     let share = if is_complete { 100.0 } else { 0.0 };
     target(

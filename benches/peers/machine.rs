@@ -10,7 +10,9 @@ use crate::Bench;
 use crate::clips::FPS;
 
 /// `net.core.rmem_*` as Linux ships it, in bytes.
-pub(crate) const STOCK: &str = "212992";
+const STOCK: &str = "212992";
+/// More than any of the programs asks for.
+const LARGE: &str = "8388608";
 const RMEM: [&str; 2] = [
     "/proc/sys/net/core/rmem_max",
     "/proc/sys/net/core/rmem_default",
@@ -27,12 +29,10 @@ pub(crate) fn describe(bench: &Bench) {
         });
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     println!(
-        "{model}, {cores} cores; Linux {}; {}; load {} at the start; rmem_max {}, rmem_default {}.",
+        "{model}, {cores} cores; Linux {}; {}; load {} at the start.",
         read("/proc/sys/kernel/osrelease"),
         chrono::Local::now().format("%Y-%m-%d"),
-        read("/proc/loadavg").split(' ').next().unwrap_or("?"),
-        read(RMEM[0]),
-        read(RMEM[1])
+        read("/proc/loadavg").split(' ').next().unwrap_or("?")
     );
     let lancam = first_line(env!("CARGO_BIN_EXE_lancam"), "--version");
     println!(
@@ -65,15 +65,16 @@ fn first_line(program: &str, flag: &str) -> String {
     line.split(" Copyright").next().unwrap_or(line).to_owned()
 }
 
-/// The kernel's receive buffers as it ships them, for as long as this lives; put back even if the run is
-/// interrupted.
-pub(crate) struct StockBuffers {
+/// The kernel's limits of receive buffers: large ones, so that programs get what they ask for, or what Linux ships.
+/// Put back as they were when this goes, even if the run is interrupted.
+pub(crate) struct Buffers {
     signals: signal_hook::iterator::Handle,
     before: [String; 2],
 }
 
-impl StockBuffers {
-    pub(crate) fn set() -> StockBuffers {
+impl Buffers {
+    /// Sets large ones.
+    pub(crate) fn set() -> Buffers {
         let before = RMEM.map(read);
         let mut signals = Signals::new([SIGINT, SIGTERM]).expect("signal handlers");
         let handle = signals.handle();
@@ -84,15 +85,26 @@ impl StockBuffers {
                 std::process::exit(130);
             }
         });
-        write(&[STOCK, STOCK].map(str::to_owned));
-        StockBuffers {
+        let buffers = Buffers {
             signals: handle,
             before,
-        }
+        };
+        buffers.large();
+        buffers
+    }
+
+    /// Stock limit and default.
+    pub(crate) fn stock(&self) {
+        write(&[STOCK, STOCK].map(str::to_owned));
+    }
+
+    /// A large limit, the stock default.
+    pub(crate) fn large(&self) {
+        write(&[LARGE, STOCK].map(str::to_owned));
     }
 }
 
-impl Drop for StockBuffers {
+impl Drop for Buffers {
     fn drop(&mut self) {
         write(&self.before);
         self.signals.close();

@@ -33,6 +33,7 @@ pub(crate) struct Bench {
     has_gst: bool,
     has_ffmpeg: bool,
     is_short: bool,
+    buffers: machine::Buffers,
 }
 
 impl Bench {
@@ -91,6 +92,7 @@ fn main() {
         has_gst: common::have("GStreamer's rows", &["gst-launch-1.0"]),
         has_ffmpeg: common::have("ffmpeg's rows", &["ffmpeg"]),
         is_short,
+        buffers: machine::Buffers::set(),
     };
     machine::describe(&bench);
     for (name, table) in TABLES {

@@ -10,7 +10,6 @@ use crate::Bench;
 use crate::child;
 use crate::common::net::GROUP;
 use crate::common::process::Process;
-use crate::machine::StockBuffers;
 use crate::programs::{self, unprivileged};
 use crate::table::{Table, percentile, target};
 
@@ -44,24 +43,23 @@ fn throughput(bench: &Bench) {
         &lancam,
         "frames_whole",
     );
-    {
-        let _stock = StockBuffers::set();
-        row(
-            bench,
-            &mut table,
-            "lancam view, stock receive buffer",
-            &unprivileged(&lancam),
-            "frames_whole",
-        );
-        let plain = child::command(viewer, &["plain"]);
-        row(
-            bench,
-            &mut table,
-            "plain `recv`, stock receive buffer",
-            &unprivileged(&plain),
-            "frames",
-        );
-    }
+    bench.buffers.stock();
+    row(
+        bench,
+        &mut table,
+        "lancam view, stock receive buffer",
+        &unprivileged(&lancam),
+        "frames_whole",
+    );
+    let plain = child::command(viewer, &["plain"]);
+    row(
+        bench,
+        &mut table,
+        "plain `recv`, stock receive buffer",
+        &unprivileged(&plain),
+        "frames",
+    );
+    bench.buffers.large();
     table.print();
 }
 
