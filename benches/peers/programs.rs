@@ -58,7 +58,7 @@ pub(crate) fn gst_send(host: &Host, input: Input<'_>) -> Command {
         Input::File(path) => (format!("filesrc location={} ! avidemux", path.display()), true),
         // The parts of a multipart stream have a length: nobody waits for the next one's start.
         Input::Pipe => (
-            "fdsrc blocksize=1048576 ! multipart/x-mixed-replace,boundary=frame ! multipartdemux single-stream=true ! image/jpeg".to_owned(),
+            "fdsrc blocksize=1048576 do-timestamp=true ! multipart/x-mixed-replace,boundary=frame ! multipartdemux single-stream=true ! jpegparse".to_owned(),
             false,
         ),
     };
