@@ -251,7 +251,8 @@ fn blast(clip: &Clip, frames: usize, interval: Duration) {
     let mut sender = BatchSender::new(socket);
     let mut gate = Gate::new(GateOptions::default());
     let mut seen = Vec::with_capacity(frames);
-    let started = Instant::now();
+    let mut report = Report::new();
+    let started = report.started;
     for n in 0..frames {
         let due = started + interval * n as u32;
         thread::sleep(due.saturating_duration_since(Instant::now()));
@@ -274,6 +275,7 @@ fn blast(clip: &Clip, frames: usize, interval: Duration) {
             begun,
             done,
         });
+        report.update(seen.len());
     }
     let seconds = started.elapsed().as_secs_f64();
     println!(

@@ -1,6 +1,7 @@
 //! File to multicast: what the sender costs.
 
 use crate::Bench;
+use crate::child;
 use crate::clips::Clip;
 use crate::common::net::{GROUP, INTERFACE};
 use crate::common::process::Process;
@@ -11,6 +12,8 @@ use crate::table::{Table, target};
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Sender {
     Lancam(&'static str),
+    /// lancam's packets, from frames that lie in memory: what is left without a file, a pace and a program around.
+    Memory,
     Gst,
     Ffmpeg,
 }
@@ -46,6 +49,13 @@ pub(crate) fn run(bench: &Bench) {
             Sender::Lancam(""),
         );
         offload(bench, true);
+        row(
+            bench,
+            &mut table,
+            clip,
+            "lancam's packets from memory, unpaced",
+            Sender::Memory,
+        );
         let mut peers = Vec::new();
         if bench.has_gst {
             peers.push(row(bench, &mut table, clip, "GStreamer", Sender::Gst).cpu_ms);
@@ -121,6 +131,10 @@ fn with_stream<T>(
     let (host, input) = (&bench.net.sender, Input::File(&avi));
     let command = match sender {
         Sender::Lancam(more) => programs::lancam_send(host, input, more),
+        Sender::Memory => {
+            let folder = clip.folder().to_str().expect("a plain path");
+            child::command(host, &["blast", folder, "100000", "33333"])
+        }
         Sender::Gst => programs::gst_send(host, input),
         Sender::Ffmpeg => programs::ffmpeg_send(host, input),
     };
