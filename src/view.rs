@@ -7,6 +7,7 @@ mod receive;
 mod sockets;
 mod tape;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -105,6 +106,19 @@ impl Wanted {
 /// # Errors
 /// If the stream cannot be listened to, there is no screen, or a recording failed.
 pub fn run(config: &ViewConfig, signals: Signals) -> Result<()> {
+    run_with(config, signals, window)
+}
+
+/// [`run`] with another taker of the frames in the window's place; it is not called where `config` is headless.
+/// It returns when the stream's mailbox is closed, or earlier to end the viewer.
+///
+/// # Errors
+/// As of [`run`], and what `show` fails with.
+pub fn run_with(
+    config: &ViewConfig,
+    signals: Signals,
+    show: impl FnOnce(Feed<'_>) -> Result<()>,
+) -> Result<()> {
     let wanted = resolve(config)?;
     let stats_file = config.stats.as_ref().map(StatsWriter::open).transpose()?;
     let shared = Arc::new(Shared {
@@ -144,7 +158,16 @@ pub fn run(config: &ViewConfig, signals: Signals) -> Result<()> {
     let controlling = spawn("lancam-control", move || control.run(signals))?;
 
     let shown = match mailbox {
-        Some(mailbox) => window(config, &wanted, &shared, &mailbox, told),
+        Some(mailbox) => show(Feed {
+            config,
+            name: &wanted.name,
+            group: wanted.receive.group,
+            mailbox: &mailbox,
+            stats: &shared.stats,
+            delay: &shared.delay,
+            stop: &shared.stop,
+            messages: told,
+        }),
         None => Ok(()),
     };
     // Headless, the control thread ends when it is asked to stop; a window ends by itself.
@@ -158,42 +181,51 @@ pub fn run(config: &ViewConfig, signals: Signals) -> Result<()> {
     shown.and(recorded)
 }
 
-#[cfg(feature = "view")]
-fn window(
-    config: &ViewConfig,
-    wanted: &Wanted,
-    shared: &Shared,
-    mailbox: &Mailbox<FrameBuffer>,
-    messages: mpsc::Receiver<String>,
-) -> Result<()> {
-    use crate::viewer::window::{Feed, WindowOptions, run};
+/// What the taker of the frames works with.
+pub struct Feed<'a> {
+    /// The viewer's settings.
+    pub config: &'a ViewConfig,
+    /// The stream's name.
+    pub name: &'a str,
+    /// Where the stream comes from.
+    pub group: SocketAddr,
+    /// The frames.
+    pub mailbox: &'a Mailbox<FrameBuffer>,
+    /// The viewer's counters; the taker counts the frames that it shows.
+    pub stats: &'a ViewerStats,
+    /// Takes the delay of each frame shown.
+    pub delay: &'a DelayMeter,
+    /// Raised when the viewer is to end.
+    pub stop: &'a AtomicBool,
+    /// Sentences for the user.
+    pub messages: mpsc::Receiver<String>,
+}
 
+#[cfg(feature = "view")]
+fn window(feed: Feed<'_>) -> Result<()> {
+    use crate::viewer::window::{self, WindowOptions};
+
+    let config = feed.config;
     let options = WindowOptions {
-        name: wanted.name.clone(),
-        waiting_for: wanted.receive.group.to_string(),
+        name: feed.name.to_owned(),
+        waiting_for: feed.group.to_string(),
         scale: config.scale,
         overlay: config.overlay,
         frames: config.frames,
         pictures: PathBuf::from("."),
     };
-    let feed = Feed {
-        mailbox,
-        stats: &shared.stats,
-        delay: &shared.delay,
-        stop: &shared.stop,
-        messages: Some(messages),
+    let feed = window::Feed {
+        mailbox: feed.mailbox,
+        stats: feed.stats,
+        delay: feed.delay,
+        stop: feed.stop,
+        messages: Some(feed.messages),
     };
-    Ok(run(options, feed)?)
+    Ok(window::run(options, feed)?)
 }
 
 #[cfg(not(feature = "view"))]
-fn window(
-    _: &ViewConfig,
-    _: &Wanted,
-    _: &Shared,
-    _: &Mailbox<FrameBuffer>,
-    _: mpsc::Receiver<String>,
-) -> Result<()> {
+fn window(_: Feed<'_>) -> Result<()> {
     Err(anyhow!("this build has no window: use --headless"))
 }
 
