@@ -487,7 +487,6 @@ impl ViewArgs {
     /// [`UsageError`] in words for the user.
     pub fn resolve(&self) -> Result<ViewConfig, UsageError> {
         let wanted = [
-            ("on-loss", self.on_loss != OnLoss::Hold),
             ("retransmit", self.retransmit),
             ("status", self.status.is_some()),
         ];
@@ -1014,10 +1013,7 @@ mod tests {
                 "view --headless --record - --stats -",
                 "both write to standard output",
             ),
-            (
-                "view --headless --on-loss conceal",
-                "\"on-loss\" is not built",
-            ),
+            ("view --headless --on-loss green", "invalid value 'green'"),
             ("watch", "unrecognized subcommand"),
         ];
         for (line, want) in table {
@@ -1045,6 +1041,9 @@ mod tests {
         assert_eq!(got.record, Some(Record::Avi("a.avi".into())));
         let got = view("--headless --record a.mjpeg").unwrap();
         assert_eq!(got.record, Some(Record::Mjpeg("a.mjpeg".into())));
+        assert_eq!(got.on_loss, OnLoss::Hold);
+        let got = view("--headless --on-loss conceal").unwrap();
+        assert_eq!(got.on_loss, OnLoss::Conceal);
     }
 
     #[test]

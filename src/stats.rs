@@ -81,7 +81,7 @@ counters! {
         frames_whole,
         /// Frames made whole by repair or retransmission.
         frames_repaired,
-        /// Frames shown in part.
+        /// Frames shown in part (headless: of which a part came that could be shown).
         frames_partial,
         /// Frames given up.
         frames_lost,

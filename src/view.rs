@@ -7,6 +7,7 @@ mod receive;
 mod sockets;
 mod tape;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,9 +17,10 @@ use std::thread::{self, JoinHandle};
 use anyhow::{Context, Result, anyhow};
 use tracing::{info, warn};
 
-use crate::cli::{Record, Target, ViewConfig};
+use crate::cli::{OnLoss, Record, Target, ViewConfig};
 use crate::clock::Ntp;
 use crate::config::check::REPAIR_PORT_OFFSET;
+use crate::jpeg::recode::partial::Concealer;
 use crate::net::{ReceiveOptions, ReceiveSocket};
 use crate::rtp::jpeg::{FrameBuffer, Options};
 use crate::rtp::sdp::{self, StreamDescription};
@@ -68,15 +70,20 @@ impl crate::viewer::Frame for FrameBuffer {
     fn captured(&self) -> Option<Ntp> {
         self.captured()
     }
+
+    fn is_whole(&self) -> bool {
+        self.is_whole()
+    }
+
+    fn conceal(&mut self, last: &FrameBuffer, concealer: &mut Concealer) -> bool {
+        self.conceal(last, concealer)
+    }
 }
 
 /// The stream to watch, as far as it is known beforehand.
 #[derive(Clone, Debug)]
 struct Wanted {
-    #[cfg_attr(
-        not(feature = "view"),
-        expect(dead_code, reason = "the window's title")
-    )]
+    #[cfg_attr(not(feature = "view"), allow(dead_code, reason = "the window's title"))]
     name: String,
     receive: ReceiveOptions,
     /// Port of the repair packets, where another than the usual one.
@@ -99,6 +106,19 @@ impl Wanted {
 /// # Errors
 /// If the stream cannot be listened to, there is no screen, or a recording failed.
 pub fn run(config: &ViewConfig, signals: Signals) -> Result<()> {
+    run_with(config, signals, window)
+}
+
+/// [`run`] with another taker of the frames in the window's place; it is not called where `config` is headless.
+/// It returns when the stream's mailbox is closed, or earlier to end the viewer.
+///
+/// # Errors
+/// As of [`run`], and what `show` fails with.
+pub fn run_with(
+    config: &ViewConfig,
+    signals: Signals,
+    show: impl FnOnce(Feed<'_>) -> Result<()>,
+) -> Result<()> {
     let wanted = resolve(config)?;
     let stats_file = config.stats.as_ref().map(StatsWriter::open).transpose()?;
     let shared = Arc::new(Shared {
@@ -138,7 +158,16 @@ pub fn run(config: &ViewConfig, signals: Signals) -> Result<()> {
     let controlling = spawn("lancam-control", move || control.run(signals))?;
 
     let shown = match mailbox {
-        Some(mailbox) => window(config, &wanted, &shared, &mailbox, told),
+        Some(mailbox) => show(Feed {
+            config,
+            name: &wanted.name,
+            group: wanted.receive.group,
+            mailbox: &mailbox,
+            stats: &shared.stats,
+            delay: &shared.delay,
+            stop: &shared.stop,
+            messages: told,
+        }),
         None => Ok(()),
     };
     // Headless, the control thread ends when it is asked to stop; a window ends by itself.
@@ -152,42 +181,51 @@ pub fn run(config: &ViewConfig, signals: Signals) -> Result<()> {
     shown.and(recorded)
 }
 
-#[cfg(feature = "view")]
-fn window(
-    config: &ViewConfig,
-    wanted: &Wanted,
-    shared: &Shared,
-    mailbox: &Mailbox<FrameBuffer>,
-    messages: mpsc::Receiver<String>,
-) -> Result<()> {
-    use crate::viewer::window::{Feed, WindowOptions, run};
+/// What the taker of the frames works with.
+pub struct Feed<'a> {
+    /// The viewer's settings.
+    pub config: &'a ViewConfig,
+    /// The stream's name.
+    pub name: &'a str,
+    /// Where the stream comes from.
+    pub group: SocketAddr,
+    /// The frames.
+    pub mailbox: &'a Mailbox<FrameBuffer>,
+    /// The viewer's counters; the taker counts the frames that it shows.
+    pub stats: &'a ViewerStats,
+    /// Takes the delay of each frame shown.
+    pub delay: &'a DelayMeter,
+    /// Raised when the viewer is to end.
+    pub stop: &'a AtomicBool,
+    /// Sentences for the user.
+    pub messages: mpsc::Receiver<String>,
+}
 
+#[cfg(feature = "view")]
+fn window(feed: Feed<'_>) -> Result<()> {
+    use crate::viewer::window::{self, WindowOptions};
+
+    let config = feed.config;
     let options = WindowOptions {
-        name: wanted.name.clone(),
-        waiting_for: wanted.receive.group.to_string(),
+        name: feed.name.to_owned(),
+        waiting_for: feed.group.to_string(),
         scale: config.scale,
         overlay: config.overlay,
         frames: config.frames,
         pictures: PathBuf::from("."),
     };
-    let feed = Feed {
-        mailbox,
-        stats: &shared.stats,
-        delay: &shared.delay,
-        stop: &shared.stop,
-        messages: Some(messages),
+    let feed = window::Feed {
+        mailbox: feed.mailbox,
+        stats: feed.stats,
+        delay: feed.delay,
+        stop: feed.stop,
+        messages: Some(feed.messages),
     };
-    Ok(run(options, feed)?)
+    Ok(window::run(options, feed)?)
 }
 
 #[cfg(not(feature = "view"))]
-fn window(
-    _: &ViewConfig,
-    _: &Wanted,
-    _: &Shared,
-    _: &Mailbox<FrameBuffer>,
-    _: mpsc::Receiver<String>,
-) -> Result<()> {
+fn window(_: Feed<'_>) -> Result<()> {
     Err(anyhow!("this build has no window: use --headless"))
 }
 
@@ -232,6 +270,7 @@ fn resolve(config: &ViewConfig) -> Result<Wanted> {
         }
     };
     wanted.receive.interface = config.interface.clone();
+    wanted.options.give_partial = config.on_loss == OnLoss::Conceal;
     if let Some(name) = &config.name {
         wanted.name.clone_from(name);
     }

@@ -289,6 +289,14 @@ fn sighup_reads_the_config_again_or_keeps_the_old_one() {
 
 // ---- on the wire ----
 
+/// Whether tcpdump runs: in a user namespace it cannot become the user that it wants to be.
+fn can_capture(test: &str) -> bool {
+    if !have(test, &["tcpdump", "ethtool"]) {
+        return false;
+    }
+    nix::unistd::geteuid().is_root() || pass_over(test, "tcpdump needs root")
+}
+
 /// What tcpdump says of `count` packets that arrive at the viewer's host: its lines, two a packet for IPv4.
 fn capture(net: &Net, count: usize, during: impl FnOnce() -> Process) -> Vec<String> {
     let mut command = net.viewer.command("tcpdump");
@@ -302,8 +310,7 @@ fn capture(net: &Net, count: usize, during: impl FnOnce() -> Process) -> Vec<Str
         "-c",
         &count.to_string(),
     ]);
-    // It would become a user that a user namespace does not have.
-    command.args(["-Z", "root", "udp", "dst", "port", &PORT.to_string()]);
+    command.args(["udp", "dst", "port", &PORT.to_string()]);
     let mut tcpdump = Process::spawn("tcpdump", command);
     tcpdump.wait_for_message("listening on");
     let _sender = during();
@@ -320,7 +327,7 @@ fn lengths(lines: &[String]) -> Vec<usize> {
 #[test]
 fn datagrams_fit_the_interface_and_carry_ttl_and_dscp() {
     let test = "datagrams_fit_the_interface_and_carry_ttl_and_dscp";
-    if !have(test, &["tcpdump", "ethtool"]) {
+    if !can_capture(test) {
         return;
     }
     for mtu in [1280, 1500, 9000] {
@@ -366,7 +373,7 @@ fn datagrams_fit_the_interface_and_carry_ttl_and_dscp() {
 #[test]
 fn an_mtu_that_is_asked_for_is_kept() {
     let test = "an_mtu_that_is_asked_for_is_kept";
-    if !have(test, &["tcpdump", "ethtool"]) {
+    if !can_capture(test) {
         return;
     }
     let Some(net) = Net::pair(test) else { return };
@@ -516,4 +523,54 @@ fn the_demo_runs_without_a_display_and_saves_its_snapshot() {
 fn assert_size(jpeg: &Path, expected: (usize, usize)) {
     let size = turbojpeg::read_header(&fs::read(jpeg).unwrap()).unwrap();
     assert_eq!((size.width, size.height), expected);
+}
+
+// ---- a camera program ----
+
+/// What `rpicam-vid --codec mjpeg -o -` is to lancam: it says something, writes MJPEG, and dies.
+#[test]
+fn a_camera_program_that_dies_is_started_again() {
+    let test = "a_camera_program_that_dies_is_started_again";
+    if !have(test, &["cjpeg", "ffmpeg"]) {
+        return;
+    }
+    let Some(net) = Net::pair(test) else { return };
+    let clip = Clip::get(Kind::new(640, 480, Chroma::C420));
+    let folder = tempfile::tempdir().unwrap();
+    let (frame, pid) = (folder.path().join("frame.jpg"), folder.path().join("pid"));
+    fs::write(&frame, &clip.frames[0]).unwrap();
+    let program = folder.path().join("camera");
+    let text = format!(
+        "#!/bin/sh\necho 'camera: encoding' >&2\necho $$ >{}\nwhile cat {}; do sleep 0.04; done\n",
+        pid.display(),
+        frame.display()
+    );
+    fs::write(&program, text).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(&program, mode).unwrap();
+    let running = || -> Option<i32> { fs::read_to_string(&pid).ok()?.trim().parse().ok() };
+
+    let viewer = viewer(&net, "");
+    let command = format!(
+        "send --interface {INTERFACE} --stats - --source exec:{}",
+        program.display()
+    );
+    let mut sender = Process::spawn("lancam send", net.sender.lancam(&command));
+    wait_for_frames(&viewer, 10);
+    sender.wait_for_message("camera: encoding");
+
+    let first = running().expect("it has written its number");
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(first), Signal::SIGKILL).unwrap();
+    sender.wait_for_message("trying again");
+    wait_for("the program runs again", || {
+        running().filter(|&now| now != first)
+    });
+    let seen = wait_for_frames(&viewer, 20);
+    assert_eq!(number(&seen, "packets_lost"), 0, "{seen}");
+    assert_eq!(number(&seen, "frames_lost"), 0, "{seen}");
+    let last = running().expect("its number");
+    terminate(&mut sender);
+    wait_for("the program has gone with its sender", || {
+        (!Path::new(&format!("/proc/{last}")).exists()).then_some(())
+    });
 }

@@ -48,7 +48,6 @@ pub const REPAIR_AUTO_MAX: f32 = 0.5;
 pub(crate) const NOT_YET: &[&str] = &[
     "adapt",
     "announce",
-    "on-loss",
     "only_while_watched",
     "repair: Auto",
     "retransmit",

@@ -2,6 +2,8 @@
 //! write the same coefficients with the tables of Annex K and the MCU layout of RFC 2435. No
 //! pixel is computed, so nothing is lost. One row of MCUs is held at a time.
 
+pub mod partial;
+
 use super::Sampling;
 use super::header::{Header, marker, next_marker};
 use super::tables::{AC_CHROMA, AC_LUMA, DC_CHROMA, DC_LUMA, Huffman};

@@ -78,9 +78,10 @@ impl Control {
         self.tick(true);
         let s = self.shared.stats.snapshot();
         info!(
-            "{} frames whole, {} repaired, {} lost, {} shown, {} skipped; {} packets, {} lost",
+            "{} frames whole, {} repaired, {} partial, {} lost, {} shown, {} skipped; {} packets, {} lost",
             s.frames_whole,
             s.frames_repaired,
+            s.frames_partial,
             s.frames_lost,
             s.frames_shown,
             s.frames_skipped,

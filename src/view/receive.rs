@@ -138,7 +138,13 @@ impl Receiver {
                     }
                     self.reclaim(depacketizer);
                 }
-                Event::Partial(frame) => depacketizer.recycle(frame),
+                Event::Partial(frame) => {
+                    signal.frame(now, &self.wanted);
+                    if let Some(used) = self.hand_on_part(frame) {
+                        depacketizer.recycle(used);
+                    }
+                    self.reclaim(depacketizer);
+                }
                 Event::Lost(lost) => tracing::trace!(?lost, "frame given up"),
                 Event::Sender(change) => self.tell(sentence(&change)),
                 Event::OtherSender { ssrc, packets } => self.tell(format!(
@@ -166,9 +172,33 @@ impl Receiver {
             }
             return Some(frame);
         };
-        let displaced = mailbox.put(frame);
-        stats.frames_skipped.add(u64::from(displaced.is_some()));
-        displaced
+        self.put(mailbox, frame)
+    }
+
+    /// Gives a frame with gaps to the window, which fills and counts it. Recordings keep whole frames only.
+    fn hand_on_part(&self, frame: Box<FrameBuffer>) -> Option<Box<FrameBuffer>> {
+        if self.shared.is_over() {
+            return Some(frame);
+        }
+        let Some(mailbox) = &self.mailbox else {
+            self.shared.stats.frames_partial.add(1);
+            return Some(frame);
+        };
+        self.put(mailbox, frame)
+    }
+
+    /// Leaves a frame for the window, and counts the one that was still there.
+    fn put(
+        &self,
+        mailbox: &Mailbox<FrameBuffer>,
+        frame: Box<FrameBuffer>,
+    ) -> Option<Box<FrameBuffer>> {
+        let displaced = mailbox.put(frame)?;
+        match displaced.is_whole() {
+            true => self.shared.stats.frames_skipped.add(1),
+            false => self.shared.stats.frames_lost.add(1),
+        }
+        Some(displaced)
     }
 
     fn record_delay(&self, frame: &FrameBuffer) {

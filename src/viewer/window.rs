@@ -20,6 +20,7 @@ use super::overlay::Canvas;
 use super::record::save_picture;
 use super::screen::Screen;
 use crate::clock::Ntp;
+use crate::jpeg::recode::partial::Concealer;
 use crate::stats::ViewerStats;
 
 /// How long the thread sleeps at most before it looks for keys and a new size.
@@ -79,7 +80,8 @@ pub struct WindowOptions {
 pub struct Feed<'a, T> {
     /// Where the frames come from; the window ends when it is closed.
     pub mailbox: &'a Mailbox<T>,
-    /// The window counts `frames_shown` and, of the frames that it took, `frames_skipped`.
+    /// The window counts `frames_shown` and, of the frames that it took, `frames_skipped`,
+    /// `frames_partial`, and `frames_lost` where nothing of a partial one can be shown.
     pub stats: &'a ViewerStats,
     /// The window records the delay of each frame that it shows.
     pub delay: &'a DelayMeter,
@@ -102,6 +104,7 @@ struct Viewer<'a, T> {
     screen: Screen,
     keys: Keys,
     decoder: Decoder,
+    concealer: Concealer,
     pixels: Vec<u32>,
     /// Of the window, for which `pixels` is made.
     size: (usize, usize),
@@ -158,6 +161,7 @@ impl<'a, T: Frame> Viewer<'a, T> {
                 held: Vec::new(),
             },
             decoder,
+            concealer: Concealer::default(),
             pixels: Vec::new(),
             size: (0, 0),
             current: None,
@@ -214,8 +218,12 @@ impl<'a, T: Frame> Viewer<'a, T> {
     }
 
     /// Makes `frame` the one to show; false if it cannot be, or the picture is frozen.
-    fn accept(&mut self, frame: Box<T>) -> bool {
+    fn accept(&mut self, mut frame: Box<T>) -> bool {
         self.signal.frame(Instant::now());
+        if !frame.is_whole() && !self.fill(&mut frame) {
+            self.feed.mailbox.recycle(frame);
+            return false;
+        }
         let size = match self.decoder.size(frame.jpeg()) {
             Ok(size) if !self.frozen => size,
             refused => {
@@ -235,6 +243,18 @@ impl<'a, T: Frame> Viewer<'a, T> {
         self.picture = size;
         self.dirty = true;
         true
+    }
+
+    /// Fills the gaps of a frame with what is on the screen, and counts it; false if nothing of it can be
+    /// shown.
+    fn fill(&mut self, frame: &mut T) -> bool {
+        let last = self.current.as_deref();
+        let can_show = last.is_some_and(|last| frame.conceal(last, &mut self.concealer));
+        match can_show {
+            true => self.feed.stats.frames_partial.add(1),
+            false => self.feed.stats.frames_lost.add(1),
+        }
+        can_show
     }
 
     /// Gives the window the first picture's size, unless the user has already chosen one.

@@ -10,6 +10,7 @@ use super::wire::{Facts, Payload, Tables, size_in_blocks};
 use crate::clock::{Mono, Ntp};
 use crate::jpeg::Picture;
 use crate::jpeg::rebuild::{self, EOI};
+use crate::jpeg::recode::partial::{Concealer, Part};
 use crate::rtp::header::Packet;
 use crate::rtp::{RtpTime, SeqNo};
 
@@ -177,6 +178,29 @@ impl FrameBuffer {
             quant: self.tables.unwrap_or([1; 128]),
             scan: &self.data[HEADROOM..][..self.scan_len],
         }
+    }
+
+    /// Makes a partial frame a picture that can be shown: what came of it stays as it is, in place of the
+    /// rest stands what `last` has there. It has no gaps then, but is still not
+    /// [whole](FrameBuffer::is_whole). False, and nothing changed, if nothing of it can be shown over `last`.
+    pub fn conceal(&mut self, last: &FrameBuffer, concealer: &mut Concealer) -> bool {
+        let part = Part {
+            picture: self.picture(),
+            present: &self.present,
+            has_end: self.has_end(),
+        };
+        let Some(scan) = concealer.conceal(&part, &last.picture()) else {
+            return false;
+        };
+        self.grow(scan.len());
+        self.data[HEADROOM..HEADROOM + scan.len()].copy_from_slice(scan);
+        self.scan_len = scan.len();
+        let end = HEADROOM + scan.len();
+        self.data[end..end + EOI.len()].copy_from_slice(&EOI);
+        self.jpeg.end = end + EOI.len();
+        self.present.clear();
+        self.present.push(0..scan.len());
+        true
     }
 
     /// Bytes of [`FrameBuffer::jpeg`] in front of the scan.
@@ -435,8 +459,8 @@ impl FrameBuffer {
         self.seal(end, size, tables);
     }
 
-    /// Makes a frame with gaps a JPEG as far as it goes; false if its packets do not fit together, or
-    /// there are none.
+    /// Makes a frame with gaps a JPEG as far as it goes; false if its packets do not fit together, there
+    /// are none, or nothing can be decoded without the start.
     pub(super) fn finish_partial(&mut self, size: (u16, u16), tables: [u8; 128]) -> bool {
         let mut end = 0;
         for record in &self.records {
@@ -452,7 +476,8 @@ impl FrameBuffer {
             self.data[HEADROOM + end..HEADROOM + offset].fill(0);
             end = record.end();
         }
-        if end == 0 {
+        let has_start = self.present.first().is_some_and(|range| range.start == 0);
+        if end == 0 || !has_start && self.facts.restart_interval == 0 {
             return false;
         }
         self.seal(end, size, tables);

@@ -7,6 +7,7 @@ use super::wire::{self, Facts};
 use super::*;
 use crate::clock::{Mono, Ntp};
 use crate::jpeg::header::Header as JpegHeader;
+use crate::jpeg::recode::partial::Concealer;
 use crate::jpeg::tables::quant_for_q;
 use crate::jpeg::{Picture, Sampling};
 use crate::rtp::header::Header;
@@ -785,6 +786,114 @@ fn a_partial_frame_says_what_is_there_and_the_rest_is_zero() {
     assert_eq!((partial.packets(), partial.missing()), (4, 1));
     // Whoever shows it counts it.
     assert_eq!(sink.stats().frames_lost, 0);
+}
+
+/// A grey ramp, lighter by `shade`, as a JPEG.
+fn ramp(shade: u8) -> Vec<u8> {
+    let pixels: Vec<u8> = (0..320 * 240)
+        .flat_map(|i| [shade + (i % 320 / 4) as u8 + (i / 320 % 16) as u8; 3])
+        .collect();
+    let image = turbojpeg::Image {
+        pixels: &pixels[..],
+        width: 320,
+        pitch: 320 * 3,
+        height: 240,
+        format: turbojpeg::PixelFormat::RGB,
+    };
+    turbojpeg::compress(image, 90, turbojpeg::Subsamp::Sub2x2)
+        .unwrap()
+        .to_vec()
+}
+
+/// Its pixels; a warning of the decoder is a failure.
+fn grey(jpeg: &[u8]) -> Vec<u8> {
+    let image = turbojpeg::decompress(jpeg, turbojpeg::PixelFormat::GRAY).unwrap();
+    assert_eq!((image.width, image.height), (320, 240));
+    image.pixels
+}
+
+/// The frame that comes of a JPEG of [`ramp`], of which the packets `lost` are not sent.
+fn received(jpeg: &[u8], lost: std::ops::Range<usize>) -> Box<FrameBuffer> {
+    let header = JpegHeader::parse(jpeg).unwrap();
+    let picture = Picture {
+        width: 320,
+        height: 240,
+        quant: quant_for_q(90).unwrap(),
+        ..picture(&jpeg[header.scan_start..jpeg.len() - 2])
+    };
+    let options = Options {
+        give_partial: true,
+        ..Options::default()
+    };
+    let mut depacketizer = Depacketizer::new(options, Arc::default());
+    let mut packetizer = Packetizer::new(Ssrc(7), SeqNo(10), 256);
+    let plan = packetizer.plan(&picture, RtpTime(0), None).unwrap();
+    for i in (0..plan.packets.len()).filter(|i| !lost.contains(i)) {
+        let (header, payload) = plan.parts(i, picture.scan);
+        depacketizer.push(Mono(1), &[header, payload].concat());
+    }
+    let now = Mono(1) + Duration::from_secs(2);
+    std::iter::from_fn(|| depacketizer.poll(now))
+        .find_map(|event| match event {
+            Event::Frame(frame) | Event::Partial(frame) => Some(frame),
+            _ => None,
+        })
+        .expect("a frame, whole or not")
+}
+
+#[test]
+fn a_partial_frame_is_filled_with_the_frame_before_it() {
+    let (before, after) = (ramp(10), ramp(120));
+    let mut concealer = Concealer::default();
+    let last = received(&before, 0..0);
+    assert!(last.is_whole());
+    let mut partial = received(&after, 10..12);
+    assert!(partial.conceal(&last, &mut concealer));
+    assert!(!partial.is_whole());
+    let scan = partial.picture().scan.len();
+    assert!(matches!(partial.present(), [all] if *all == (0..scan)));
+
+    let (shown, old, new) = (grey(partial.jpeg()), grey(&before), grey(&after));
+    let rows = shown.iter().zip(&new).take_while(|(a, b)| a == b).count() / 320;
+    assert!((32..208).contains(&rows), "{rows}");
+    // Below the row of MCUs with the gap there is nothing new.
+    let rest = (rows + 1).next_multiple_of(16) * 320;
+    assert_eq!(shown[rest..], old[rest..]);
+
+    // Over a frame that has gaps itself nothing is shown, and nothing changes.
+    let gaps = received(&before, 10..12);
+    let mut partial = received(&after, 10..12);
+    let bytes = partial.jpeg().to_vec();
+    assert!(!partial.conceal(&gaps, &mut concealer));
+    assert_eq!(partial.jpeg(), bytes);
+}
+
+#[test]
+fn without_its_start_and_without_restart_markers_a_frame_is_lost() {
+    let mut packetizer = Packetizer::new(Ssrc(7), SeqNo(10), 256);
+    let mut sink = Sink::with(Options {
+        give_partial: true,
+        ..Options::default()
+    });
+    let scans = [scan(0, 900), scan(1, 900)];
+    for (n, scan) in scans.iter().enumerate() {
+        let picture = Picture {
+            quant: quant_for_q(90).unwrap(),
+            ..picture(scan)
+        };
+        let time = RtpTime(n as u32 * INTERVAL);
+        let plan = packetizer.plan(&picture, time, None).unwrap();
+        for i in n..plan.packets.len() {
+            let (header, payload) = plan.parts(i, scan);
+            sink.push(&[header, payload].concat());
+        }
+    }
+    sink.wait(Duration::from_secs(2));
+    assert_eq!(
+        (sink.frames.len(), sink.partial.len(), sink.lost.len()),
+        (1, 0, 1)
+    );
+    assert_eq!(sink.stats().frames_lost, 1);
 }
 
 #[test]
