@@ -75,6 +75,17 @@ pub(crate) fn run(bench: &Bench) {
         );
         peers.push(add(&mut table, "ffmpeg, its lowest delay", delays));
     }
+    if bench.has_ffmpeg {
+        // What ffmpeg's receiver adds by itself: after its own sender it is a frame late.
+        let folder = tempfile::tempdir().expect("a folder");
+        let delays = peer(
+            bench,
+            programs::lancam_send(camera, Input::Pipe, "--pacing off"),
+            programs::ffmpeg_receive(viewer, Job::Write, folder.path(), true),
+            bytes_422(bench.full_hd()),
+        );
+        peers.push(add(&mut table, "lancam → ffmpeg, its lowest delay", delays));
+    }
     if bench.has_gst && bench.has_ffmpeg {
         let receive = Gst::new(Job::Write).command(viewer);
         let delays = peer(
