@@ -23,6 +23,8 @@ use crate::table::{Table, percentile, target};
 const WARM_UP: usize = 30;
 /// Room in each pipe, so that a frame fits and nobody waits for its reader.
 const PIPE_BYTES: i32 = 1 << 20;
+/// How long a peer has to get ready.
+const START: Duration = Duration::from_secs(1);
 /// How long the last frame may take.
 const LAST: Duration = Duration::from_millis(600);
 
@@ -74,17 +76,6 @@ pub(crate) fn run(bench: &Bench) {
             bytes_422(bench.full_hd()),
         );
         peers.push(add(&mut table, "ffmpeg, its lowest delay", delays));
-    }
-    if bench.has_ffmpeg {
-        // What ffmpeg's receiver adds by itself: after its own sender it is a frame late.
-        let folder = tempfile::tempdir().expect("a folder");
-        let delays = peer(
-            bench,
-            programs::lancam_send(camera, Input::Pipe, "--pacing off"),
-            programs::ffmpeg_receive(viewer, Job::Write, folder.path(), true),
-            bytes_422(bench.full_hd()),
-        );
-        peers.push(add(&mut table, "lancam → ffmpeg, its lowest delay", delays));
     }
     if bench.has_gst && bench.has_ffmpeg {
         let receive = Gst::new(Job::Write).command(viewer);
@@ -185,6 +176,7 @@ fn peer(bench: &Bench, sender: Command, receiver: Command, picture_bytes: usize)
     wait_for("a peer to join", || {
         crate::common::net::is_member(pid, GROUP).then_some(())
     });
+    thread::sleep(START);
     let handed = feed(bench, sender, true);
     delays(&handed, &receiver.stop())
 }

@@ -173,7 +173,10 @@ pub(crate) fn ffmpeg_receive(
     command.args(match job {
         Job::Take => ["-c", "copy", "-f", "null", "-"].as_slice(),
         Job::Decode => &["-vsync", "passthrough", "-f", "null", "-"],
+        // Its encoder's threads would hold each picture back until the next one.
         Job::Write => &[
+            "-threads",
+            "1",
             "-vsync",
             "passthrough",
             "-flush_packets",
