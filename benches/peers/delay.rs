@@ -23,6 +23,8 @@ use crate::table::{Table, percentile, target};
 const WARM_UP: usize = 30;
 /// Room in each pipe, so that a frame fits and nobody waits for its reader.
 const PIPE_BYTES: i32 = 1 << 20;
+/// How long a peer has to get ready.
+const START: Duration = Duration::from_secs(1);
 /// How long the last frame may take.
 const LAST: Duration = Duration::from_millis(600);
 
@@ -174,6 +176,7 @@ fn peer(bench: &Bench, sender: Command, receiver: Command, picture_bytes: usize)
     wait_for("a peer to join", || {
         crate::common::net::is_member(pid, GROUP).then_some(())
     });
+    thread::sleep(START);
     let handed = feed(bench, sender, true);
     delays(&handed, &receiver.stop())
 }

@@ -133,7 +133,7 @@ pub(crate) fn ffmpeg_send(host: &Host, input: Input<'_>) -> Command {
     match input {
         Input::File(path) => command.args(["-nostdin", "-re", "-i"]).arg(path),
         Input::Pipe => command.args(
-            "-fflags nobuffer -probesize 32 -analyzeduration 0 -f mpjpeg -i pipe:0".split(' '),
+            "-fflags nobuffer -use_wallclock_as_timestamps 1 -probesize 32 -analyzeduration 0 -f mpjpeg -i pipe:0".split(' '),
         ),
     };
     command.args("-c copy -flush_packets 1 -f rtp".split(' '));
@@ -173,7 +173,10 @@ pub(crate) fn ffmpeg_receive(
     command.args(match job {
         Job::Take => ["-c", "copy", "-f", "null", "-"].as_slice(),
         Job::Decode => &["-vsync", "passthrough", "-f", "null", "-"],
+        // Its encoder's threads would hold each picture back until the next one.
         Job::Write => &[
+            "-threads",
+            "1",
             "-vsync",
             "passthrough",
             "-flush_packets",
