@@ -18,7 +18,6 @@ use crate::rtp::sdp::Announcement;
 /// Keeps the file true.
 pub(super) struct Description {
     path: PathBuf,
-    name: String,
     stream: Stream,
     session: u64,
     version: u64,
@@ -38,7 +37,6 @@ impl Description {
     pub(super) fn of(stream: &Stream) -> Option<Description> {
         Some(Description {
             path: stream.sdp.clone()?,
-            name: stream.name.clone(),
             stream: stream.clone(),
             // RFC 8866 §5.2 recommends an NTP timestamp.
             session: Ntp::from(std::time::SystemTime::now()).0 >> 32,
@@ -57,7 +55,7 @@ impl Description {
         }
         self.version += 1;
         let text = Announcement {
-            name: &self.name,
+            name: &self.stream.name,
             session: self.session,
             version: self.version,
             origin: facts.origin,

@@ -54,7 +54,6 @@ impl Identity {
 
 /// Where a stream's pictures leave.
 pub(super) struct Outlet {
-    name: String,
     options: SendOptions,
     /// Largest IP packet that the config asks for; `None`: what the interface takes.
     mtu: Option<u16>,
@@ -86,7 +85,6 @@ impl Outlet {
             dscp: config.dscp,
         };
         let mut outlet = Outlet {
-            name: config.name.clone(),
             options,
             mtu: config.mtu,
             packetizer: Packetizer::new(identity.ssrc, identity.next_seq, 0),
@@ -273,7 +271,7 @@ impl Outlet {
         }
         self.retry_at = Mono::now() + RETRY;
         if let Err(error) = self.connect() {
-            debug!("{}: {error:#}", self.name);
+            debug!("{error:#}");
             return false;
         }
         info!("the network is back: {}", self.describe());

@@ -11,7 +11,7 @@ use tracing::{info, warn};
 use super::Shared;
 use super::sockets::Sockets;
 use super::tape::Inlet;
-use crate::clock::{Mono, Ntp};
+use crate::clock::Mono;
 use crate::net::{MAX_WAIT, ReceiveOptions, ReceiveSocket};
 use crate::rtp::RepairDecoder;
 use crate::rtp::jpeg::{Depacketizer, Event, FrameBuffer, Options, SenderChange, Why};
@@ -26,8 +26,6 @@ const LOST: Duration = Duration::from_secs(2);
 /// Packets of later frames that prove a missing one lost while repair comes, which comes behind its frame:
 /// more than the two sockets can be apart.
 const REPAIR_REORDER: u16 = 256;
-/// Delays above this mean that the two clocks disagree.
-const ABSURD_DELAY: Duration = Duration::from_secs(60);
 
 /// What the thread owns besides its socket.
 pub(super) struct Receiver {
@@ -205,11 +203,7 @@ impl Receiver {
         let Some(captured) = frame.captured() else {
             return;
         };
-        let nanos = Ntp::from(SystemTime::now()).nanos_since(captured);
-        let delay = u64::try_from(nanos).ok().map(Duration::from_nanos);
-        if let Some(delay) = delay.filter(|d| *d < ABSURD_DELAY) {
-            self.shared.delay.record(delay);
-        }
+        self.shared.delay.record_since(captured, SystemTime::now());
     }
 
     fn reclaim(&self, depacketizer: &mut Depacketizer) {

@@ -3,10 +3,14 @@
 //! whoever shows the frame.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
+use crate::clock::Ntp;
+
+/// Longer delays, and those below zero, are a clock that is wrong.
+const ABSURD_DELAY: Duration = Duration::from_secs(60);
 /// Buckets per doubling: a percentile is off by at most 1/32, about 3 %.
 const STEPS: usize = 32;
 /// Doublings beyond the exact range: up to 2^32 µs, more than an hour.
@@ -74,6 +78,16 @@ impl DelayMeter {
     pub fn record(&self, delay: Duration) {
         self.total.record(delay);
         self.halves[self.present.load(Ordering::Relaxed)].record(delay);
+    }
+
+    /// Adds the delay of a frame that the sender captured at `captured` and that is seen at `now`. Below zero, or
+    /// absurdly long, the two clocks disagree: nothing is added.
+    pub fn record_since(&self, captured: Ntp, now: SystemTime) {
+        let nanos = Ntp::from(now).nanos_since(captured);
+        let delay = u64::try_from(nanos).ok().map(Duration::from_nanos);
+        if let Some(delay) = delay.filter(|&delay| delay < ABSURD_DELAY) {
+            self.record(delay);
+        }
     }
 
     /// Forgets the older half of the recent samples. Called every few seconds by the one thread that
@@ -152,6 +166,20 @@ fn percentiles(parts: &[&Histogram]) -> Option<Percentiles> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn clocks_that_disagree_add_nothing() {
+        let (meter, now) = (
+            DelayMeter::default(),
+            SystemTime::UNIX_EPOCH + Duration::from_secs(100),
+        );
+        let captured = |ago: Duration| Ntp::from(now - ago);
+        meter.record_since(Ntp::from(now + Duration::from_millis(1)), now);
+        meter.record_since(captured(Duration::from_secs(60)), now);
+        assert!(meter.total().is_none());
+        meter.record_since(captured(Duration::from_millis(8)), now);
+        assert!((7.5..8.5).contains(&meter.total().expect("one sample").p50));
+    }
 
     #[test]
     fn nothing_recorded_is_nothing_said() {

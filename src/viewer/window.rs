@@ -19,7 +19,6 @@ use super::mailbox::Mailbox;
 use super::overlay::Canvas;
 use super::record::save_picture;
 use super::screen::Screen;
-use crate::clock::Ntp;
 use crate::jpeg::recode::partial::Concealer;
 use crate::stats::ViewerStats;
 
@@ -32,8 +31,6 @@ const MESSAGE: Duration = Duration::from_secs(4);
 /// A sender is lost when this long nothing came; longer for streams of few frames, up to the other.
 const LOST: Duration = Duration::from_secs(2);
 const LOST_SLOW: Duration = Duration::from_secs(10);
-/// Longer delays, and those below zero, are a clock that is wrong.
-const ABSURD_DELAY: Duration = Duration::from_secs(60);
 /// Figures (made once a second) between two turns of the recent delays.
 const ROTATE_EVERY: u32 = 5;
 
@@ -349,11 +346,7 @@ impl<'a, T: Frame> Viewer<'a, T> {
         self.feed.stats.frames_shown.add(1);
         let captured = self.current.as_ref().and_then(|frame| frame.captured());
         if let Some(captured) = captured {
-            let nanos = Ntp::from(SystemTime::now()).nanos_since(captured);
-            let delay = u64::try_from(nanos).ok().map(Duration::from_nanos);
-            if let Some(delay) = delay.filter(|&delay| delay < ABSURD_DELAY) {
-                self.feed.delay.record(delay);
-            }
+            self.feed.delay.record_since(captured, SystemTime::now());
         }
     }
 
