@@ -311,7 +311,24 @@ impl<'a> Decoder<'a> {
             tables.push(DecodeTable::new(&dc)?);
             tables.push(DecodeTable::new(&ac)?);
         }
-        Ok(Decoder {
+        Ok(Decoder::at_start(
+            scan,
+            &layout,
+            components,
+            tables,
+            restart_interval,
+        ))
+    }
+
+    /// Before the first MCU of `scan`.
+    fn at_start(
+        scan: &'a [u8],
+        layout: &Layout,
+        components: [ScanComponent; 4],
+        tables: Vec<DecodeTable>,
+        restart_interval: u16,
+    ) -> Decoder<'a> {
+        Decoder {
             reader: BitReader::new(scan, 0),
             components,
             count: layout.count,
@@ -321,7 +338,7 @@ impl<'a> Decoder<'a> {
             mcus_wide: layout.mcus_wide,
             mcus_high: layout.mcus_high,
             done: 0,
-        })
+        }
     }
 
     fn total(&self) -> usize {

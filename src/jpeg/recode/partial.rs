@@ -357,17 +357,13 @@ fn standard<'a>(
         .into_iter()
         .map(DecodeTable::new)
         .collect::<Result<_, _>>()?;
-    Ok(Decoder {
-        reader: BitReader::new(scan, 0),
+    Ok(Decoder::at_start(
+        scan,
+        layout,
         components,
-        count: layout.count,
         tables,
-        prediction: [0; 4],
-        restart_interval: usize::from(restart_interval),
-        mcus_wide: layout.mcus_wide,
-        mcus_high: layout.mcus_high,
-        done: 0,
-    })
+        restart_interval,
+    ))
 }
 
 /// Goes to the start of an interval, which ends with `bytes`.
