@@ -3,7 +3,9 @@
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::Context;
 use serde::Serialize;
@@ -103,6 +105,62 @@ counters! {
         packets_invalid,
         /// UDP payload bytes received.
         bytes_received,
+    }
+}
+
+/// What one viewer has reported about the stream, as the sender keeps it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ViewerReport {
+    /// Its SSRC.
+    pub ssrc: u32,
+    /// Where its reports come from.
+    pub address: SocketAddr,
+    /// Its CNAME or, where it tells one, its NAME; without control characters.
+    pub name: String,
+    /// Share of the packets that did not arrive since its report before, 0 to 1, before any repair.
+    pub fraction_lost: f32,
+    /// Packets that did not arrive since it began.
+    pub packets_lost: i64,
+    /// Interarrival jitter in milliseconds. RFC 3550 §6.4.1.
+    pub jitter_ms: f32,
+    /// Round trip in milliseconds, once it can be told.
+    pub round_trip_ms: Option<f32>,
+    /// Seconds since its last report.
+    pub last_seen_s: f32,
+    /// What only lancam's own viewers tell.
+    pub frames: Option<ViewerFrames>,
+}
+
+/// A lancam viewer's frames since it began, and its delay.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct ViewerFrames {
+    /// Frames that arrived whole without repair.
+    pub whole: u32,
+    /// Frames made whole by repair or retransmission.
+    pub repaired: u32,
+    /// Frames shown in part or given up.
+    pub lost: u32,
+    /// Capture-to-screen delay in milliseconds, median; `None`: not known.
+    pub delay_ms: Option<f32>,
+}
+
+/// Who watches a stream: written by the thread that hears reports, read by whoever shows them. Never touched by
+/// the thread that sends.
+#[derive(Debug, Default)]
+pub struct Audience(Mutex<Vec<ViewerReport>>);
+
+impl Audience {
+    /// Puts the viewers of this moment in the place of those before.
+    pub fn set(&self, viewers: Vec<ViewerReport>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = viewers;
+    }
+
+    /// The viewers.
+    pub fn get(&self) -> Vec<ViewerReport> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 

@@ -16,7 +16,7 @@ use crate::jpeg::gate::{Gate, GateCounters, GateOptions};
 use crate::net::thread;
 use crate::source::camera::Remote;
 use crate::source::{self, Frame, OpenOptions, Source, SourceError, SourceSpec};
-use crate::stats::{Counter, SenderStats};
+use crate::stats::{Audience, Counter, SenderStats};
 
 /// First and longest pause before a source that failed is opened again.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(2));
@@ -31,6 +31,8 @@ pub(super) struct StreamStats {
     pub(super) name: String,
     pub(super) sender: SenderStats,
     pub(super) gate: Arc<GateCounters>,
+    /// The viewers that report.
+    pub(super) audience: Audience,
     /// The frame of a file sent last, counted from 1.
     pub(super) position: Counter,
     /// Frames in the file; 0: not known.
