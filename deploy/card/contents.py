@@ -5,6 +5,8 @@ is written. It is not an installer: maintainer scripts of the package are not ru
 unit's links) is done here.
 """
 
+from __future__ import annotations
+
 import hashlib
 import io
 import re
@@ -350,7 +352,7 @@ class KernelLine:
     def __init__(self):
         self.wanted = []
         # init= and resize are the stock image's first boot, systemd.run* and ds= a tool's that prepared the card.
-        self._dropped = ("init=", "resize", "rw", "ro", "systemd.run", "systemd.unit=kernel-command-line", "ds=", "cloud-init=")
+        self._dropped = ("init=", "resize", "rw", "ro", "systemd.run", "systemd.unit=kernel-command-line", "ds=", "cloud-init=", "fsck.")
 
     def edit(self, line):
         kept = [word for word in line.split() if not self._is_dropped(word)]
@@ -501,7 +503,9 @@ def _read_only(root, kernel_line):
             root.write(name, path.read_bytes(), 0o755 if path.stat().st_mode & 0o100 else 0o644)
     for name in ("ram", "root"):
         root.mkdir(f"/usr/lib/lancam-card/{name}")
-    kernel_line.wanted += ["ro", f"init={INIT}", "panic=10"]
+    # A check has nothing to find where nothing is written. Without a clock it would even write: to it all times of the
+    # file system are in the future.
+    kernel_line.wanted += ["ro", f"init={INIT}", "fsck.mode=skip", "panic=10"]
     lines = root.read("/etc/fstab").decode().splitlines() if root.exists("/etc/fstab") else []
     root.write("/etc/fstab", ("\n".join(_fstab_line(line) for line in lines) + "\n").encode())
 
