@@ -24,6 +24,8 @@ HERE = Path(__file__).resolve().parent
 CONFIG = "/etc/lancam/lancam.ron"
 INIT = "/usr/lib/lancam-card/init"
 UNITS = "/etc/systemd/system"
+# With the viewer's window, and without.
+PACKAGES = ("lancam", "lancam-sender")
 
 # Units that would listen, write, or wait for somebody at the first boot, and are not needed by a camera.
 MASKED = """
@@ -173,8 +175,9 @@ class Installed:
         return subprocess.run(["dpkg", "--compare-versions", found["Version"], relation, version], check=False).returncode == 0
 
     def check(self, package):
-        if "lancam" in self._packages:
-            raise Refused("the image has a lancam package already: take the stock image")
+        for name in PACKAGES:
+            if name in self._packages:
+                raise Refused(f"the image has the package {name} already: take the stock image")
         for name in ("Pre-Depends", "Depends"):
             for wish in filter(None, package.field(name).split(",")):
                 if not any(self._satisfied(alternative) for alternative in wish.split("|")):
@@ -197,7 +200,7 @@ class Package:
                     self._control[member.name.removeprefix("./")] = (control.extractfile(member).read(), member.mode)
         text = self._control["control"][0].decode()
         self._fields = next(paragraphs(text), {})
-        if self.field("Package") != "lancam":
+        if self.field("Package") not in PACKAGES:
             raise Refused(f"{path} is not lancam's package but {self.field('Package')}'s")
 
     def field(self, name):
@@ -250,7 +253,7 @@ class Package:
 
     def _record(self, root, names):
         """As dpkg would keep it, so that `apt upgrade` and `dpkg -r` know the package."""
-        info = "/var/lib/dpkg/info/lancam"
+        info = f"/var/lib/dpkg/info/{self.field('Package')}"
         for name, (data, mode) in self._control.items():
             if name != "control":
                 root.write(f"{info}.{name}", data, mode & 0o755)
