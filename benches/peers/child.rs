@@ -52,6 +52,8 @@ pub(crate) struct Seen {
     pub(crate) begun: u64,
     /// When it was done with.
     pub(crate) done: u64,
+    /// When the viewer's receiving thread had read its last packet.
+    pub(crate) arrived: u64,
 }
 
 /// What a part that has ended saw.
@@ -64,6 +66,7 @@ pub(crate) fn seen(part: &mut Process) -> Vec<Seen> {
             time: fields.next()?.parse().ok()?,
             begun: fields.next()?.parse().ok()?,
             done: fields.next()?.parse().ok()?,
+            arrived: fields.next()?.parse().ok()?,
         })
     });
     frames.collect()
@@ -72,7 +75,10 @@ pub(crate) fn seen(part: &mut Process) -> Vec<Seen> {
 fn tell(seen: &[Seen]) {
     let mut text = String::new();
     for s in seen {
-        text += &format!("frame {} {} {} {}\n", s.number, s.time, s.begun, s.done);
+        text += &format!(
+            "frame {} {} {} {} {}\n",
+            s.number, s.time, s.begun, s.done, s.arrived
+        );
     }
     let _ = std::io::stderr().write_all(text.as_bytes());
 }
@@ -200,6 +206,7 @@ fn show(feed: Feed<'_>, decodes: bool, stalls: bool) {
             time: frame.time().0,
             begun,
             done,
+            arrived: frame.last_arrival().0,
         });
         feed.mailbox.recycle(frame);
         feed.stats.frames_shown.add(1);
@@ -329,6 +336,7 @@ fn blast(clip: &Clip, frames: usize, interval: Duration) {
             time: n as u32,
             begun,
             done,
+            ..Seen::default()
         });
         report.update(seen.len());
     }
