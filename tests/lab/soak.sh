@@ -41,7 +41,8 @@ cat /tmp/send.log /tmp/view.log >/tmp/probe.log
 check "the sender's memory is flat (256 KB)" '[ $(rss $sender) -le $((first_rss + 256)) ]'
 check "the viewer's memory is flat (256 KB)" '[ $(rss $viewer) -le $((first_viewer + 256)) ]'
 check "no descriptor more" '[ $(fds $sender) = $first_fds ] && [ $(fds $viewer) = $first_view_fds ]'
-check "the delay has not drifted (2 ms)" '[ ${p50%.*} -le $((${first_p50%.*} + 2)) ]'
+# In an emulated machine it goes up and down with the host's load; a drift would be frames long.
+check "the delay has not drifted (a third of a frame)" '[ ${p50%.*} -le $((${first_p50%.*} + 11)) ]'
 check "no frame lost" '[ $(field frames_lost /tmp/view.json) = 0 ]'
 kill $sender $viewer
 wait $sender
