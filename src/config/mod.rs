@@ -47,7 +47,6 @@ pub const REPAIR_AUTO_MAX: f32 = 0.5;
 /// Whoever builds one takes it off this list.
 pub(crate) const NOT_YET: &[&str] = &[
     "adapt",
-    "announce",
     "only_while_watched",
     "repair: Auto",
     "retransmit",

@@ -113,7 +113,6 @@ impl<'a> Reader<'a> {
             ("wait_for_viewers", raw.wait_for_viewers.text),
             ("adapt", raw.adapt.text),
             ("only_while_watched", raw.only_while_watched.text),
-            ("announce", raw.announce.text),
         ];
         let mut stream = Stream {
             name: self.checked("name", raw.name, d.name, |v| check::name(&v)),

@@ -4,6 +4,7 @@
 mod group;
 pub mod igmp;
 pub mod interface;
+mod listener;
 pub mod pacing;
 mod receiver;
 mod sender;
@@ -17,6 +18,7 @@ pub use group::{
     is_network_down,
 };
 pub use interface::{Interface, InterfaceError, Link};
+pub use listener::{Listener, has_datagram};
 pub use pacing::{BurstPlan, Load, Pacer, Pacing, schedule};
 pub use receiver::{Batch, BatchReceiver, MAX_WAIT};
 pub use sender::{BatchSender, SendError, Sent};
