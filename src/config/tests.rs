@@ -402,6 +402,7 @@ stream \"porch\"
   pacing     each frame over 50 % of the frame interval
   losses     no repair packets, nothing is sent again
   thread     on core 3, normal priority
+  announced  no, as it goes to one host only
 status page: off
 "
     );

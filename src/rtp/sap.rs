@@ -468,3 +468,301 @@ impl Directory {
         found.unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SDP: &str = "v=0\r\no=- 7 1 IN IP4 10.0.0.7\r\ns=porch\r\nc=IN IP4 224.3.29.71/1\r\nt=0 0\r\n\
+        m=video 10000 RTP/AVP 26\r\n";
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn packet(sdp: &str, is_deletion: bool) -> Vec<u8> {
+        let mut out = Vec::new();
+        Packet {
+            is_deletion,
+            hash: hash(sdp.as_bytes()),
+            origin: ip("10.0.0.7"),
+            sdp: sdp.as_bytes(),
+        }
+        .write(&mut out);
+        out
+    }
+
+    /// A stream of its own by name and port.
+    fn stream(name: &str, port: u16) -> String {
+        SDP.replace("porch", name)
+            .replace("10000", &port.to_string())
+    }
+
+    /// Each change in a word.
+    fn words(changes: Vec<Change>) -> Vec<String> {
+        let word = |c: &Change| format!("{:?} {}", c.what, c.heard.stream.name);
+        changes.iter().map(word).collect()
+    }
+
+    struct Listener {
+        directory: Directory,
+        now: Mono,
+    }
+
+    impl Listener {
+        fn new() -> Listener {
+            Listener {
+                directory: Directory::default(),
+                now: Mono(0),
+            }
+        }
+
+        fn after(&mut self, seconds: u64) -> &mut Listener {
+            self.now = self.now + Duration::from_secs(seconds);
+            self
+        }
+
+        fn hears(&mut self, from: &str, datagram: &[u8]) -> Vec<String> {
+            words(self.directory.push(self.now, ip(from), "eth0", datagram))
+        }
+    }
+
+    #[test]
+    fn the_header_byte_by_byte() {
+        let mut out = Vec::new();
+        let packet = Packet {
+            is_deletion: false,
+            hash: 0x1234,
+            origin: ip("10.0.0.7"),
+            sdp: b"v=0\r\n",
+        };
+        packet.write(&mut out);
+        assert_eq!(out, b"\x20\0\x12\x34\x0a\0\0\x07application/sdp\0v=0\r\n");
+        assert_eq!(Packet::parse(&out), Ok(packet));
+        let deletion = Packet {
+            is_deletion: true,
+            origin: ip("2001:db8::7"),
+            ..packet
+        };
+        deletion.write(&mut out);
+        assert_eq!(out[0], 0x34);
+        assert_eq!(Packet::parse(&out), Ok(deletion));
+    }
+
+    #[test]
+    fn what_others_send_is_read() {
+        // Two words of authentication data, no payload type.
+        let bare = [b"\x20\x02\0\x01\x0a\0\0\x07", &[0xff; 8][..], b"v=0\n"].concat();
+        assert_eq!(Packet::parse(&bare).unwrap().sdp, b"v=0\n");
+        let upper = b"\x20\0\0\x01\x0a\0\0\x07Application/SDP\0v=0\n";
+        assert_eq!(Packet::parse(upper).unwrap().sdp, b"v=0\n");
+        let deletion = b"\x24\0\0\x01\x0a\0\0\x07";
+        assert!(Packet::parse(deletion).unwrap().is_deletion);
+    }
+
+    #[test]
+    fn what_is_not_read_says_why() {
+        let refused = |bytes: &[u8]| Packet::parse(bytes).unwrap_err();
+        assert_eq!(refused(b""), SapError::Short);
+        assert_eq!(refused(b"\x20\0\0\x01\x0a\0\0"), SapError::Short);
+        assert_eq!(refused(b"\x20\xff\0\x01\x0a\0\0\x07v=0"), SapError::Short);
+        assert_eq!(
+            refused(b"\x40\0\0\x01\x0a\0\0\x07v=0"),
+            SapError::Version(2)
+        );
+        assert_eq!(refused(b"\x22\0\0\x01\x0a\0\0\x07v=0"), SapError::Encrypted);
+        assert_eq!(
+            refused(b"\x21\0\0\x01\x0a\0\0\x07v=0"),
+            SapError::Compressed
+        );
+        assert_eq!(
+            refused(b"\x20\0\0\x01\x0a\0\0\x07text/plain\0x"),
+            SapError::NotSdp
+        );
+        assert_eq!(refused(b"\x20\0\0\x01\x0a\0\0\x07"), SapError::NotSdp);
+        assert_eq!(
+            refused(&vec![0x20; MAX_LEN + 1]),
+            SapError::TooLong(MAX_LEN + 1)
+        );
+    }
+
+    #[test]
+    fn each_scope_has_its_group() {
+        let group = |to: &str| group_for(ip(to)).map(|g| g.to_string());
+        assert_eq!(group("224.3.29.71").unwrap(), "224.2.127.254:9875");
+        assert_eq!(group("232.1.1.1").unwrap(), "224.2.127.254:9875");
+        assert_eq!(group("239.255.1.1").unwrap(), "239.255.255.255:9875");
+        assert_eq!(group("239.192.1.1").unwrap(), "239.195.255.255:9875");
+        assert_eq!(group("239.9.9.9").unwrap(), "239.255.255.255:9875");
+        assert_eq!(group("224.0.0.200").unwrap(), "224.0.0.255:9875");
+        assert_eq!(group("ff15::1").unwrap(), "[ff05::2:7ffe]:9875");
+        assert_eq!(group("ff3e::1").unwrap(), "[ff0e::2:7ffe]:9875");
+        assert_eq!(group("10.0.0.7"), None);
+        assert_eq!(group("fe80::1"), None);
+        for to in [
+            "224.3.29.71",
+            "239.255.1.1",
+            "239.193.1.1",
+            "ff12::1",
+            "ff18::1",
+        ] {
+            let group = group_for(ip(to)).unwrap().ip();
+            assert!(groups().contains(&group), "nobody listens to {group}");
+        }
+    }
+
+    #[test]
+    fn the_hash_tells_versions_apart_and_is_never_0() {
+        assert_ne!(hash(b"o=- 7 1"), hash(b"o=- 7 2"));
+        let zero = (0..200_000_u32).find(|n| {
+            let fnv = n.to_string().bytes().fold(0x811c_9dc5_u32, |h, b| {
+                (h ^ u32::from(b)).wrapping_mul(0x0100_0193)
+            });
+            (fnv >> 16) as u16 == fnv as u16
+        });
+        let text = zero.expect("one text in 65,536 would have it").to_string();
+        assert_eq!(hash(text.as_bytes()), 1);
+    }
+
+    #[test]
+    fn repeats_are_quick_at_first_and_then_keep_the_bandwidth() {
+        let mut schedule = Schedule::default();
+        let waits: Vec<_> = (0..2).map(|_| schedule.next(400, 0)).collect();
+        assert!(
+            waits.iter().sum::<Duration>() < Duration::from_secs(1),
+            "{waits:?}"
+        );
+        // 400 bytes every 2 s are 1,600 bit/s.
+        assert_eq!(schedule.next(400, u32::MAX / 2).as_secs_f64().round(), 2.0);
+        // 100 streams of 400 bytes: 320,000 bits take 80 s at 4,000 bit/s, a third less or more.
+        let near = |wait: Duration, seconds: f64| (wait.as_secs_f64() - seconds).abs() < 0.01;
+        assert!(near(schedule.next(40_000, 0), 80.0 * 2.0 / 3.0));
+        assert!(near(schedule.next(40_000, u32::MAX), 80.0 * 4.0 / 3.0));
+        schedule.restart();
+        assert_eq!(schedule.next(40_000, 0), waits[0]);
+    }
+
+    #[test]
+    fn a_stream_comes_changes_and_goes() {
+        let mut listener = Listener::new();
+        let first = packet(SDP, false);
+        assert_eq!(listener.hears("10.0.0.7", &first), ["Appeared porch"]);
+        assert!(listener.after(2).hears("10.0.0.7", &first).is_empty());
+        let second = SDP.replace("7 1 IN", "7 2 IN");
+        let changed = packet(&second, false);
+        assert_eq!(
+            listener.after(2).hears("10.0.0.7", &changed),
+            ["Changed porch"]
+        );
+        // The deletion of the version before comes late.
+        assert!(listener.hears("10.0.0.7", &packet(SDP, true)).is_empty());
+        // Somebody else wants it gone.
+        let deletion = packet(&second, true);
+        assert!(listener.hears("10.0.0.8", &deletion).is_empty());
+        assert_eq!(listener.directory.refused(), 2);
+        assert_eq!(listener.hears("10.0.0.7", &deletion), ["Gone porch"]);
+        assert_eq!(
+            (
+                listener.directory.bytes(),
+                listener.directory.streams().len()
+            ),
+            (0, 0)
+        );
+    }
+
+    #[test]
+    fn who_falls_silent_is_forgotten() {
+        let mut listener = Listener::new();
+        let datagram = packet(SDP, false);
+        listener.hears("10.0.0.7", &datagram);
+        listener.after(20).hears("10.0.0.7", &datagram);
+        // A sender that was heard once, with an unknown period.
+        listener.hears("10.0.0.8", &datagram);
+        let mut after = |seconds| {
+            let now = listener.after(seconds).now;
+            words(listener.directory.expire(now)).len()
+        };
+        assert_eq!((after(199), after(1), after(3399), after(1)), (0, 1, 0, 1));
+    }
+
+    #[test]
+    fn strangers_can_neither_fill_it_up_nor_empty_it() {
+        let mut listener = Listener::new();
+        let known = packet(SDP, false);
+        listener.hears("10.0.0.7", &known);
+        listener.after(2).hears("10.0.0.7", &known);
+        for host in 0..=255 {
+            for port in 1..100 {
+                let from = format!("10.1.0.{host}");
+                listener.hears(&from, &packet(&stream("flood", port), false));
+            }
+        }
+        let directory = &listener.directory;
+        assert_eq!(directory.streams().len(), MOST_STREAMS);
+        assert!(directory.bytes() <= MOST_BYTES);
+        assert_eq!(directory.find("porch", false).len(), 1);
+        let from_one = |h: &&Arc<Heard>| h.from == ip("10.1.0.255");
+        assert!(directory.streams().iter().filter(from_one).count() <= MOST_OF_ONE);
+        // A stream that is new gets the place of one of theirs.
+        let new = listener.hears("10.0.0.9", &packet(&stream("yard", 10_000), false));
+        assert_eq!(new, ["Gone flood", "Appeared yard"]);
+    }
+
+    #[test]
+    fn large_announcements_fill_it_up_no_further() {
+        let mut listener = Listener::new();
+        let large = format!("{SDP}a=x:{}\r\n", "y".repeat(MAX_LEN - 300));
+        for host in 0..=255 {
+            listener.hears(&format!("10.1.0.{host}"), &packet(&large, false));
+        }
+        assert!(listener.directory.bytes() <= MOST_BYTES);
+    }
+
+    #[test]
+    fn names_are_found() {
+        let mut listener = Listener::new();
+        for (port, name) in [(1, "Porch"), (2, "porch"), (3, "Porch left"), (4, "yard")] {
+            listener.hears("10.0.0.7", &packet(&stream(name, port), false));
+        }
+        let find = |name: &str, or_beginning| {
+            let found = listener.directory.find(name, or_beginning);
+            let names = found.iter().map(|h| h.stream.name.clone());
+            names.collect::<Vec<_>>()
+        };
+        assert_eq!(find("porch", true), ["porch"]);
+        assert_eq!(find("PORCH", true), ["Porch", "porch"]);
+        assert_eq!(find("porch l", true), ["Porch left"]);
+        assert_eq!(find("Y", true), ["yard"]);
+        assert!(find("y", false).is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_reads_back(hash: u16, v6: bool, a: u128, is_deletion: bool, tail in "[ -~]{0,60}") {
+            let origin = if v6 { IpAddr::V6(a.into()) } else { IpAddr::V4((a as u32).into()) };
+            let sdp = format!("v=0\r\n{tail}");
+            let packet = Packet { is_deletion, hash, origin, sdp: sdp.as_bytes() };
+            let mut out = Vec::new();
+            packet.write(&mut out);
+            prop_assert_eq!(Packet::parse(&out), Ok(packet));
+        }
+
+        #[test]
+        fn any_bytes_are_taken_or_refused(
+            head in 0x20_u8..0x40,
+            bytes in prop::collection::vec(any::<u8>(), 0..200),
+            lines in prop::collection::vec("[vosicbtamkrz]=[ -~]{0,40}", 0..8),
+        ) {
+            let mut directory = Directory::default();
+            for datagram in [
+                [&[head], &bytes[..]].concat(),
+                [&[head, 0, 1, 2, 3, 4, 5, 6][..], b"v=0\n", lines.join("\n").as_bytes()].concat(),
+            ] {
+                let changes = directory.push(Mono(0), IpAddr::V4(Ipv4Addr::LOCALHOST), "lo", &datagram);
+                prop_assert!(changes.len() <= 1);
+            }
+        }
+    }
+}

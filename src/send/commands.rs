@@ -1,9 +1,8 @@
-//! The commands that watch a stream, one for each player, ready to be pasted into a shell. Each was run against lancam;
+//! The commands that watch a stream, one for each player, ready to be pasted into bash or zsh. Each was run against lancam;
 //! `tests/announce.rs` runs them again.
 
 use crate::config::Stream;
 use crate::rtp::jpeg::wire::MAX_SIDE;
-use crate::rtp::sap;
 
 /// Players and their commands for `stream`, whose SDP is `sdp` and whose pictures have this size, if it is known.
 pub(crate) fn commands(
@@ -15,7 +14,7 @@ pub(crate) fn commands(
     let mut all = vec![("lancam", lancam(stream))];
     // ffmpeg knows no pictures above 2040 pixels, and VLC plays through ffmpeg.
     if !is_large {
-        all.push(("ffplay", ffplay(stream)));
+        all.push(("ffplay", ffplay(stream, sdp)));
         all.push(("VLC", vlc(stream, sdp)));
     }
     all.push(("GStreamer", gstreamer(stream, size.filter(|_| is_large))));
@@ -33,28 +32,40 @@ fn lancam(stream: &Stream) -> String {
     }
 }
 
-/// With a file it plays that; else it takes the announcement that it hears first.
-fn ffplay(stream: &Stream) -> String {
+/// Without a file the group is enough: ffmpeg takes payload type 26 for what it is.
+fn ffplay(stream: &Stream, sdp: &str) -> String {
     let options = "-fflags nobuffer -flags low_delay";
-    let group = sap::group_for(stream.group.ip()).filter(|_| stream.announce);
-    match (&stream.sdp, group) {
-        (Some(file), _) => format!(
-            "ffplay -protocol_whitelist file,udp,rtp {options} {}",
-            quoted(&file.display().to_string())
-        ),
-        (None, Some(group)) => format!("ffplay {options} sap://{group}"),
-        (None, None) => format!("ffplay {options} rtp://{}", stream.group),
+    if let Some(file) = &stream.sdp {
+        let file = quoted(&file.display().to_string());
+        return format!("ffplay -protocol_whitelist file,udp,rtp {options} {file}");
     }
+    let only = lines(sdp, &["a=source-filter:"]);
+    let source = only.first().and_then(|line| line.split_whitespace().last());
+    let source = source.map_or(String::new(), |ip| format!("?sources={ip}"));
+    format!(
+        "ffplay {options} {}",
+        quoted(&format!("rtp://{}{source}", stream.group))
+    )
 }
 
-/// Debian's VLC has no RTP of its own that knows JPEG: libavformat's is asked for. Without a file the SDP itself is the
-/// address of the stream.
+/// Debian's VLC has no RTP of its own that knows JPEG: libavformat's is asked for. Without a file the SDP's lines that
+/// matter are the address of the stream.
 fn vlc(stream: &Stream, sdp: &str) -> String {
     let what = match &stream.sdp {
         Some(file) => quoted(&file.display().to_string()),
-        None => quoted(&format!("sdp://{}", sdp.replace('\r', "").trim_end())),
+        // No quote and no backslash: the name is not among these lines.
+        None => format!(
+            "$'sdp://{}'",
+            lines(sdp, &["v=", "c=", "m=", "a=source-filter:"]).join(r"\n")
+        ),
     };
     format!("vlc --demux avformat --avformat-format sdp {what}")
+}
+
+/// The lines of `sdp` that begin so.
+fn lines<'a>(sdp: &'a str, beginnings: &[&str]) -> Vec<&'a str> {
+    let is_wanted = |line: &&str| beginnings.iter().any(|b| line.starts_with(b));
+    sdp.lines().filter(is_wanted).collect()
 }
 
 fn gstreamer(stream: &Stream, size: Option<(u16, u16)>) -> String {
@@ -81,33 +92,36 @@ fn quoted(text: &str) -> String {
 mod tests {
     use super::*;
 
+    const SDP: &str = "v=0\r\ns=it's\r\nc=IN IP4 232.1.1.1/1\r\nm=video 5000 RTP/AVP 26\r\n\
+        a=source-filter: incl IN IP4 232.1.1.1 10.0.0.7\r\n";
+
     fn of(stream: &Stream, size: (u16, u16)) -> Vec<(&'static str, String)> {
-        commands(stream, Some(size), "v=0\r\ns=it's\r\n")
+        commands(stream, Some(size), SDP)
     }
 
     #[test]
     fn each_player_has_its_command() {
         let stream = Stream {
-            name: "front door".to_owned(),
-            announce: true,
+            name: "front door's".to_owned(),
+            group: "232.1.1.1:5000".parse().unwrap(),
             ..Stream::default()
         };
         let got = of(&stream, (640, 480));
         let players: Vec<_> = got.iter().map(|(player, _)| *player).collect();
         assert_eq!(players, ["lancam", "ffplay", "VLC", "GStreamer"]);
-        assert_eq!(got[0].1, "lancam view 'front door'");
-        assert!(got[1].1.ends_with(" sap://224.2.127.254:9875"));
-        assert!(got[2].1.ends_with(
-            r" 'sdp://v=0
-s=it'\''s'"
-        ));
+        assert_eq!(got[0].1, r"lancam view 'front door'\''s'");
+        let ffplay =
+            "ffplay -fflags nobuffer -flags low_delay 'rtp://232.1.1.1:5000?sources=10.0.0.7'";
+        assert_eq!(got[1].1, ffplay);
+        let vlc = r"vlc --demux avformat --avformat-format sdp $'sdp://v=0\nc=IN IP4 232.1.1.1/1\nm=video 5000 RTP/AVP 26\na=source-filter: incl IN IP4 232.1.1.1 10.0.0.7'";
+        assert_eq!(got[2].1, vlc);
         let file = Stream {
             sdp: Some("my cam.sdp".into()),
             announce: false,
             ..stream
         };
         let got = of(&file, (640, 480));
-        assert_eq!(got[0].1, "lancam view 224.3.29.71:10000");
+        assert_eq!(got[0].1, "lancam view 232.1.1.1:5000");
         assert!(got[1].1.ends_with(" 'my cam.sdp'"));
         assert!(got[2].1.ends_with(" 'my cam.sdp'"));
     }

@@ -13,9 +13,11 @@ use crate::net::{ReceiveOptions, ReceiveSocket, has_datagram};
 use crate::rtp::sap::Heard;
 use crate::signals::{Signal, Signals};
 
-/// So long even a stream that is announced seldom takes to be heard, as a rule. After it the only one is taken for the
-/// only one, and the beginning of a name for a name.
+/// So long lancam's streams take to be heard. After it the only one is taken for the only one, and the beginning of a name
+/// for a name.
 const SETTLED: Duration = Duration::from_secs(3);
+/// So long others take: ffmpeg announces every 5 s.
+const LONGEST: Duration = Duration::from_secs(6);
 /// How often the user is told what is waited for.
 const TELL_PERIOD: Duration = Duration::from_secs(5);
 /// Signals are looked at this often.
@@ -82,33 +84,39 @@ pub(super) fn only(interface: Option<&str>, signals: &mut Signals) -> Result<Opt
             return found(Wanted::group(DEFAULT_GROUP), Some(socket));
         }
     };
-    let until = Instant::now() + SETTLED;
-    while Instant::now() < until {
-        if is_over(signals) {
-            return Ok(None);
-        }
+    let started = Instant::now();
+    while started.elapsed() < LONGEST && !is_over(signals) {
         announced.hear(TICK)?;
         if has_datagram(&socket).context("cannot wait for packets")? {
             return found(in_default_group(&announced, interface)?, Some(socket));
         }
-    }
-    let streams = announced.directory().streams().iter();
-    let shown: Vec<Arc<Heard>> = streams
-        .filter(|heard| can_show(&heard.stream).is_ok())
-        .cloned()
-        .collect();
-    match shown.as_slice() {
-        [] => {
-            debug!("no stream is announced that can be shown");
-            found(Wanted::group(DEFAULT_GROUP), Some(socket))
+        if started.elapsed() < SETTLED {
+            continue;
         }
-        [one] => found(wanted(one)?, None),
-        several => Err(anyhow!(
-            "{} streams are announced, say which: {}",
-            several.len(),
-            choice(several)
-        )),
+        match shown(&announced).as_slice() {
+            [] => {}
+            [one] => return found(wanted(one)?, None),
+            several => {
+                return Err(anyhow!(
+                    "{} streams are announced, say which: {}",
+                    several.len(),
+                    choice(several)
+                ));
+            }
+        }
     }
+    if is_over(signals) {
+        return Ok(None);
+    }
+    debug!("no stream is announced that can be shown");
+    found(Wanted::group(DEFAULT_GROUP), Some(socket))
+}
+
+/// The streams that can be shown here.
+fn shown(announced: &Announced) -> Vec<Arc<Heard>> {
+    let streams = announced.directory().streams().iter();
+    let is_shown = |heard: &&Arc<Heard>| can_show(&heard.stream).is_ok();
+    streams.filter(is_shown).cloned().collect()
 }
 
 /// What comes to the default group, by its name if that has been told.
