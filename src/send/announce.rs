@@ -1,5 +1,5 @@
-//! The thread that keeps every stream's SDP true and announces it: in the file of `--sdp`, and by SAP on the interface that the stream
-//! takes. One for all streams. The streams' own threads tell it what has changed and nothing else, so that they never wait for it.
+//! The thread that keeps every stream's SDP true: in the file of `--sdp`, and in the announcements (SAP, RFC 2974) that it sends
+//! on the interface that the stream takes. One for all streams; their own threads tell it what has changed, and never wait for it.
 
 use std::hash::{BuildHasher, RandomState};
 use std::io::Write;
@@ -23,6 +23,8 @@ use crate::rtp::sap::{self, Directory, Heard, Packet, Schedule};
 const FIRST_FRAME: Duration = Duration::from_millis(300);
 /// After a network that was away the next try comes after this.
 const RETRY: Duration = Duration::from_secs(1);
+/// A stream whose facts change all the time is not described anew more often than this.
+const CHANGE_PERIOD: Duration = Duration::from_secs(1);
 /// How often the announcements of others are taken in.
 const LISTEN_PERIOD: Duration = Duration::from_secs(1);
 /// Deletions of one stream, and the wait between them: one may be lost.
@@ -128,6 +130,8 @@ struct Entry {
     has_told: bool,
     schedule: Schedule,
     due: Mono,
+    /// When it was last described or announced.
+    acted: Option<Mono>,
     out: Option<Out>,
     /// The announcement as it was sent last.
     packet: Vec<u8>,
@@ -163,8 +167,8 @@ impl Worker {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => {
                     is_open = false;
-                    // There is nothing left to be woken by.
-                    std::thread::sleep(wait);
+                    // There is nothing left to be woken by, but perhaps a deletion to be sent.
+                    std::thread::sleep(due.map_or(Duration::ZERO, |due| due.since(now)));
                 }
             }
             let now = Mono::now();
@@ -192,7 +196,8 @@ impl Worker {
             Message::Facts(id, facts) => {
                 if let Some(entry) = self.entries.iter_mut().find(|e| e.id == id) {
                     entry.facts = facts;
-                    entry.due = now;
+                    let soon = entry.acted.map_or(now, |at| (at + CHANGE_PERIOD).max(now));
+                    entry.due = entry.due.min(soon);
                 }
             }
             Message::Gone(id) => {
@@ -239,6 +244,7 @@ impl Entry {
             has_told: false,
             schedule: Schedule::default(),
             due: Mono(0),
+            acted: None,
             out: None,
             packet: Vec::new(),
             leaving: None,
@@ -254,6 +260,7 @@ impl Entry {
             self.due = now + DELETION_WAIT;
             return;
         }
+        self.acted = Some(now);
         let interface = self.interface();
         self.describe(interface.as_ref());
         if tells && !std::mem::replace(&mut self.has_told, true) {
