@@ -40,6 +40,8 @@ pub fn run(config: &ListArgs, mut signals: Signals) -> Result<()> {
     while started.elapsed() < listen_for(config, &announced) && !is_over(&mut signals) {
         announced.hear(TICK)?;
     }
+    // What came while a signal did.
+    announced.hear(Duration::ZERO)?;
     let streams = announced.directory().streams();
     if config.json {
         let rows: Vec<Row<'_>> = streams.iter().map(|h| Row::of(h)).collect();

@@ -429,7 +429,7 @@ fn hostile_announcements_are_shown_for_what_they_are() {
     }
     let Some(net) = Net::pair(test) else { return };
     let folder = tempfile::tempdir().unwrap();
-    let mut listed = Process::spawn("lancam list", net.viewer.lancam("list --timeout 6"));
+    let mut listed = Process::spawn("lancam list", net.viewer.lancam("list --timeout 60"));
     listed.wait_until_joined(SAP);
     let head = r"\x20\0\0\1\x0a\x4d\0\1v=0\n";
     // Of somebody else's machine, of nobody's, of a clock that would be rung.
@@ -452,7 +452,7 @@ fn hostile_announcements_are_shown_for_what_they_are() {
     net.sender.run(&format!(
         "bash -c 'for i in $(seq 200); do head -c 1000 /dev/urandom >/dev/udp/{SAP}/9875; done'"
     ));
-    listed.succeed();
+    assert!(listed.stop(Signal::SIGTERM).success());
     let printed = listed.printed();
     let line = |what: &str| {
         let found = printed.iter().find(|l| l.contains(what));
