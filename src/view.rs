@@ -3,6 +3,7 @@
 //! only module that wires sockets, depacketizer and viewer together.
 
 mod control;
+mod find;
 mod receive;
 mod reports;
 mod sockets;
@@ -96,6 +97,17 @@ struct Wanted {
 }
 
 impl Wanted {
+    /// Whatever comes to `group`.
+    fn group(group: SocketAddr) -> Wanted {
+        Wanted {
+            name: group.to_string(),
+            receive: ReceiveOptions::new(group),
+            repair_port: None,
+            ttl: None,
+            options: Options::default(),
+        }
+    }
+
     /// Where its repair packets are heard; `None` where no port is left for them.
     fn repair(&self) -> Option<ReceiveOptions> {
         let mut options = self.receive.clone();
@@ -120,18 +132,23 @@ pub fn run(config: &ViewConfig, signals: Signals) -> Result<()> {
 /// As of [`run`], and what `show` fails with.
 pub fn run_with(
     config: &ViewConfig,
-    signals: Signals,
+    mut signals: Signals,
     show: impl FnOnce(Feed<'_>) -> Result<()>,
 ) -> Result<()> {
-    let wanted = resolve(config)?;
     let stats_file = config.stats.as_ref().map(StatsWriter::open).transpose()?;
+    let Some((wanted, socket)) = find(config, &mut signals)? else {
+        return Ok(());
+    };
     let shared = Arc::new(Shared {
         stats: Arc::default(),
         delay: DelayMeter::default(),
         stop: signals.stop(),
         waker: signals.waker().context("no descriptors are left")?,
     });
-    let socket = ReceiveSocket::open(&wanted.receive)?;
+    let socket = match socket {
+        Some(open) => open,
+        None => ReceiveSocket::open(&wanted.receive)?,
+    };
     if let Some(advice) = socket.buffer().advice() {
         warn!("{advice}");
     }
@@ -259,16 +276,16 @@ fn record_path(record: Option<&Record>) -> Option<PathBuf> {
     })
 }
 
-/// What the target means: a group as it is, or what an SDP file says.
-fn resolve(config: &ViewConfig) -> Result<Wanted> {
+/// What the target means: a group as it is, what an SDP file says, or what is announced. With the stream's socket, where
+/// finding it has opened one. `None`: the user does not want to wait.
+fn find(
+    config: &ViewConfig,
+    signals: &mut Signals,
+) -> Result<Option<(Wanted, Option<ReceiveSocket>)>> {
+    let interface = config.interface.as_deref();
+    let mut socket = None;
     let mut wanted = match &config.target {
-        Target::Group(group) => Wanted {
-            name: group.to_string(),
-            receive: ReceiveOptions::new(*group),
-            repair_port: None,
-            ttl: None,
-            options: Options::default(),
-        },
+        Target::Group(group) => Wanted::group(*group),
         Target::Sdp(path) => {
             let text =
                 read_sdp(path).with_context(|| format!("{} cannot be read", path.display()))?;
@@ -276,13 +293,26 @@ fn resolve(config: &ViewConfig) -> Result<Wanted> {
                 .with_context(|| format!("{} is no SDP that describes a stream", path.display()))?;
             described(stream).with_context(|| path.display().to_string())?
         }
+        Target::Name(name) => match find::by_name(name, interface, signals)? {
+            Some(wanted) => wanted,
+            None => return Ok(None),
+        },
+        Target::Any => match find::only(interface, signals)? {
+            Some(found) => {
+                socket = found.socket;
+                found.wanted
+            }
+            None => return Ok(None),
+        },
     };
-    wanted.receive.interface = config.interface.clone();
+    if config.interface.is_some() {
+        wanted.receive.interface.clone_from(&config.interface);
+    }
     wanted.options.give_partial = config.on_loss == OnLoss::Conceal;
     if let Some(name) = &config.name {
         wanted.name.clone_from(name);
     }
-    Ok(wanted)
+    Ok(Some((wanted, socket)))
 }
 
 fn read_sdp(path: &std::path::Path) -> Result<Vec<u8>> {

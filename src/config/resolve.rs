@@ -112,7 +112,6 @@ impl<'a> Reader<'a> {
             ("repair: Auto", raw.repair.text),
             ("retransmit", raw.retransmit.text),
             ("adapt", raw.adapt.text),
-            ("announce", raw.announce.text),
         ];
         let mut stream = Stream {
             name: self.checked("name", raw.name, d.name, |v| check::name(&v)),

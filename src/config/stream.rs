@@ -115,7 +115,7 @@ impl Default for Stream {
             wait_for_viewers: None,
             adapt: Adapt::Off,
             only_while_watched: false,
-            announce: false,
+            announce: true,
         }
     }
 }
@@ -175,7 +175,6 @@ pub fn not_yet(config: &Config) -> Vec<&'static str> {
 pub(crate) fn unbuilt(stream: &Stream, not_yet: &[&'static str]) -> Vec<&'static str> {
     let asks = |key: &str| match key {
         "adapt" => stream.adapt != Adapt::Off,
-        "announce" => stream.announce,
         "repair: Auto" => matches!(stream.repair, Repair::Auto { .. }),
         "retransmit" => stream.retransmit,
         _ => false,

@@ -181,10 +181,6 @@ fn mistakes_in_a_stream_are_answered_exactly() {
             r#"1:21: "repair: Auto" is not built in this version of lancam yet: leave it out"#,
         ),
         (
-            "announce: true",
-            r#"1:23: "announce" is not built in this version of lancam yet: leave it out"#,
-        ),
-        (
             "wait_for_viewers: (count: 0)",
             r#"1:39: "count" cannot be 0: write a whole number from 1 to 10000"#,
         ),
@@ -272,7 +268,7 @@ fn all_that_can_be_written_is_read() {
                 pacing: Spread(0.8), repair: Auto(max: 0.25), retransmit: true, pin: 3,
                 realtime: Some(10), lock_memory: true, fps: None, loop: true, resize: (640, 360),
                 quality: 100, sdp: "porch.sdp", wait_for_viewers: (count: 2, at_most_s: 5),
-                adapt: FrameRate(min: 2.5), only_while_watched: true, announce: true,
+                adapt: FrameRate(min: 2.5), only_while_watched: true, announce: false,
             )],
             status: On(listen: "0.0.0.0:80", token: "correct-horse"),
         )"#,
@@ -316,7 +312,7 @@ fn all_that_can_be_written_is_read() {
         }),
         adapt: Adapt::FrameRate { min: 2.5 },
         only_while_watched: true,
-        announce: true,
+        announce: false,
     };
     assert_eq!(config.streams, [want]);
     let want = Status::On {
@@ -410,6 +406,7 @@ stream \"porch\"
   pacing     each frame over 50 % of the frame interval
   losses     no repair packets, nothing is sent again
   thread     on core 3, normal priority
+  announced  no, as it goes to one host only
 status page: off
 "
     );

@@ -1,14 +1,15 @@
 //! One stream's thread: source → gate → packetizer → outlet, and what to do when one of them fails.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, anyhow};
 use tracing::{info, info_span, warn};
 
+use super::announce::Handle;
+use super::description::Description;
 use super::outlet::{Identity, Outlet};
 use super::reports::{Demand, End, Reporter};
 use crate::clock::Mono;
@@ -40,6 +41,16 @@ pub(super) struct StreamStats {
     pub(super) position: Counter,
     /// Frames in the file; 0: not known.
     pub(super) frames_in_all: Counter,
+    /// What the stream says of itself. Never touched by the thread that sends.
+    sdp: Mutex<String>,
+}
+
+impl StreamStats {
+    /// Puts another SDP in the place of the one before.
+    pub(super) fn set_sdp(&self, sdp: &str) {
+        let mut place = self.sdp.lock().unwrap_or_else(PoisonError::into_inner);
+        sdp.clone_into(&mut place);
+    }
 }
 
 /// A stream whose thread runs.
@@ -84,7 +95,11 @@ impl Running {
     ///
     /// # Errors
     /// If source or socket cannot be opened; no thread is left then.
-    pub(super) fn start(config: Stream, before: Option<&Ended>) -> Result<Running> {
+    pub(super) fn start(
+        config: Stream,
+        before: Option<&Ended>,
+        announcer: Handle,
+    ) -> Result<Running> {
         let identity = before.map_or_else(Identity::random, |b| b.identity);
         let stats = before.map_or_else(
             || {
@@ -112,6 +127,7 @@ impl Running {
             stop: Arc::clone(&stop),
             stats: Arc::clone(&stats),
             demand: Arc::clone(&demand),
+            announcer,
         };
         let name: String = config.name.chars().take(15).collect(); // The kernel keeps 15 bytes.
         let thread = std::thread::Builder::new()
@@ -199,6 +215,7 @@ struct Worker {
     stop: Arc<AtomicBool>,
     stats: Arc<StreamStats>,
     demand: Arc<Demand>,
+    announcer: Handle,
 }
 
 /// Why the inner loop came back.
@@ -243,6 +260,13 @@ impl Worker {
             },
             Arc::clone(&self.stats.gate),
         );
+        // Its file is written at once, so that mistakes show.
+        if let Some(description) = self.describe(outlet) {
+            description.write_file()?;
+            // Before viewers are waited for: they are to find it.
+            let stats = Arc::clone(&self.stats);
+            outlet.tell(self.announcer.announce(description, stats));
+        }
         if !self.await_viewers(opened) {
             return Ok(());
         }
@@ -341,6 +365,11 @@ impl Worker {
             std::thread::sleep(LOOK);
         }
         true
+    }
+
+    fn describe(&self, outlet: &Outlet) -> Option<Description> {
+        let session = outlet.identity().session;
+        Some(Description::new(&self.config, session, outlet.origin()?))
     }
 
     fn open_source(&self) -> Result<Box<dyn Source>, SourceError> {
