@@ -12,6 +12,7 @@
 //! | [`net`] | sockets, batch send and receive, pacing, interfaces | UDP |
 //! | [`source`] | pattern, file, pipe, camera: each lends one frame at a time | devices, files |
 //! | [`viewer`] | decode, window, overlay, recorder | screen, files |
+//! | [`status`] | the status page | HTTP |
 //! | [`send`], [`view`] | the two pipelines: threads, wiring, recovery | wires the above |
 //! | [`config`], [`cli`] | RON and command line to checked settings | files |
 //!
@@ -33,5 +34,6 @@ pub mod signals;
 #[cfg(feature = "send")]
 pub mod source;
 pub mod stats;
+pub mod status;
 pub mod view;
 pub mod viewer;

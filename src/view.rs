@@ -25,8 +25,10 @@ use crate::net::{ReceiveOptions, ReceiveSocket};
 use crate::rtp::jpeg::{FrameBuffer, Options};
 use crate::rtp::sdp::{self, StreamDescription};
 use crate::signals::{Signals, Waker};
-use crate::stats::{StatsWriter, ViewerStats};
-use crate::view::control::Control;
+use crate::stats::{FormatSeen, Latest, State, StatsWriter, ViewerStats};
+use crate::status::preview::Preview;
+use crate::status::{Board, Page, Role};
+use crate::view::control::{Control, Outputs};
 use crate::view::receive::Receiver;
 use crate::view::tape::Tape;
 use crate::viewer::delay::DelayMeter;
@@ -42,6 +44,12 @@ const MOST_SDP_BYTES: u64 = sdp::MAX_LEN as u64 + 1;
 pub(crate) struct Shared {
     pub(crate) stats: ViewerStatsHandle,
     pub(crate) delay: DelayMeter,
+    /// What the stream is doing.
+    pub(crate) state: Latest<State>,
+    /// What its pictures are.
+    pub(crate) format: FormatSeen,
+    /// Pictures for the status page.
+    pub(crate) preview: Arc<Preview>,
     /// Raised to end all.
     pub(crate) stop: Arc<AtomicBool>,
     waker: Waker,
@@ -83,12 +91,13 @@ impl crate::viewer::Frame for FrameBuffer {
 /// The stream to watch, as far as it is known beforehand.
 #[derive(Clone, Debug)]
 struct Wanted {
-    #[cfg_attr(not(feature = "view"), allow(dead_code, reason = "the window's title"))]
     name: String,
     receive: ReceiveOptions,
     /// Port of the repair packets, where another than the usual one.
     repair_port: Option<u16>,
     options: Options,
+    /// The session description that it was found by.
+    sdp: Option<String>,
 }
 
 impl Wanted {
@@ -124,6 +133,9 @@ pub fn run_with(
     let shared = Arc::new(Shared {
         stats: Arc::default(),
         delay: DelayMeter::default(),
+        state: Latest::default(),
+        format: FormatSeen::default(),
+        preview: Arc::default(),
         stop: signals.stop(),
         waker: signals.waker().context("no descriptors are left")?,
     });
@@ -136,6 +148,8 @@ pub fn run_with(
         wanted.receive.group,
         socket.interface().name
     );
+    let board = Arc::new(Board::new(Role::Viewer));
+    let page = Page::start(&config.status, &board)?;
     let tape = Tape::start(
         record_path(config.record.as_ref()),
         config.snapshot.clone(),
@@ -154,7 +168,12 @@ pub fn run_with(
         messages,
     };
     let receiving = spawn("lancam-receive", move || receiver.run(socket))?;
-    let control = Control::new(Arc::clone(&shared), stats_file, config.headless);
+    let outputs = Outputs {
+        stats: stats_file,
+        board,
+        is_headless: config.headless,
+    };
+    let control = Control::new(Arc::clone(&shared), &wanted, outputs);
     let controlling = spawn("lancam-control", move || control.run(signals))?;
 
     let shown = match mailbox {
@@ -177,6 +196,7 @@ pub fn run_with(
     join(controlling)?;
     shared.finish();
     join(receiving)?;
+    drop(page);
     let recorded = tape.map_or(Ok(()), Tape::finish);
     shown.and(recorded)
 }
@@ -260,13 +280,18 @@ fn resolve(config: &ViewConfig) -> Result<Wanted> {
             receive: ReceiveOptions::new(*group),
             repair_port: None,
             options: Options::default(),
+            sdp: None,
         },
         Target::Sdp(path) => {
             let text =
                 read_sdp(path).with_context(|| format!("{} cannot be read", path.display()))?;
             let stream = StreamDescription::parse(&text)
                 .with_context(|| format!("{} is no SDP that describes a stream", path.display()))?;
-            described(stream).with_context(|| path.display().to_string())?
+            let wanted = described(stream).with_context(|| path.display().to_string())?;
+            Wanted {
+                sdp: Some(String::from_utf8_lossy(&text).into_owned()),
+                ..wanted
+            }
         }
     };
     wanted.receive.interface = config.interface.clone();
@@ -303,5 +328,6 @@ fn described(stream: StreamDescription) -> Result<Wanted> {
             size: stream.size,
             ..Options::default()
         },
+        sdp: None,
     })
 }

@@ -51,7 +51,6 @@ pub(crate) const NOT_YET: &[&str] = &[
     "only_while_watched",
     "repair: Auto",
     "retransmit",
-    "status",
     "wait_for_viewers",
 ];
 

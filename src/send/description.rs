@@ -1,8 +1,9 @@
-//! The SDP that `--sdp` asks for: written at the start, so that mistakes show at once, and again whenever
-//! size or rate of the pictures turn out to be others.
+//! The stream's SDP, for the status page and for the file that `--sdp` asks for: made at the start, so that mistakes
+//! show at once, and again whenever size or rate of the pictures turn out to be others.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -14,10 +15,13 @@ use crate::config::{Repair, Stream};
 use crate::files;
 use crate::net::Interface;
 use crate::rtp::sdp::Announcement;
+use crate::stats::Latest;
 
-/// Keeps the file true.
+/// Keeps text and file true.
 pub(super) struct Description {
-    path: PathBuf,
+    /// `None`: no file is asked for.
+    path: Option<PathBuf>,
+    text: Arc<Latest<String>>,
     stream: Stream,
     session: u64,
     version: u64,
@@ -33,22 +37,23 @@ pub(super) struct Facts {
 }
 
 impl Description {
-    /// For a stream that wants one.
-    pub(super) fn of(stream: &Stream) -> Option<Description> {
-        Some(Description {
-            path: stream.sdp.clone()?,
+    /// Of this stream; it is kept in `text`.
+    pub(super) fn of(stream: &Stream, text: Arc<Latest<String>>) -> Description {
+        Description {
+            path: stream.sdp.clone(),
+            text,
             stream: stream.clone(),
             // RFC 8866 §5.2 recommends an NTP timestamp.
             session: Ntp::from(std::time::SystemTime::now()).0 >> 32,
             version: 0,
             written: None,
-        })
+        }
     }
 
-    /// Writes the file if it would say something else than it does.
+    /// Writes both if they would say something else than they do.
     ///
     /// # Errors
-    /// If it cannot be written.
+    /// If the file cannot be written.
     pub(super) fn update(&mut self, facts: Facts) -> Result<()> {
         if self.written == Some(facts) {
             return Ok(());
@@ -68,8 +73,11 @@ impl Description {
                 .then(|| self.stream.group.port() + REPAIR_PORT_OFFSET),
         }
         .to_sdp();
-        files::replace(&self.path, text.as_bytes())
-            .with_context(|| format!("the SDP cannot be written to {}", self.path.display()))?;
+        if let Some(path) = &self.path {
+            files::replace(path, text.as_bytes())
+                .with_context(|| format!("the SDP cannot be written to {}", path.display()))?;
+        }
+        self.text.set(text);
         self.written = Some(facts);
         Ok(())
     }

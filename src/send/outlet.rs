@@ -2,6 +2,7 @@
 //! goes, frames are dropped, never queued, and the socket is made anew.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -17,7 +18,7 @@ use crate::net::{BatchSender, SendError, SendOptions, SendSocket, Sent};
 use crate::rtp::jpeg::Packetizer;
 use crate::rtp::repair::{Parity, largest_packet};
 use crate::rtp::{RepairEncoder, RtpTime, SeqNo, Ssrc};
-use crate::stats::SenderStats;
+use crate::stats::{Latest, SenderStats};
 
 /// ffmpeg's receiver reads no RTP packet above 8,192 bytes, whatever the MTU (RTP_MAX_PACKET_LENGTH
 /// in its libavformat/rtp.h).
@@ -68,15 +69,19 @@ pub(super) struct Outlet {
     rate: FrameRate,
     size: Option<(u32, u32)>,
     has_told_size: bool,
-    description: Option<Description>,
+    description: Description,
 }
 
 impl Outlet {
-    /// Opens the socket.
+    /// Opens the socket. `sdp` always holds the session description.
     ///
     /// # Errors
     /// If it cannot be opened; what is wrong then is more likely the config than the network.
-    pub(super) fn open(config: &Stream, identity: Identity) -> Result<Outlet> {
+    pub(super) fn open(
+        config: &Stream,
+        identity: Identity,
+        sdp: &Arc<Latest<String>>,
+    ) -> Result<Outlet> {
         let options = SendOptions {
             group: config.group,
             interface: config.interface.clone(),
@@ -101,14 +106,11 @@ impl Outlet {
             rate: FrameRate::default(),
             size: None,
             has_told_size: false,
-            description: Description::of(config),
+            description: Description::of(config, Arc::clone(sdp)),
         };
         outlet.connect()?;
-        if let (Some(description), Some(facts)) = (
-            &mut outlet.description,
-            facts(outlet.sender.as_ref(), None, None),
-        ) {
-            description.update(facts)?;
+        if let Some(facts) = facts(outlet.sender.as_ref(), None, None) {
+            outlet.description.update(facts)?;
         }
         if !config.group.ip().is_multicast() {
             info!(
@@ -185,14 +187,9 @@ impl Outlet {
             stats.frames_dropped.add(1);
             return;
         }
-        if let Some(description) = &mut self.description {
-            if let Some(facts) = facts(
-                self.sender.as_ref(),
-                Some((picture.width, picture.height)),
-                promised,
-            ) {
-                description.try_update(facts);
-            }
+        let size = Some((picture.width, picture.height));
+        if let Some(facts) = facts(self.sender.as_ref(), size, promised) {
+            self.description.try_update(facts);
         }
         let Some(sender) = &mut self.sender else {
             return;

@@ -16,7 +16,11 @@ use crate::jpeg::gate::{Gate, GateCounters, GateOptions};
 use crate::net::thread;
 use crate::source::camera::Remote;
 use crate::source::{self, Frame, OpenOptions, Source, SourceError, SourceSpec};
-use crate::stats::{Audience, Counter, SenderStats};
+use crate::jpeg::rebuild::write_jpeg;
+use crate::jpeg::Picture;
+use crate::stats::report::{Rates, StreamReport, Totals};
+use crate::stats::{Audience, Counter, FormatSeen, Latest, SenderStats, State};
+use crate::status::preview::Preview;
 
 /// First and longest pause before a source that failed is opened again.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(2));
@@ -33,10 +37,35 @@ pub(super) struct StreamStats {
     pub(super) gate: Arc<GateCounters>,
     /// The viewers that report.
     pub(super) audience: Audience,
+    /// What the stream is doing.
+    pub(super) state: Latest<State>,
+    /// What its pictures are.
+    pub(super) format: FormatSeen,
+    /// Its session description, once the socket is open.
+    pub(super) sdp: Arc<Latest<String>>,
+    /// Pictures for the status page.
+    pub(super) preview: Arc<Preview>,
     /// The frame of a file sent last, counted from 1.
     pub(super) position: Counter,
     /// Frames in the file; 0: not known.
     pub(super) frames_in_all: Counter,
+}
+
+impl StreamStats {
+    /// All figures of this moment but the rates.
+    pub(super) fn report(&self) -> StreamReport {
+        StreamReport {
+            name: self.name.clone(),
+            state: self.state.get(),
+            format: self.format.get(),
+            totals: Totals::Sender {
+                sent: self.sender.snapshot(),
+                gate: self.gate.snapshot(),
+                audience: self.audience.get(),
+            },
+            rates: Rates::default(),
+        }
+    }
 }
 
 /// A stream whose thread runs.
@@ -193,11 +222,13 @@ impl Worker {
         let span = info_span!("stream", name = %self.config.name);
         let _entered = span.enter();
         self.prepare_thread();
-        let mut outlet = match Outlet::open(&self.config, identity) {
+        let mut outlet = match Outlet::open(&self.config, identity, &self.stats.sdp) {
             Ok(outlet) => outlet,
             Err(error) => return (Err(error), identity),
         };
         let result = self.stream(&mut outlet, opened);
+        let failure = result.as_ref().err().map(|error| format!("{error:#}"));
+        self.stats.state.set(State::Ended(failure));
         (result, outlet.identity())
     }
 
@@ -228,12 +259,14 @@ impl Worker {
         let mut pause = BACKOFF.0;
         loop {
             let sent_before = self.stats.sender.frames_sent.get();
+            self.stats.state.set(State::Streaming);
             let reason = match self.frames(source.as_mut(), &mut gate, outlet)? {
                 Outcome::Finished => return Ok(()),
                 Outcome::Failed(reason) if self.may_come_back() => reason,
                 Outcome::Failed(reason) => return Err(anyhow!(reason)),
             };
             drop(source);
+            self.stats.state.set(State::NoSignal(reason.clone()));
             if self.stats.sender.frames_sent.get() > sent_before {
                 pause = BACKOFF.0;
             }
@@ -326,12 +359,21 @@ impl Worker {
             return refusals.note(&"the driver flagged the frame as broken");
         }
         match gate.pass(frame.data) {
-            Ok(picture) => outlet.send(&picture, frame.captured, interval, stats),
+            Ok(picture) => {
+                outlet.send(&picture, frame.captured, interval, stats);
+                self.show(&picture);
+            }
             Err(refusal) => {
                 stats.frames_dropped.add(1);
                 refusals.note(&refusal);
             }
         }
+    }
+
+    /// Behind the sending, so that it delays no packet of the frame.
+    fn show(&self, picture: &Picture<'_>) {
+        self.stats.format.note(picture);
+        self.stats.preview.offer(|out| write_jpeg(out, picture));
     }
 
     /// Opens the source again, however long it takes; viewers see the "no signal" card meanwhile.
@@ -362,7 +404,10 @@ impl Worker {
                 Ok(source) => return Ok(Some(source)),
                 Err(SourceError::Stopped) => return Ok(None),
                 // It worked once: whatever is wrong now may pass.
-                Err(SourceError::Unusable(why) | SourceError::Failed(why)) => reason = why,
+                Err(SourceError::Unusable(why) | SourceError::Failed(why)) => {
+                    reason = why;
+                    self.stats.state.set(State::NoSignal(reason.clone()));
+                }
             }
         }
     }
@@ -373,6 +418,7 @@ impl Worker {
         let Ok(card) = card else { return };
         if let Ok(picture) = gate.pass(&card) {
             outlet.send(&picture, Mono::now(), Some(CARD_PERIOD), &self.stats.sender);
+            self.show(&picture);
         }
     }
 }
