@@ -19,6 +19,7 @@ function say(place, text) {
   if (place.textContent !== text) place.textContent = text;
 }
 
+const short = (value) => value.toLocaleString("en-US", { maximumFractionDigits: 1 });
 const number = (value) => value.toLocaleString("en-US");
 const fixed = (value, digits, unit) => (value == null ? "–" : `${value.toFixed(digits)} ${unit}`);
 const percent = (value) => fixed(value, value != null && value > 0 && value < 10 ? 2 : 0, "%");
@@ -125,9 +126,10 @@ function chart(place, index, title, unit, values) {
   const known = values.filter((v) => v !== null);
   const most = Math.max(...known, 0);
   const least = Math.min(...known, most);
-  say(head.children[0], `${title}, last 5 minutes`);
-  say(head.children[1], known.length ? `${number(least)} to ${number(most)} ${unit}`.trim() : "–");
-  svg.setAttribute("aria-label", `${title}: ${head.children[1].textContent}`);
+  const range = least === most ? short(most) : `${short(least)} to ${short(most)}`;
+  say(head.children[0], title);
+  say(head.children[1], `${range} ${unit}`.trim());
+  svg.setAttribute("aria-label", `${title} in the last five minutes: ${range} ${unit}`.trim());
   const top = Math.max(most, 1e-9) * 1.05;
   let path = "";
   let isPen = false;
@@ -141,7 +143,10 @@ function chart(place, index, title, unit, values) {
 }
 
 function charts(place, stream) {
-  const shown = CHARTS.filter(([key]) => key !== "viewers" || isSender(stream));
+  // A sender whose viewers do not report knows nothing of loss and viewers.
+  const isKnown = (key) => stream.history[key].some((value) => value !== null && (key !== "viewers" || value > 0));
+  const shown = CHARTS.filter(([key]) => isKnown(key));
+  while (place.children.length > shown.length) place.lastElementChild.remove();
   shown.forEach(([key, title, unit], i) => chart(place, i, title, unit, stream.history[key]));
 }
 
@@ -279,6 +284,7 @@ function show(status) {
   for (const [name, card] of cards) {
     if (!names.includes(name)) { card.watch(""); card.root.remove(); cards.delete(name); }
   }
+  byId("streams").classList.toggle("several", names.length > 1);
   const mode = document.hidden ? "" : names.length <= MOST_MOVING ? "moving" : "single";
   for (const stream of status.streams) {
     if (!cards.has(stream.name)) cards.set(stream.name, new Card(stream));
