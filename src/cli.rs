@@ -993,7 +993,10 @@ mod tests {
                 "\"repair: Auto\" is not built in this version of lancam yet",
             ),
             ("send --status 8080", "it is no address and port"),
-            ("view --status-token short", "it must be 8 to 256 printable ASCII"),
+            (
+                "view --status-token short",
+                "it must be 8 to 256 printable ASCII",
+            ),
             ("send --resize 640", "write WIDTHxHEIGHT"),
             ("send --quality 0", "0 is not in 1..=100"),
             ("send --pin 1024", "a core is a number from 0 to 1023"),

@@ -3,8 +3,8 @@
 //! wires sources, gate, packetizer and sockets together; each of them is told what it needs here.
 
 mod description;
-mod outlet;
 mod figures;
+mod outlet;
 mod progress;
 mod stream;
 

@@ -191,7 +191,8 @@ impl FormatSeen {
             Sampling::Yuv420 => 0,
             Sampling::Yuv422 => 1,
         };
-        let packed = (u64::from(picture.width) << 32) | (u64::from(picture.height) << 16) | sampling;
+        let packed =
+            (u64::from(picture.width) << 32) | (u64::from(picture.height) << 16) | sampling;
         self.0.store(packed, Ordering::Relaxed);
     }
 

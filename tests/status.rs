@@ -101,7 +101,10 @@ fn rate(address: SocketAddr, time: Duration) -> f64 {
 /// Resident memory of a process in kilobytes.
 fn memory(process: &Process) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", process.pid())).unwrap();
-    let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).unwrap();
+    let line = status
+        .lines()
+        .find_map(|l| l.strip_prefix("VmRSS:"))
+        .unwrap();
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
@@ -125,7 +128,11 @@ fn every_path_answers_and_nothing_else_does() {
     for (path, content_type) in types {
         let response = get(address, path);
         assert_eq!(response.status, 200, "{path}: {}", response.text());
-        assert_eq!(response.header("content-type"), Some(content_type), "{path}");
+        assert_eq!(
+            response.header("content-type"),
+            Some(content_type),
+            "{path}"
+        );
         assert_eq!(response.header("cache-control"), Some("no-store"));
         assert_eq!(response.header("x-content-type-options"), Some("nosniff"));
         assert_eq!(response.header("access-control-allow-origin"), None);
@@ -141,22 +148,40 @@ fn every_path_answers_and_nothing_else_does() {
     assert_eq!(described.name, "porch");
 
     let strange = [
-        "/nothing", "//", "/./", "/../etc/passwd", "/..%2f..%2fetc/passwd", "/%2e%2e/etc/passwd",
-        "/status.json/", "/status.json/..", "/Status.json", "/%73tatus.json", "/\\..\\x",
-        "/page.js.map", "/snapshot.jpg?stream=nobody", "/stream.sdp?stream=", "/healthz?stream=x",
-        "/stream.mjpg?stream=%00%ff", "*",
+        "/nothing",
+        "//",
+        "/./",
+        "/../etc/passwd",
+        "/..%2f..%2fetc/passwd",
+        "/%2e%2e/etc/passwd",
+        "/status.json/",
+        "/status.json/..",
+        "/Status.json",
+        "/%73tatus.json",
+        "/\\..\\x",
+        "/page.js.map",
+        "/snapshot.jpg?stream=nobody",
+        "/stream.sdp?stream=",
+        "/healthz?stream=x",
+        "/stream.mjpg?stream=%00%ff",
+        "*",
     ];
     for path in strange {
         let response = get(address, path);
         // 400: not even an address.
-        assert!([400, 404].contains(&response.status), "{path}: {response:?}");
+        assert!(
+            [400, 404].contains(&response.status),
+            "{path}: {response:?}"
+        );
     }
     for method in ["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "BREW"] {
         let response = request(address, method, "/", "Content-Length: 0\r\n");
         assert_eq!(response.status, 405, "{method}");
         assert_eq!(response.header("allow"), Some("GET, HEAD"));
     }
-    let counted = status(address)["visitors"]["refused_requests"].as_u64().unwrap();
+    let counted = status(address)["visitors"]["refused_requests"]
+        .as_u64()
+        .unwrap();
     assert!(counted >= 16, "{counted}");
 }
 
@@ -207,8 +232,15 @@ fn without_the_token_nothing_is_seen() {
     let more = ["--status-token", token];
     let (_sender, address) = sender("pattern:320x240@20", &more);
     let paths = [
-        "/page.js", "/snapshot.jpg", "/stream.mjpg", "/stream.sdp", "/status.json", "/metrics",
-        "/healthz", "/nothing", "/status.json?token=wrong-token",
+        "/page.js",
+        "/snapshot.jpg",
+        "/stream.mjpg",
+        "/stream.sdp",
+        "/status.json",
+        "/metrics",
+        "/healthz",
+        "/nothing",
+        "/status.json?token=wrong-token",
     ];
     for path in paths {
         let response = get(address, path);
@@ -230,8 +262,16 @@ fn without_the_token_nothing_is_seen() {
     assert_eq!(get(address, &path).status, 200);
     // The page keeps it in a cookie, out of the address bar.
     let welcome = get(address, &format!("/?{query}"));
-    assert_eq!((welcome.status, welcome.header("location")), (303, Some("/")));
-    let cookie = welcome.header("set-cookie").unwrap().split(';').next().unwrap();
+    assert_eq!(
+        (welcome.status, welcome.header("location")),
+        (303, Some("/"))
+    );
+    let cookie = welcome
+        .header("set-cookie")
+        .unwrap()
+        .split(';')
+        .next()
+        .unwrap();
     let cookie = format!("Cookie: {cookie}\r\n");
     for path in ["/", "/page.js", "/status.json"] {
         assert_eq!(request(address, "GET", path, &cookie).status, 200, "{path}");
@@ -258,8 +298,12 @@ fn prometheus_reads_the_metrics() {
     let line = text.lines().find_map(|line| line.strip_prefix(sample));
     assert!(line.unwrap().parse::<u64>().unwrap() > 0);
     for name in [
-        "lancam_sent_bytes_total", "lancam_repair_packets_sent_total", "lancam_viewers",
-        "lancam_gate_passed_total", "lancam_stream_healthy", "lancam_http_requests_total",
+        "lancam_sent_bytes_total",
+        "lancam_repair_packets_sent_total",
+        "lancam_viewers",
+        "lancam_gate_passed_total",
+        "lancam_stream_healthy",
+        "lancam_http_requests_total",
     ] {
         assert!(text.contains(&format!("\n# TYPE {name} ")), "{name}");
     }
@@ -279,7 +323,10 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 names = {s.labels.get('stream') for f in parse(sys.stdin.read()) for s in f.samples if s.name == 'lancam_frames_sent_total'}
 assert names == {sys.argv[1]}, names";
     let parser = ["-c", "import prometheus_client"];
-    let has_parser = Command::new("/usr/bin/python3").args(parser).stderr(Stdio::null()).status();
+    let has_parser = Command::new("/usr/bin/python3")
+        .args(parser)
+        .stderr(Stdio::null())
+        .status();
     if has_parser.is_ok_and(|status| status.success()) {
         fed("/usr/bin/python3", &["-c", script, name], &open.text());
     } else {
@@ -296,7 +343,12 @@ fn fed(program: &str, arguments: &[&str], input: &str) {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(input.as_bytes())
+        .unwrap();
     let output = child.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr) + String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{program}: {said}\n{input}");
@@ -377,7 +429,11 @@ fn health_is_that_of_the_frames() {
     let ill = wait_for("503", || {
         Some(get(address, "/healthz")).filter(|response| response.status == 503)
     });
-    assert!(ill.text().starts_with("porch: no frame for "), "{}", ill.text());
+    assert!(
+        ill.text().starts_with("porch: no frame for "),
+        "{}",
+        ill.text()
+    );
     assert_eq!(get(address, "/snapshot.jpg").status, 503);
     feed();
 }
@@ -385,18 +441,31 @@ fn health_is_that_of_the_frames() {
 #[test]
 fn a_viewer_is_a_gateway_to_the_group() {
     let group = free_group();
-    let words = ["view", &group, "--interface", "lo", "--headless", "--status", "127.0.0.1:0"];
+    let words = [
+        "view",
+        &group,
+        "--interface",
+        "lo",
+        "--headless",
+        "--status",
+        "127.0.0.1:0",
+    ];
     let viewer = lancam(&words);
     let address = page(&viewer);
     let ill = get(address, "/healthz");
-    assert_eq!((ill.status, ill.text()), (503, format!("{group}: no frame yet\n")));
+    assert_eq!(
+        (ill.status, ill.text()),
+        (503, format!("{group}: no frame yet\n"))
+    );
     assert_eq!(get(address, "/stream.sdp").status, 503);
 
     let source = ["--source", "pattern:640x480@20", "--group", &group];
     let words = ["send", "--interface", "lo", "--ttl", "0"];
     let mut sender = lancam(&[&words[..], &source[..]].concat());
     wait_for_frames(address, "frames_whole");
-    wait_for("200", || (get(address, "/healthz").status == 200).then_some(()));
+    wait_for("200", || {
+        (get(address, "/healthz").status == 200).then_some(())
+    });
     let mut moving = Moving::open(address, "/stream.mjpg");
     let (first, second) = (moving.next(), moving.next());
     assert!(first != second);
@@ -406,7 +475,10 @@ fn a_viewer_is_a_gateway_to_the_group() {
     assert_eq!(shown["streams"][0]["state"], "streaming");
     assert!(shown["streams"][0]["delay_ms"]["p50"].as_f64().unwrap() < 1000.0);
     let metrics = get(address, "/metrics").text();
-    assert!(metrics.contains("lancam_received_bytes_total{"), "{metrics}");
+    assert!(
+        metrics.contains("lancam_received_bytes_total{"),
+        "{metrics}"
+    );
     assert!(metrics.contains("quantile=\"0.99\"} 0.0"), "{metrics}");
     let sdp = get(address, "/stream.sdp").body;
     assert!(lancam::rtp::sdp::StreamDescription::parse(&sdp).is_ok());
@@ -415,7 +487,10 @@ fn a_viewer_is_a_gateway_to_the_group() {
     let ill = wait_for("503", || {
         Some(get(address, "/healthz")).filter(|response| response.status == 503)
     });
-    assert_eq!(ill.text(), format!("{group}: no signal: nothing comes from {group}\n"));
+    assert_eq!(
+        ill.text(),
+        format!("{group}: no signal: nothing comes from {group}\n")
+    );
     assert_eq!(status(address)["streams"][0]["state"], "no_signal");
 }
 
@@ -424,7 +499,14 @@ fn a_port_that_is_taken_is_said_at_the_start() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let group = free_group();
-    let network = ["--group", group.as_str(), "--interface", "lo", "--status", &address];
+    let network = [
+        "--group",
+        group.as_str(),
+        "--interface",
+        "lo",
+        "--status",
+        &address,
+    ];
     let send = ["send", "--source", "pattern:320x240@20", "--ttl", "0"];
     for words in [&send[..], &["view", "--headless"][..]] {
         // The viewer's group is its target.
@@ -472,8 +554,14 @@ fn a_flood_costs_its_visitors_and_nobody_else() {
         let status: Value = serde_json::from_slice(&body).ok()?;
         (status["visitors"]["connections"].as_u64()? < 10).then(|| status["visitors"].clone())
     });
-    assert!(visitors["refused_connections"].as_u64().unwrap() > 100, "{visitors}");
-    assert!(visitors["refused_requests"].as_u64().unwrap() > 10, "{visitors}");
+    assert!(
+        visitors["refused_connections"].as_u64().unwrap() > 100,
+        "{visitors}"
+    );
+    assert!(
+        visitors["refused_requests"].as_u64().unwrap() > 10,
+        "{visitors}"
+    );
     drop(flood);
     let fps = rate(address, Duration::from_secs(2));
     assert!(fps > 28.5, "{fps} fps");
@@ -490,9 +578,15 @@ fn those_who_read_slowly_slow_nobody() {
     let raw = b"GET /stream.mjpg HTTP/1.1\r\nHost: localhost\r\n\r\n";
     // One more than may watch.
     let mut stalled: Vec<_> = (0..33).map(|_| send(address, raw)).collect();
-    let heads = stalled.iter_mut().map(|reader| http::read_head(reader).unwrap().status);
+    let heads = stalled
+        .iter_mut()
+        .map(|reader| http::read_head(reader).unwrap().status);
     let heads: Vec<u16> = heads.collect();
-    assert_eq!(heads.iter().filter(|&&status| status == 503).count(), 1, "{heads:?}");
+    assert_eq!(
+        heads.iter().filter(|&&status| status == 503).count(),
+        1,
+        "{heads:?}"
+    );
     assert_eq!(status(address)["visitors"]["watchers"], 32);
     let fps = rate(address, Duration::from_secs(4));
     assert!(fps > 28.5, "{fps} fps");
@@ -522,24 +616,44 @@ fn a_browser_shows_it() {
     let grab = "(() => { const i = document.querySelector('.picture'); const c = document.createElement('canvas'); c.width = 320; c.height = 180; c.getContext('2d').drawImage(i, 0, 0, 320, 180); return c.toDataURL(); })()";
     let first = browser.eval(grab);
     assert!(first.as_str().unwrap().len() > 1000, "{first}");
-    wait_for("the picture to move", || (browser.eval(grab) != first).then_some(()));
+    wait_for("the picture to move", || {
+        (browser.eval(grab) != first).then_some(())
+    });
 
     // The figures update.
     let figure = "[...document.querySelectorAll('.figures div')].find(d => d.firstChild.textContent === 'frames sent').lastChild.textContent";
     let first = browser.eval(figure);
-    wait_for("the figures to move", || (browser.eval(figure) != first).then_some(()));
+    wait_for("the figures to move", || {
+        (browser.eval(figure) != first).then_some(())
+    });
     let fps = "parseFloat([...document.querySelectorAll('.figures div')].find(d => d.firstChild.textContent === 'frame rate').lastChild.textContent)";
-    wait_for("30 fps", || (25.0..35.0).contains(&browser.eval(fps).as_f64()?).then_some(()));
+    wait_for("30 fps", || {
+        (25.0..35.0)
+            .contains(&browser.eval(fps).as_f64()?)
+            .then_some(())
+    });
     browser.wait_until("document.querySelector('.chart path').getAttribute('d').includes('L')");
 
     // Names are text.
-    assert_eq!(browser.eval("document.querySelector('h2').textContent"), name);
-    assert_eq!(browser.eval("document.querySelector('h2').children.length"), 0);
+    assert_eq!(
+        browser.eval("document.querySelector('h2').textContent"),
+        name
+    );
+    assert_eq!(
+        browser.eval("document.querySelector('h2').children.length"),
+        0
+    );
     // What a hostile viewer could report, as the page is given it.
     browser.eval("{ const real = fetch; window.fetch = async (...a) => { const r = await real(...a); const j = await r.json(); j.streams[0].audience = [{ address: '192.168.1.40:10001', name: '<img src=x onerror=alert(1)>', fraction_lost: 0.0123, jitter_ms: 0.4, round_trip_ms: 1.2, last_seen_s: 2.1, frames: { delay_ms: 23.4 } }]; return { ok: true, status: 200, json: async () => j }; }; }");
     browser.wait_until("document.querySelector('tbody td')?.textContent.startsWith('<img src=x')");
-    assert_eq!(browser.eval("document.querySelectorAll('tbody img').length"), 0);
-    assert_eq!(browser.eval("document.querySelectorAll('tbody td')[1].textContent"), "1.23 %");
+    assert_eq!(
+        browser.eval("document.querySelectorAll('tbody img').length"),
+        0
+    );
+    assert_eq!(
+        browser.eval("document.querySelectorAll('tbody td')[1].textContent"),
+        "1.23 %"
+    );
     let keep = std::env::var("LANCAM_SHOTS").ok();
     let shot = |browser: &mut Browser, file: &str| {
         if let Some(folder) = &keep {
@@ -557,7 +671,10 @@ fn a_browser_shows_it() {
     browser.wait_until(dark);
     // Everything that can be pressed has a name, every picture a text.
     assert_eq!(browser.eval("[...document.querySelectorAll('main button, main a')].filter(e => !(e.textContent || e.ariaLabel)).length"), 0);
-    assert_eq!(browser.eval("[...document.images].filter(i => !i.hasAttribute('alt')).length"), 0);
+    assert_eq!(
+        browser.eval("[...document.images].filter(i => !i.hasAttribute('alt')).length"),
+        0
+    );
     shot(&mut browser, "phone.png");
     assert_eq!(browser.errors(), [""; 0]);
 
@@ -565,8 +682,18 @@ fn a_browser_shows_it() {
     let group = free_group();
     let listen = address.to_string();
     sender.stop(Signal::SIGTERM);
-    browser.wait_until("document.getElementById('connection').textContent.startsWith('no connection')");
-    let words = ["send", "--source", "pattern:320x240@20", "--ttl", "0", "--name", name];
+    browser.wait_until(
+        "document.getElementById('connection').textContent.startsWith('no connection')",
+    );
+    let words = [
+        "send",
+        "--source",
+        "pattern:320x240@20",
+        "--ttl",
+        "0",
+        "--name",
+        name,
+    ];
     let network = ["--group", &group, "--interface", "lo", "--status", &listen];
     let _again = lancam(&[&words[..], &network[..], &more[2..]].concat());
     browser.wait_until("document.getElementById('connection').textContent === 'connected'");

@@ -45,13 +45,21 @@ impl Figures {
         let mut report = stats.report();
         let name = report.name.clone();
         let started = self.started;
-        let tracker = self.trackers.entry(name).or_insert_with(|| Tracker::new(started));
+        let tracker = self
+            .trackers
+            .entry(name)
+            .or_insert_with(|| Tracker::new(started));
         report.rates = tracker.update(now, &report.totals);
         report
     }
 
     /// What the page shows beside the report's streams.
-    pub(super) fn scenes(&self, report: &Report, running: &[Running], ended: &[Ended]) -> Vec<Scene> {
+    pub(super) fn scenes(
+        &self,
+        report: &Report,
+        running: &[Running],
+        ended: &[Ended],
+    ) -> Vec<Scene> {
         let running = running.iter().map(|r| (&r.config, &r.stats));
         let all = running.chain(ended.iter().map(|e| (&e.config, &e.stats)));
         let reports = report.streams.iter();

@@ -372,9 +372,8 @@ mod tests {
     fn a_stream_is_well_while_frames_go_out() {
         let start = Instant::now();
         let mut tracker = Tracker::new(start);
-        let well = |tracker: &Tracker, frames| {
-            tracker.health(&report(sent(frames, 0), State::Streaming))
-        };
+        let well =
+            |tracker: &Tracker, frames| tracker.health(&report(sent(frames, 0), State::Streaming));
         tracker.update(start + Duration::from_secs(1), &sent(0, 0));
         assert_eq!(well(&tracker, 0).unwrap_err(), "porch: no frame yet");
         tracker.update(start + Duration::from_secs(2), &sent(30, 0));

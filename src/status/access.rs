@@ -53,7 +53,11 @@ impl Guard {
             let host = request.headers().get(HOST);
             // No browser leaves the name out.
             let is_local = host.is_none_or(|host| host.to_str().is_ok_and(is_local));
-            return if is_local { Ok(Pass::Open) } else { Err(Refusal::Host) };
+            return if is_local {
+                Ok(Pass::Open)
+            } else {
+                Err(Refusal::Host)
+            };
         };
         let is_right = |given: &str| bool::from(given.as_bytes().ct_eq(token.as_bytes()));
         if parameter(request, "token").is_some_and(|given| is_right(&given)) {
@@ -157,7 +161,10 @@ mod tests {
             get("/?token=x&token=correct%26horse;%25%2B=", &[]),
             get("/", &[("authorization", "Bearer correct&horse;%+")]),
             get("/", &[("authorization", "Basic correct&horse;%+=")]),
-            get("/", &[("cookie", "lancam_token_8081=correct%26horse%3B%25%2B%3D")]),
+            get(
+                "/",
+                &[("cookie", "lancam_token_8081=correct%26horse%3B%25%2B%3D")],
+            ),
         ];
         for request in refused {
             assert_eq!(guard.check(&request), Err(Refusal::Token), "{request:?}");
@@ -178,13 +185,29 @@ mod tests {
     fn without_a_token_public_names_are_refused() {
         let guard = guard(None);
         let good = [
-            "127.0.0.1:8080", "192.168.1.7", "[::1]:8080", "[fe80::1]", "localhost:8080",
-            "raspberrypi", "camera.local:80", "Camera.LAN", "x.home.arpa.",
+            "127.0.0.1:8080",
+            "192.168.1.7",
+            "[::1]:8080",
+            "[fe80::1]",
+            "localhost:8080",
+            "raspberrypi",
+            "camera.local:80",
+            "Camera.LAN",
+            "x.home.arpa.",
         ];
         for host in good {
-            assert_eq!(guard.check(&get("/", &[("host", host)])), Ok(Pass::Open), "{host}");
+            assert_eq!(
+                guard.check(&get("/", &[("host", host)])),
+                Ok(Pass::Open),
+                "{host}"
+            );
         }
-        for host in ["evil.example", "127.0.0.1.evil.example:8080", "local.evil.com", "evil.com."] {
+        for host in [
+            "evil.example",
+            "127.0.0.1.evil.example:8080",
+            "local.evil.com",
+            "evil.com.",
+        ] {
             let request = get("/", &[("host", host)]);
             assert_eq!(guard.check(&request), Err(Refusal::Host), "{host}");
         }

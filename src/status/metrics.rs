@@ -158,7 +158,11 @@ impl Families {
     fn write(&self, form: Form) -> String {
         let mut out = String::new();
         for family in &self.0 {
-            let kind = if family.is_counter { "counter" } else { "gauge" };
+            let kind = if family.is_counter {
+                "counter"
+            } else {
+                "gauge"
+            };
             let suffix = if family.is_counter { "_total" } else { "" };
             let sample = format!("{}{suffix}", family.name);
             let name = match form {

@@ -181,7 +181,9 @@ impl Site {
             role: self.board.role,
             uptime_s: contents.report.uptime_s,
             visitors: self.visitors(),
-            streams: streams.map(|(report, scene)| Stream::of(report, scene)).collect(),
+            streams: streams
+                .map(|(report, scene)| Stream::of(report, scene))
+                .collect(),
         };
         match serde_json::to_vec(&status) {
             Ok(json) => content("application/json", json),

@@ -114,11 +114,7 @@ impl Server {
     }
 }
 
-async fn accept(
-    listener: tokio::net::TcpListener,
-    site: Arc<Site>,
-    connections: Arc<Semaphore>,
-) {
+async fn accept(listener: tokio::net::TcpListener, site: Arc<Site>, connections: Arc<Semaphore>) {
     loop {
         let socket = match listener.accept().await {
             Ok((socket, _)) => socket,

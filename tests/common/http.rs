@@ -37,8 +37,9 @@ pub fn send(address: SocketAddr, bytes: &[u8]) -> BufReader<TcpStream> {
 
 /// One request with these header lines, each ended by CR LF.
 pub fn request(address: SocketAddr, method: &str, path: &str, headers: &str) -> Response {
-    let head =
-        format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\n{headers}Connection: close\r\n\r\n");
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\n{headers}Connection: close\r\n\r\n"
+    );
     let mut reader = send(address, head.as_bytes());
     let mut response = read_head(&mut reader)
         .unwrap_or_else(|| panic!("{method} {path}: closed without an answer"));
