@@ -246,20 +246,17 @@ pub struct ViewerFrames {
 /// Who watches a stream: written by the thread that hears reports, read by whoever shows them. Never touched by
 /// the thread that sends.
 #[derive(Debug, Default)]
-pub struct Audience(Mutex<Vec<ViewerReport>>);
+pub struct Audience(Latest<Vec<ViewerReport>>);
 
 impl Audience {
     /// Puts the viewers of this moment in the place of those before.
     pub fn set(&self, viewers: Vec<ViewerReport>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = viewers;
+        self.0.set(viewers);
     }
 
     /// The viewers.
     pub fn get(&self) -> Vec<ViewerReport> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.0.get()
     }
 }
 

@@ -112,7 +112,7 @@ impl Families {
                 for (quantile, ms) in [("0.5", delay.p50), ("0.99", delay.p99), ("1", delay.max)] {
                     let labels = [("stream", stream), ("quantile", quantile)];
                     let help = "Capture to screen, or headless to the whole frame.";
-                    self.gauge("delay_seconds", help, &labels, f64::from(ms) * 1e-3);
+                    self.gauge("delay_seconds", help, &labels, ms * 1e-3);
                 }
             }
         }
