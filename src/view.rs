@@ -3,7 +3,9 @@
 //! only module that wires sockets, depacketizer and viewer together.
 
 mod control;
+mod find;
 mod receive;
+mod reports;
 mod sockets;
 mod tape;
 
@@ -30,6 +32,7 @@ use crate::status::preview::Preview;
 use crate::status::{Board, Page, Role};
 use crate::view::control::{Control, Outputs};
 use crate::view::receive::Receiver;
+use crate::view::reports::Reporter;
 use crate::view::tape::Tape;
 use crate::viewer::delay::DelayMeter;
 use crate::viewer::mailbox::Mailbox;
@@ -95,12 +98,26 @@ struct Wanted {
     receive: ReceiveOptions,
     /// Port of the repair packets, where another than the usual one.
     repair_port: Option<u16>,
+    /// The stream's TTL, where that is known.
+    ttl: Option<u8>,
     options: Options,
     /// The session description that it was found by.
     sdp: Option<String>,
 }
 
 impl Wanted {
+    /// Whatever comes to `group`.
+    fn group(group: SocketAddr) -> Wanted {
+        Wanted {
+            name: group.to_string(),
+            receive: ReceiveOptions::new(group),
+            repair_port: None,
+            ttl: None,
+            options: Options::default(),
+            sdp: None,
+        }
+    }
+
     /// Where its repair packets are heard; `None` where no port is left for them.
     fn repair(&self) -> Option<ReceiveOptions> {
         let mut options = self.receive.clone();
@@ -125,11 +142,13 @@ pub fn run(config: &ViewConfig, signals: Signals) -> Result<()> {
 /// As of [`run`], and what `show` fails with.
 pub fn run_with(
     config: &ViewConfig,
-    signals: Signals,
+    mut signals: Signals,
     show: impl FnOnce(Feed<'_>) -> Result<()>,
 ) -> Result<()> {
-    let wanted = resolve(config)?;
     let stats_file = config.stats.as_ref().map(StatsWriter::open).transpose()?;
+    let Some((wanted, socket)) = find(config, &mut signals)? else {
+        return Ok(());
+    };
     let shared = Arc::new(Shared {
         stats: Arc::default(),
         delay: DelayMeter::default(),
@@ -139,7 +158,10 @@ pub fn run_with(
         stop: signals.stop(),
         waker: signals.waker().context("no descriptors are left")?,
     });
-    let socket = ReceiveSocket::open(&wanted.receive)?;
+    let socket = match socket {
+        Some(open) => open,
+        None => ReceiveSocket::open(&wanted.receive)?,
+    };
     if let Some(advice) = socket.buffer().advice() {
         warn!("{advice}");
     }
@@ -157,8 +179,10 @@ pub fn run_with(
     )?;
     let mailbox = (!config.headless).then(|| Arc::new(Mailbox::new(SPARES)));
     let (messages, told) = mpsc::sync_channel(8);
+    let reporter = Reporter::start(&wanted.receive, wanted.ttl, &shared)?;
     let receiver = Receiver {
         shared: Arc::clone(&shared),
+        link: reporter.link(),
         wanted: wanted.receive.clone(),
         wanted_repair: wanted.repair(),
         options: wanted.options.clone(),
@@ -196,6 +220,7 @@ pub fn run_with(
     join(controlling)?;
     shared.finish();
     join(receiving)?;
+    reporter.join()?;
     drop(page);
     let recorded = tape.map_or(Ok(()), Tape::finish);
     shown.and(recorded)
@@ -272,16 +297,16 @@ fn record_path(record: Option<&Record>) -> Option<PathBuf> {
     })
 }
 
-/// What the target means: a group as it is, or what an SDP file says.
-fn resolve(config: &ViewConfig) -> Result<Wanted> {
+/// What the target means: a group as it is, what an SDP file says, or what is announced. With the stream's socket, where
+/// finding it has opened one. `None`: the user does not want to wait.
+fn find(
+    config: &ViewConfig,
+    signals: &mut Signals,
+) -> Result<Option<(Wanted, Option<ReceiveSocket>)>> {
+    let interface = config.interface.as_deref();
+    let mut socket = None;
     let mut wanted = match &config.target {
-        Target::Group(group) => Wanted {
-            name: group.to_string(),
-            receive: ReceiveOptions::new(*group),
-            repair_port: None,
-            options: Options::default(),
-            sdp: None,
-        },
+        Target::Group(group) => Wanted::group(*group),
         Target::Sdp(path) => {
             let text =
                 read_sdp(path).with_context(|| format!("{} cannot be read", path.display()))?;
@@ -293,13 +318,26 @@ fn resolve(config: &ViewConfig) -> Result<Wanted> {
                 ..wanted
             }
         }
+        Target::Name(name) => match find::by_name(name, interface, signals)? {
+            Some(wanted) => wanted,
+            None => return Ok(None),
+        },
+        Target::Any => match find::only(interface, signals)? {
+            Some(found) => {
+                socket = found.socket;
+                found.wanted
+            }
+            None => return Ok(None),
+        },
     };
-    wanted.receive.interface = config.interface.clone();
+    if config.interface.is_some() {
+        wanted.receive.interface.clone_from(&config.interface);
+    }
     wanted.options.give_partial = config.on_loss == OnLoss::Conceal;
     if let Some(name) = &config.name {
         wanted.name.clone_from(name);
     }
-    Ok(wanted)
+    Ok(Some((wanted, socket)))
 }
 
 fn read_sdp(path: &std::path::Path) -> Result<Vec<u8>> {
@@ -323,6 +361,7 @@ fn described(stream: StreamDescription) -> Result<Wanted> {
             ..ReceiveOptions::new(stream.addr)
         },
         repair_port: stream.repair_port,
+        ttl: stream.ttl,
         options: Options {
             payload_type: stream.payload_type,
             size: stream.size,

@@ -644,7 +644,7 @@ fn a_browser_shows_it() {
         0
     );
     // What a hostile viewer could report, as the page is given it.
-    browser.eval("{ const real = fetch; window.fetch = async (...a) => { const r = await real(...a); const j = await r.json(); j.streams[0].audience = [{ address: '192.168.1.40:10001', name: '<img src=x onerror=alert(1)>', fraction_lost: 0.0123, jitter_ms: 0.4, round_trip_ms: 1.2, last_seen_s: 2.1, frames: { delay_ms: 23.4 } }]; return { ok: true, status: 200, json: async () => j }; }; }");
+    browser.eval("{ const real = fetch; window.fetch = async (...a) => { const r = await real(...a); const j = await r.json(); j.streams[0].watching = [{ address: '192.168.1.40:10001', name: '<img src=x onerror=alert(1)>', fraction_lost: 0.0123, jitter_ms: 0.4, round_trip_ms: 1.2, last_seen_s: 2.1, frames: { delay_ms: 23.4 } }]; return { ok: true, status: 200, json: async () => j }; }; }");
     browser.wait_until("document.querySelector('tbody td')?.textContent.startsWith('<img src=x')");
     assert_eq!(
         browser.eval("document.querySelectorAll('tbody img').length"),

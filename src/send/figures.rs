@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::commands::commands;
 use super::stream::{Ended, Running, StreamStats};
 use crate::config::Stream;
 use crate::stats::report::{Report, StreamReport, Tracker};
-use crate::status::{Scene, commands};
+use crate::status::{Command, Scene};
 
 /// What is remembered from one second to the next.
 pub(super) struct Figures {
@@ -71,12 +72,16 @@ impl Figures {
 
     fn scene(&self, report: &StreamReport, config: &Stream, stats: &StreamStats) -> Scene {
         let tracker = self.trackers.get(&report.name);
+        let sdp = stats.sdp.get();
         Scene {
             health: tracker.map_or(Ok(()), |tracker| tracker.health(report)),
             history: tracker.map(Tracker::history).unwrap_or_default(),
             preview: Arc::clone(&stats.preview),
-            sdp: Some(stats.sdp.get()).filter(|sdp| !sdp.is_empty()),
-            commands: commands(config.group, "stream.sdp"),
+            commands: commands(config, report.format.map(|f| (f.width, f.height)), &sdp)
+                .into_iter()
+                .map(|(player, command)| Command { player, command })
+                .collect(),
+            sdp: Some(sdp).filter(|sdp| !sdp.is_empty()),
         }
     }
 }

@@ -48,7 +48,7 @@ pub enum Totals {
         /// What its gate did.
         gate: GateSnapshot,
         /// The viewers that report.
-        audience: Vec<ViewerReport>,
+        watching: Vec<ViewerReport>,
     },
     /// A viewer.
     Viewer {
@@ -72,18 +72,18 @@ impl Totals {
     /// Viewers that watch, as far as they are known.
     fn viewers(&self) -> usize {
         match self {
-            Totals::Sender { audience, .. } => audience.len(),
+            Totals::Sender { watching, .. } => watching.len(),
             Totals::Viewer { .. } => 0,
         }
     }
 
     /// The mean loss that the viewers report, in percent; `None` where nobody does.
     fn reported_loss(&self) -> Option<f64> {
-        let Totals::Sender { audience, .. } = self else {
+        let Totals::Sender { watching, .. } = self else {
             return None;
         };
-        let sum: f64 = audience.iter().map(|v| f64::from(v.fraction_lost)).sum();
-        (!audience.is_empty()).then(|| sum * 100.0 / audience.len() as f64)
+        let sum: f64 = watching.iter().map(|v| f64::from(v.fraction_lost)).sum();
+        (!watching.is_empty()).then(|| sum * 100.0 / watching.len() as f64)
     }
 }
 
@@ -319,7 +319,7 @@ mod tests {
                 ..Default::default()
             },
             gate: GateSnapshot::default(),
-            audience: Vec::new(),
+            watching: Vec::new(),
         }
     }
 

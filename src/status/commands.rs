@@ -1,4 +1,5 @@
-//! How to watch a stream with other programs, as the page shows it.
+//! How to watch a stream with other programs, as the page of a viewer shows it, which knows no more than the group. A
+//! sender knows better.
 
 use std::net::SocketAddr;
 

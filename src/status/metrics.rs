@@ -87,7 +87,7 @@ impl Families {
             Totals::Sender {
                 sent,
                 gate,
-                audience,
+                watching,
             } => {
                 for field in sent.fields() {
                     match field.name {
@@ -98,7 +98,7 @@ impl Families {
                 for field in gate.fields() {
                     self.counter("gate_", &field, &label);
                 }
-                let worst = audience.iter().map(|v| f64::from(v.fraction_lost));
+                let worst = watching.iter().map(|v| f64::from(v.fraction_lost));
                 if let Some(worst) = worst.reduce(f64::max) {
                     let help = "Share of packets that the worst-off viewer lost, before repair.";
                     self.gauge("viewers_worst_loss_ratio", help, &label, worst);
@@ -123,6 +123,7 @@ impl Families {
         let name = match field.name {
             "bytes_sent" => "sent_bytes",
             "bytes_received" => "received_bytes",
+            "octets_sent" => "sent_payload_bytes",
             name => name,
         };
         let name = format!("{prefix}{name}");

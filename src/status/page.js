@@ -47,7 +47,7 @@ const STATES = {
 };
 
 function badge(stream) {
-  if (stream.state !== "streaming") return [STATES[stream.state] || stream.state, stream.state === "waiting" ? "" : "bad"];
+  if (stream.state !== "streaming") return [STATES[stream.state] || stream.state, stream.state.startsWith("waiting") ? "" : "bad"];
   return stream.is_healthy ? ["live", "good"] : ["no frames", "bad"];
 }
 
@@ -62,7 +62,7 @@ function figures(stream, uptime) {
   ];
   if (isSender(stream)) {
     shown.push(
-      ["viewers", number(stream.audience.length)],
+      ["viewers", number(stream.watching.length)],
       ["loss at viewers", percent(stream.loss_percent)],
       ["repair overhead", percent(stream.repair_overhead_percent)],
       ["frames sent", number(stream.frames_sent)],
@@ -153,7 +153,7 @@ function charts(place, stream) {
 function audience(place, stream) {
   place.hidden = !isSender(stream);
   if (place.hidden) return;
-  const viewers = stream.audience;
+  const viewers = stream.watching;
   place.querySelector(".scroll").hidden = viewers.length === 0;
   place.querySelector(".none").hidden = viewers.length > 0;
   const rows = viewers.map((viewer) => {
