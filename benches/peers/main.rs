@@ -13,6 +13,7 @@ mod clips;
 mod cost;
 mod delay;
 mod delivery;
+mod feed;
 mod machine;
 mod programs;
 mod receiving;
@@ -94,7 +95,7 @@ fn main() {
         is_short,
         buffers: machine::Buffers::set(),
     };
-    machine::describe(&bench);
+    machine::describe(&bench.clips);
     for (name, table) in TABLES {
         if words.is_empty() || words.iter().any(|word| word == name) {
             table(&bench);
