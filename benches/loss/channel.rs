@@ -47,6 +47,13 @@ pub(crate) struct Losses {
 }
 
 impl Losses {
+    pub(crate) const NONE: Losses = Losses {
+        packets: 0,
+        media_bytes: 0,
+        repair_bytes: 0,
+        lost: 0,
+    };
+
     /// Bytes of repair for each byte of the stream.
     pub(crate) fn overhead(self) -> f64 {
         self.repair_bytes as f64 / self.media_bytes.max(1) as f64

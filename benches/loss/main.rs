@@ -62,6 +62,18 @@ pub(crate) struct Outcome {
     pub(crate) carried: Losses,
 }
 
+impl Outcome {
+    const FAILED: Outcome = Outcome {
+        whole: f64::NAN,
+        partial: f64::NAN,
+        lost: f64::NAN,
+        frames: 0,
+        p50: f64::NAN,
+        p99: f64::NAN,
+        carried: Losses::NONE,
+    };
+}
+
 /// Who sends and receives.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Who {
@@ -191,7 +203,8 @@ fn run_all(nets: &[Net], jobs: &[Job], clip: &Clip, frames: u64) -> Vec<Outcome>
                 .zip(nets)
                 .map(|(job, net)| scope.spawn(move || job.who.run(net, job.channel, clip, frames)))
                 .collect();
-            let done = running.into_iter().map(|run| run.join().expect("a run"));
+            // What went wrong is on standard error; the others' figures stand.
+            let done = (running.into_iter()).map(|run| run.join().unwrap_or(Outcome::FAILED));
             done.collect::<Vec<_>>()
         }));
         for (job, outcome) in batch.iter().zip(&outcomes[outcomes.len() - batch.len()..]) {

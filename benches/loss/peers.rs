@@ -99,7 +99,7 @@ fn gst_send_fec(host: &Host) -> Command {
         host,
         &format!(
             "-q fdsrc blocksize=1048576 do-timestamp=true ! multipart/x-mixed-replace,boundary=frame ! \
-             multipartdemux single-stream=true ! jpegparse ! rtpjpegpay mtu=1400 ! \
+             multipartdemux single-stream=true ! jpegparse ! rtpjpegpay mtu=1400 ssrc=0 ! \
              rtpst2022-1-fecenc name=fec rows=10 columns=10 fec.src ! {} fec.fec_0 ! {} fec.fec_1 ! {}",
             sink(PORT),
             sink(column),

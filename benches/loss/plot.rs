@@ -99,7 +99,7 @@ fn axes(svg: &mut String, left: f64, title: &str) {
 
 fn curve<'a>(svg: &mut String, left: f64, colour: &str, points: impl Iterator<Item = &'a Point>) {
     let mut path = String::new();
-    for point in points {
+    for point in points.filter(|p| p.whole.is_finite()) {
         let (x, y) = place(left, point.loss, point.whole);
         let _ = write!(
             path,

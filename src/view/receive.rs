@@ -15,6 +15,7 @@ use crate::clock::Mono;
 use crate::net::{MAX_WAIT, ReceiveOptions, ReceiveSocket};
 use crate::rtp::RepairDecoder;
 use crate::rtp::jpeg::{Depacketizer, Event, FrameBuffer, Options, SenderChange, Why};
+use crate::rtp::repair::Heard;
 use crate::viewer::mailbox::Mailbox;
 
 /// How often interface and membership are looked at.
@@ -115,7 +116,7 @@ impl Receiver {
         if ready.repair {
             let (now, mut heard) = (Mono::now(), false);
             sockets.read_repair(|datagram| {
-                heard |= repair.push(now, datagram, depacketizer);
+                heard |= repair.push(now, datagram, depacketizer) != Heard::Nothing;
                 self.drain(depacketizer, now, signal);
             });
             if heard {

@@ -13,14 +13,18 @@
 //! parity r-1  [header][shard ...................................] / sent behind the frame
 //! ```
 
+mod asker;
 mod decoder;
 mod encoder;
+pub mod history;
 pub mod overhead;
 #[cfg(test)]
 mod tests;
 pub mod wire;
 
-pub use decoder::RepairDecoder;
+pub use asker::Asker;
+pub use decoder::{Heard, RepairDecoder, Standing};
 pub use encoder::{Parity, RepairEncoder};
+pub use history::History;
 pub use overhead::Overhead;
 pub use wire::{RepairHeader, largest_packet};
