@@ -3,13 +3,9 @@
 //! in every round, so that the ratios come from one run. Needs root; leaves nothing behind.
 //!
 //!     cargo bench --bench net
-#![allow(unsafe_code)]
 
-use std::io;
-use std::mem::zeroed;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
-use std::ptr::{null_mut, write_unaligned};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -21,14 +17,15 @@ use lancam::net::{
 use lancam::rtp::{PacketPlan, PlannedPacket};
 use nix::time::{ClockId, clock_gettime};
 
+mod bare;
 #[path = "../tests/namespaces/mod.rs"]
 mod namespaces;
+use bare::{BareReceive, BareSend};
 use namespaces::{Machine, two_machines};
 
 const FRAME: usize = 250_000;
 const DATAGRAM: usize = 1472;
 const HEADER: usize = 20;
-const SEGMENTS: usize = 44;
 const ROUNDS: usize = 15;
 const FRAMES_PER_ROUND: usize = 40;
 
@@ -57,11 +54,11 @@ fn sending(camera: &Machine, viewer: &Machine) {
     let mut plain = camera.run(move || sender(group)).without_gso();
     let bare_socket = camera.run(move || SendSocket::open(&send_options(group)).unwrap());
     let to = socket2::SockAddr::from(group);
-    let mut bare = BareSend::new(&flat, &to);
+    let mut bare = BareSend::new(&flat, DATAGRAM, &to);
 
     let packets = plan.packets.len();
     let mut send_ours = || assert_eq!(ours.send(&plan, &scan, 0..packets).unwrap().calls, 1);
-    let mut send_bare = || bare.send(bare_socket.as_fd().as_raw_fd());
+    let mut send_bare = || bare.send(bare_socket.as_fd());
     let mut send_plain = || assert_eq!(plain.send(&plan, &scan, 0..packets).unwrap().calls, 1);
     type Way<'a> = (&'a str, &'a mut dyn FnMut(), Vec<f64>);
     let mut ways: [Way<'_>; 3] = [
@@ -227,101 +224,17 @@ fn wait_for(count: &AtomicUsize, value: usize) {
     }
 }
 
-/// The C-like lower bound of sending: everything prepared, one buffer, one call.
-struct BareSend {
-    headers: Vec<libc::mmsghdr>,
-    _parts: Vec<libc::iovec>,
-    _controls: Vec<[u64; 4]>,
-}
-
-impl BareSend {
-    fn new(flat: &[u8], to: &socket2::SockAddr) -> BareSend {
-        let chunks: Vec<&[u8]> = flat.chunks(SEGMENTS * DATAGRAM).collect();
-        let mut parts: Vec<_> = (chunks.iter())
-            .map(|c| libc::iovec {
-                iov_base: c.as_ptr().cast_mut().cast(),
-                iov_len: c.len(),
-            })
-            .collect();
-        let mut controls = vec![[0u64; 4]; chunks.len()];
-        let mut headers = Vec::new();
-        for (part, control) in parts.iter_mut().zip(&mut controls) {
-            // SAFETY: all zeroes is a valid `mmsghdr`; the control buffer has room for one cmsg of a u16.
-            unsafe {
-                let mut header: libc::mmsghdr = zeroed();
-                let hdr = &mut header.msg_hdr;
-                hdr.msg_name = to.as_ptr().cast_mut().cast();
-                hdr.msg_namelen = to.len();
-                hdr.msg_iov = part;
-                hdr.msg_iovlen = 1;
-                hdr.msg_control = control.as_mut_ptr().cast();
-                hdr.msg_controllen = libc::CMSG_SPACE(2) as _;
-                let cmsg = libc::CMSG_FIRSTHDR(hdr);
-                (*cmsg).cmsg_level = libc::SOL_UDP;
-                (*cmsg).cmsg_type = libc::UDP_SEGMENT;
-                (*cmsg).cmsg_len = libc::CMSG_LEN(2) as _;
-                write_unaligned(libc::CMSG_DATA(cmsg).cast::<u16>(), DATAGRAM as u16);
-                headers.push(header);
-            }
-        }
-        BareSend {
-            headers,
-            _parts: parts,
-            _controls: controls,
-        }
-    }
-
-    fn send(&mut self, socket: RawFd) {
-        let count = self.headers.len();
-        // SAFETY: the headers point to arrays that live in `self` and to a buffer that outlives it in `sending`.
-        let sent = unsafe { libc::sendmmsg(socket, self.headers.as_mut_ptr(), count as _, 0) };
-        assert_eq!(sent, count as i32, "{}", io::Error::last_os_error());
-    }
-}
-
-/// The C-like lower bound of receiving: each joined message copied whole.
+/// The least that receiving takes.
 fn bare_receive(socket: &ReceiveSocket, total: usize, progress: &AtomicUsize) -> Duration {
-    const SLOTS: usize = 8;
-    const SLOT: usize = 65_536;
-    let mut slab = vec![0u8; SLOTS * SLOT];
-    let mut place = vec![0u8; 2 * FRAME];
-    let mut controls = [[0u64; 8]; SLOTS];
-    // SAFETY: all zeroes is valid for these C structs.
-    let (mut parts, mut headers): ([libc::iovec; SLOTS], [libc::mmsghdr; SLOTS]) =
-        unsafe { (zeroed(), zeroed()) };
+    let mut bare = BareReceive::new(2 * FRAME);
     let start = cpu_time();
-    let (mut packets, mut at) = (0, 0);
+    let mut packets = 0;
     while packets < total {
-        for i in 0..SLOTS {
-            parts[i].iov_base = slab[i * SLOT..].as_mut_ptr().cast();
-            parts[i].iov_len = SLOT;
-            headers[i].msg_hdr.msg_iov = &mut parts[i];
-            headers[i].msg_hdr.msg_iovlen = 1;
-            headers[i].msg_hdr.msg_control = controls[i].as_mut_ptr().cast();
-            headers[i].msg_hdr.msg_controllen = size_of_val(&controls[i]) as _;
-        }
-        // SAFETY: each header points to its slot of the slab and its control room, with their lengths.
-        let count = unsafe {
-            libc::recvmmsg(
-                socket.as_fd().as_raw_fd(),
-                headers.as_mut_ptr(),
-                SLOTS as _,
-                libc::MSG_WAITFORONE as _,
-                null_mut(),
-            )
-        };
-        for i in 0..usize::try_from(count).unwrap() {
-            let len = headers[i].msg_len as usize;
-            if at + len > place.len() {
-                at = 0;
-            }
-            place[at..at + len].copy_from_slice(&slab[i * SLOT..i * SLOT + len]);
-            at += len;
-            packets += len.div_ceil(DATAGRAM);
-        }
+        bare.receive(socket.as_fd(), |message| {
+            packets += message.len().div_ceil(DATAGRAM)
+        });
         progress.store(packets, Ordering::Relaxed);
     }
-    std::hint::black_box(&place);
     cpu_time() - start
 }
 

@@ -8,7 +8,7 @@
 //! | module | what it is | IO |
 //! |---|---|---|
 //! | [`jpeg`] | markers, the gate, rebuilding a header | none |
-//! | [`rtp`] | wire formats: RTP, RFC 2435, repair, SDP | none |
+//! | [`rtp`] | wire formats: RTP, RFC 2435, repair, RTCP, SDP | none |
 //! | [`net`] | sockets, batch send and receive, pacing, interfaces | UDP |
 //! | [`source`] | pattern, file, pipe, camera: each lends one frame at a time | devices, files |
 //! | [`viewer`] | decode, window, overlay, recorder | screen, files |
@@ -23,6 +23,7 @@ pub mod config;
 #[cfg(feature = "send")]
 pub mod demo;
 pub mod files;
+mod host;
 pub mod jpeg;
 pub mod logging;
 pub mod net;

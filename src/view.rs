@@ -4,6 +4,7 @@
 
 mod control;
 mod receive;
+mod reports;
 mod sockets;
 mod tape;
 
@@ -28,6 +29,7 @@ use crate::signals::{Signals, Waker};
 use crate::stats::{StatsWriter, ViewerStats};
 use crate::view::control::Control;
 use crate::view::receive::Receiver;
+use crate::view::reports::Reporter;
 use crate::view::tape::Tape;
 use crate::viewer::delay::DelayMeter;
 use crate::viewer::mailbox::Mailbox;
@@ -88,6 +90,8 @@ struct Wanted {
     receive: ReceiveOptions,
     /// Port of the repair packets, where another than the usual one.
     repair_port: Option<u16>,
+    /// The stream's TTL, where that is known.
+    ttl: Option<u8>,
     options: Options,
 }
 
@@ -143,8 +147,10 @@ pub fn run_with(
     )?;
     let mailbox = (!config.headless).then(|| Arc::new(Mailbox::new(SPARES)));
     let (messages, told) = mpsc::sync_channel(8);
+    let reporter = Reporter::start(&wanted.receive, wanted.ttl, &shared)?;
     let receiver = Receiver {
         shared: Arc::clone(&shared),
+        link: reporter.link(),
         wanted: wanted.receive.clone(),
         wanted_repair: wanted.repair(),
         options: wanted.options.clone(),
@@ -177,6 +183,7 @@ pub fn run_with(
     join(controlling)?;
     shared.finish();
     join(receiving)?;
+    reporter.join()?;
     let recorded = tape.map_or(Ok(()), Tape::finish);
     shown.and(recorded)
 }
@@ -259,6 +266,7 @@ fn resolve(config: &ViewConfig) -> Result<Wanted> {
             name: group.to_string(),
             receive: ReceiveOptions::new(*group),
             repair_port: None,
+            ttl: None,
             options: Options::default(),
         },
         Target::Sdp(path) => {
@@ -298,6 +306,7 @@ fn described(stream: StreamDescription) -> Result<Wanted> {
             ..ReceiveOptions::new(stream.addr)
         },
         repair_port: stream.repair_port,
+        ttl: stream.ttl,
         options: Options {
             payload_type: stream.payload_type,
             size: stream.size,

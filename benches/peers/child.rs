@@ -4,6 +4,7 @@
 
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::Command;
 use std::thread;
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 use lancam::cli::{StatsTo, ViewConfig};
 use lancam::clock::Mono;
 use lancam::jpeg::gate::{Gate, GateOptions};
-use lancam::net::{BatchSender, SendOptions, SendSocket};
+use lancam::net::{BatchSender, ReceiveOptions, ReceiveSocket, SendOptions, SendSocket};
 use lancam::rtp::jpeg::Packetizer;
 use lancam::rtp::{RtpTime, SeqNo, Ssrc};
 use lancam::signals::Signals;
@@ -21,6 +22,7 @@ use lancam::viewer::decode::Decoder;
 use serde_json::json;
 use turbojpeg::{Decompressor, Image, PixelFormat};
 
+use crate::bare::{BareReceive, BareSend};
 use crate::clips::{Clip, INTERVAL, number};
 use crate::common::net::{GROUP, Host, INTERFACE, PORT, VIEWER_IP};
 use crate::common::process::Process;
@@ -50,6 +52,8 @@ pub(crate) struct Seen {
     pub(crate) begun: u64,
     /// When it was done with.
     pub(crate) done: u64,
+    /// When the viewer's receiving thread had read its last packet.
+    pub(crate) arrived: u64,
 }
 
 /// What a part that has ended saw.
@@ -62,6 +66,7 @@ pub(crate) fn seen(part: &mut Process) -> Vec<Seen> {
             time: fields.next()?.parse().ok()?,
             begun: fields.next()?.parse().ok()?,
             done: fields.next()?.parse().ok()?,
+            arrived: fields.next()?.parse().ok()?,
         })
     });
     frames.collect()
@@ -70,7 +75,10 @@ pub(crate) fn seen(part: &mut Process) -> Vec<Seen> {
 fn tell(seen: &[Seen]) {
     let mut text = String::new();
     for s in seen {
-        text += &format!("frame {} {} {} {}\n", s.number, s.time, s.begun, s.done);
+        text += &format!(
+            "frame {} {} {} {} {}\n",
+            s.number, s.time, s.begun, s.done, s.arrived
+        );
     }
     let _ = std::io::stderr().write_all(text.as_bytes());
 }
@@ -81,6 +89,8 @@ pub(crate) fn run(words: &[String]) {
         ["bare", clip] => bare(&Clip::load(Path::new(clip))),
         ["viewer", what] => viewer(what),
         ["plain"] => plain(),
+        ["floor-send", clip] => floor_send(&Clip::load(Path::new(clip))),
+        ["floor-receive"] => floor_receive(),
         ["blast", clip, frames, interval_us] => blast(
             &Clip::load(Path::new(clip)),
             frames.parse().expect("a number"),
@@ -196,6 +206,7 @@ fn show(feed: Feed<'_>, decodes: bool, stalls: bool) {
             time: frame.time().0,
             begun,
             done,
+            arrived: frame.last_arrival().0,
         });
         feed.mailbox.recycle(frame);
         feed.stats.frames_shown.add(1);
@@ -238,15 +249,66 @@ fn plain() {
     report.write(frames, true);
 }
 
-/// Sends frames unpaced, one every `interval` (as fast as it can, if that is zero), and tells when it came to the
-/// last packet of each. Its timestamps are the frames' numbers.
-fn blast(clip: &Clip, frames: usize, interval: Duration) {
+/// The least that any sender of this clip takes: its first frame's packets, made before, in one `sendmmsg` with GSO
+/// for each interval.
+fn floor_send(clip: &Clip) {
+    let signals = Signals::install().expect("signal handlers");
+    let stop = signals.stop();
+    let socket = group_socket();
+    let datagram = socket.max_datagram();
+    let mut gate = Gate::new(GateOptions::default());
+    let picture = gate.pass(&clip.frames[0]).expect("a good frame");
+    let mut packetizer = Packetizer::new(Ssrc(1), SeqNo(0), datagram);
+    let plan = packetizer.plan(&picture, RtpTime(0), None).expect("a plan");
+    let flat: Vec<u8> = (0..plan.packets.len())
+        .flat_map(|i| {
+            let (header, payload) = plan.parts(i, picture.scan);
+            [header, payload].concat()
+        })
+        .collect();
+    let to = socket.group().into();
+    let mut bare = BareSend::new(&flat, datagram, &to);
+    let mut report = Report::new();
+    let mut frames = 0;
+    while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+        frames += 1;
+        let due = report.started + INTERVAL * frames as u32;
+        thread::sleep(due.saturating_duration_since(Instant::now()));
+        bare.send(socket.as_fd());
+        report.update(frames);
+    }
+    report.write(frames, true);
+}
+
+/// The least that any receiver takes: `recvmmsg` with GRO and one copy of each message.
+fn floor_receive() {
+    let signals = Signals::install().expect("signal handlers");
+    let stop = signals.stop();
+    let group = SocketAddr::new(GROUP.parse().expect("an address"), PORT);
+    let socket = ReceiveSocket::open(&ReceiveOptions {
+        interface: Some(INTERFACE.into()),
+        ..ReceiveOptions::new(group)
+    });
+    let socket = socket.expect("a socket");
+    let mut bare = BareReceive::new(1 << 20);
+    while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+        bare.receive(socket.as_fd(), |_| ());
+    }
+}
+
+fn group_socket() -> SendSocket {
     let group = SocketAddr::new(GROUP.parse().expect("an address"), PORT);
     let socket = SendSocket::open(&SendOptions {
         interface: Some(INTERFACE.into()),
         ..SendOptions::new(group)
     });
-    let socket = socket.expect("a socket");
+    socket.expect("a socket")
+}
+
+/// Sends frames unpaced, one every `interval` (as fast as it can, if that is zero), and tells when it came to the
+/// last packet of each. Its timestamps are the frames' numbers.
+fn blast(clip: &Clip, frames: usize, interval: Duration) {
+    let socket = group_socket();
     let mut packetizer = Packetizer::new(Ssrc(1), SeqNo(0), socket.max_datagram());
     let mut sender = BatchSender::new(socket);
     let mut gate = Gate::new(GateOptions::default());
@@ -274,6 +336,7 @@ fn blast(clip: &Clip, frames: usize, interval: Duration) {
             time: n as u32,
             begun,
             done,
+            ..Seen::default()
         });
         report.update(seen.len());
     }

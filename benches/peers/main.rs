@@ -21,6 +21,8 @@ mod sending;
 mod table;
 mod throughput;
 
+#[path = "../bare/mod.rs"]
+mod bare;
 #[path = "../../tests/common/mod.rs"]
 mod common;
 

@@ -18,6 +18,7 @@ pub(crate) fn run(bench: &Bench) {
             "",
             "frame",
             "decoding",
+            "sent",
             "CPU ms/frame",
             "RSS MB",
             "frames/s",
@@ -29,11 +30,33 @@ pub(crate) fn run(bench: &Bench) {
             bench,
             clip,
             table: &mut table,
+            pacing: Pacing::Auto,
         };
         let viewer = &bench.net.viewer;
-        let ours = rows
-            .add("lancam", "no", programs::lancam_view(viewer))
-            .cpu_ms;
+        for pacing in [Pacing::Off, Pacing::Auto] {
+            rows.pacing = pacing;
+            let ours = rows
+                .add("lancam", "no", programs::lancam_view(viewer))
+                .cpu_ms;
+            let floor = rows
+                .add(
+                    "bare `recvmmsg` + GRO + memcpy",
+                    "no",
+                    child::command(viewer, &["floor-receive"]),
+                )
+                .cpu_ms;
+            let best = rows.peers(Job::Take);
+            let what = |who: &str| {
+                format!(
+                    "{}, {}: {who} less CPU than the better peer, at least 8x",
+                    clip.size(),
+                    pacing.name()
+                )
+            };
+            verdicts.push((what("lancam"), best / ours, "x", best / ours >= 8.0));
+            let bare = what("the bare system call");
+            verdicts.push((bare, best / floor, "x", best / floor >= 8.0));
+        }
         cut(bench, true);
         rows.add(
             "lancam, packets one by one",
@@ -41,17 +64,6 @@ pub(crate) fn run(bench: &Bench) {
             programs::lancam_view(viewer),
         );
         cut(bench, false);
-        let best = rows.peers(Job::Take);
-        verdicts.push((
-            format!(
-                "{}: less CPU than the better peer, at least 8x",
-                clip.size()
-            ),
-            best / ours,
-            "x",
-            best / ours >= 8.0,
-        ));
-
         let decoding = rows.add(
             "lancam",
             "yes",
@@ -91,10 +103,36 @@ fn cut(bench: &Bench, is_on: bool) {
     ));
 }
 
+/// How lancam's sender spreads the frames.
+#[derive(Clone, Copy)]
+enum Pacing {
+    /// As it does by default: in bursts that a stock receive buffer holds.
+    Auto,
+    /// Each frame at once, as the peers' senders do.
+    Off,
+}
+
+impl Pacing {
+    fn flags(self) -> &'static str {
+        match self {
+            Pacing::Auto => "",
+            Pacing::Off => "--pacing off",
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Pacing::Auto => "paced",
+            Pacing::Off => "at once",
+        }
+    }
+}
+
 struct Rows<'a> {
     bench: &'a Bench,
     clip: &'a Clip,
     table: &'a mut Table,
+    pacing: Pacing,
 }
 
 impl Rows<'_> {
@@ -103,14 +141,18 @@ impl Rows<'_> {
         let mut receiver = Process::spawn(name, receiver);
         receiver.wait_until_joined(GROUP);
         let avi = self.clip.avi();
-        let sender = programs::lancam_send(&self.bench.net.sender, Input::File(&avi), "");
+        let sender = programs::lancam_send(
+            &self.bench.net.sender,
+            Input::File(&avi),
+            self.pacing.flags(),
+        );
         let sender = Process::spawn("lancam send", sender);
         let counter = Counter {
             process: &sender,
             key: "frames_sent",
         };
         let cost = measure(&receiver, counter, self.bench.window());
-        self.write(name, decoding, cost)
+        self.write(name, decoding, self.pacing.name(), cost)
     }
 
     /// Nothing but turbojpeg.
@@ -125,7 +167,7 @@ impl Rows<'_> {
             key: "frames",
         };
         let cost = measure(&bare, counter, self.bench.window());
-        self.write("bare turbojpeg, no network", "yes", cost)
+        self.write("bare turbojpeg, no network", "yes", "-", cost)
     }
 
     /// Rows for the peers; the lower CPU time of them.
@@ -147,11 +189,12 @@ impl Rows<'_> {
         best
     }
 
-    fn write(&mut self, name: &str, decoding: &str, cost: Cost) -> Cost {
+    fn write(&mut self, name: &str, decoding: &str, sent: &str, cost: Cost) -> Cost {
         self.table.row([
             name.to_owned(),
             self.clip.size(),
             decoding.to_owned(),
+            sent.to_owned(),
             format!("{:.3}", cost.cpu_ms),
             format!("{:.1}", cost.rss_mb),
             format!("{:.1}", cost.fps),

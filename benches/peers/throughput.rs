@@ -7,7 +7,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use crate::Bench;
-use crate::child;
+use crate::child::{self, Seen};
 use crate::common::net::GROUP;
 use crate::common::process::Process;
 use crate::programs::{self, unprivileged};
@@ -125,11 +125,12 @@ fn blast(bench: &Bench, frames: usize, interval_us: u32) -> Process {
     Process::spawn("blast", child::command(&bench.net.sender, &words))
 }
 
-/// From before the last packet's system call to the frame in the hands of the decoding thread.
+/// From the last packet's arrival to the frame in the hands of the decoding thread, and the same from before the
+/// sender's system call: delivery by the kernel and the receiving thread's waking up are in that one too.
 fn ready(bench: &Bench) {
     let mut table = Table::new(
         "Last packet in → frame with the decoding thread, 30 fps, unpaced",
-        &["frame", "p50 ms", "p99 ms", "frames"],
+        &["frame", "from", "p50 ms", "p99 ms", "frames"],
     );
     let mut viewer = Process::spawn(
         "viewer",
@@ -142,20 +143,30 @@ fn ready(bench: &Bench) {
     viewer.stop(Signal::SIGTERM);
     let sent = child::seen(&mut blast);
     let taken = child::seen(&mut viewer);
-    let delays: Vec<f64> = taken
-        .iter()
-        .filter_map(|t| {
-            let s = sent.iter().find(|s| s.time == t.time)?;
-            Some(t.begun.saturating_sub(s.done) as f64 * 1e-6)
-        })
-        .collect();
-    let p99 = percentile(&delays, 0.99);
-    table.row([
-        bench.full_hd().size(),
-        format!("{:.3}", percentile(&delays, 0.5)),
-        format!("{p99:.3}"),
-        format!("{} of {}", delays.len(), bench.frames()),
-    ]);
+    let mut row = |from: &str, start: &dyn Fn(&Seen) -> Option<u64>| {
+        let delays: Vec<f64> = taken
+            .iter()
+            .filter_map(|taken| Some(taken.begun.saturating_sub(start(taken)?) as f64 * 1e-6))
+            .collect();
+        let p99 = percentile(&delays, 0.99);
+        table.row([
+            bench.full_hd().size(),
+            from.to_owned(),
+            format!("{:.3}", percentile(&delays, 0.5)),
+            format!("{p99:.3}"),
+            format!("{} of {}", delays.len(), bench.frames()),
+        ]);
+        p99
+    };
+    let p99 = row("received by the viewer", &|taken| Some(taken.arrived));
+    row("before it is sent", &|taken| {
+        Some(sent.iter().find(|sent| sent.time == taken.time)?.done)
+    });
     table.print();
-    target("p99, under 0.2 ms", p99, " ms", p99 < 0.2);
+    target(
+        "last packet received → frame with the decoding thread, p99, under 0.2 ms",
+        p99,
+        " ms",
+        p99 < 0.2,
+    );
 }

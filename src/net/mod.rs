@@ -6,6 +6,7 @@ pub mod igmp;
 pub mod interface;
 pub mod pacing;
 mod receiver;
+mod reports;
 mod sender;
 // Public items of a private module, so that they can be used all over `net` and nowhere else.
 #[allow(unreachable_pub)]
@@ -19,4 +20,5 @@ pub use group::{
 pub use interface::{Interface, InterfaceError, Link};
 pub use pacing::{BurstPlan, Load, Pacer, Pacing, schedule};
 pub use receiver::{Batch, BatchReceiver, MAX_WAIT};
+pub use reports::{ReportOptions, ReportSocket};
 pub use sender::{BatchSender, SendError, Sent};

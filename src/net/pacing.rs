@@ -42,7 +42,7 @@ const WIRE_OVERHEAD: usize = 66;
 /// Largest burst in bytes of UDP payload. A stock receive buffer is 212,992 bytes, and the kernel books
 /// memory there, not payload: 2,304 bytes or more for a packet of 1,472. Half of the buffer is left for
 /// the burst that a viewer has not read yet.
-const MAX_BURST: usize = 32 * 1024;
+const MAX_BURST: usize = 64 * 1024;
 
 /// Shortest gap worth a timer: below it, waking up costs more than it smooths.
 const MIN_GAP: Duration = Duration::from_micros(50);
