@@ -386,9 +386,14 @@ pub struct ViewArgs {
     #[arg(long, value_enum, default_value_t = OnLoss::Hold)]
     pub on_loss: OnLoss,
 
-    /// Ask the sender again for lost packets
+    /// Ask the sender again for lost packets; it must have --retransmit too
     #[arg(long)]
     pub retransmit: bool,
+
+    /// Frame intervals that an incomplete frame is waited for at most, 1 to 3
+    #[arg(long, value_name = "FRAMES", default_value_t = 1,
+        value_parser = clap::value_parser!(u8).range(1..=3))]
+    pub late: u8,
 
     /// Status page for browsers [default: off]
     #[arg(long, value_name = "ADDR:PORT", value_parser = check::listen)]
@@ -454,6 +459,8 @@ pub struct ViewConfig {
     pub on_loss: OnLoss,
     /// Whether lost packets are asked for again.
     pub retransmit: bool,
+    /// Frame intervals that an incomplete frame is waited for at most, 1 to 3.
+    pub late: u8,
     /// The status page.
     pub status: Status,
     /// Where counters are written.
@@ -474,6 +481,7 @@ impl Default for ViewConfig {
             overlay: false,
             on_loss: OnLoss::Hold,
             retransmit: false,
+            late: 1,
             status: Status::Off,
             stats: None,
         }
@@ -486,14 +494,8 @@ impl ViewArgs {
     /// # Errors
     /// [`UsageError`] in words for the user.
     pub fn resolve(&self) -> Result<ViewConfig, UsageError> {
-        let wanted = [
-            ("retransmit", self.retransmit),
-            ("status", self.status.is_some()),
-        ];
-        for (key, wanted) in wanted {
-            if wanted && NOT_YET.contains(&key) {
-                return Err(UsageError::Usage(not_built(key)));
-            }
+        if self.status.is_some() && NOT_YET.contains(&"status") {
+            return Err(UsageError::Usage(not_built("status")));
         }
         if !cfg!(feature = "view") && !self.headless {
             return Err(UsageError::Usage(
@@ -521,6 +523,7 @@ impl ViewArgs {
             overlay: false,
             on_loss: self.on_loss,
             retransmit: self.retransmit,
+            late: self.late,
             status: match self.status {
                 Some(listen) => Status::On {
                     listen,
@@ -979,10 +982,6 @@ mod tests {
             (
                 "send --repair 2",
                 "write auto, off or a number above 0 and at most 1",
-            ),
-            (
-                "send --repair auto",
-                "\"repair: Auto\" is not built in this version of lancam yet",
             ),
             ("send --status 127.0.0.1:8080", "\"status\" is not built"),
             ("send --resize 640", "write WIDTHxHEIGHT"),

@@ -154,6 +154,7 @@ pub fn run_with(
         wanted: wanted.receive.clone(),
         wanted_repair: wanted.repair(),
         options: wanted.options.clone(),
+        retransmit: config.retransmit,
         mailbox: mailbox.clone(),
         tape: tape.as_ref().map(Tape::inlet),
         frames: config.headless.then_some(config.frames).flatten(),
@@ -279,6 +280,7 @@ fn resolve(config: &ViewConfig) -> Result<Wanted> {
     };
     wanted.receive.interface = config.interface.clone();
     wanted.options.give_partial = config.on_loss == OnLoss::Conceal;
+    wanted.options.late = config.late;
     if let Some(name) = &config.name {
         wanted.name.clone_from(name);
     }

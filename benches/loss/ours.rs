@@ -36,7 +36,12 @@ const LAST: Duration = Duration::from_millis(300);
 impl Mode {
     pub(crate) fn all(channel: Channel) -> Vec<Mode> {
         let share = share(channel);
-        vec![Mode::Fixed(share)]
+        vec![
+            Mode::Fixed(share),
+            Mode::Both(share),
+            Mode::Auto,
+            Mode::Again,
+        ]
     }
 
     pub(crate) fn line(self) -> &'static str {

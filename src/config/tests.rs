@@ -177,10 +177,6 @@ fn mistakes_in_a_stream_are_answered_exactly() {
         ),
         // What is read but not built.
         (
-            "repair: Auto(max: 0.5)",
-            r#"1:21: "repair: Auto" is not built in this version of lancam yet: leave it out"#,
-        ),
-        (
             "announce: true",
             r#"1:23: "announce" is not built in this version of lancam yet: leave it out"#,
         ),

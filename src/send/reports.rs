@@ -90,6 +90,7 @@ impl Reporter {
         before: Option<SenderSide>,
         stats: Arc<StreamStats>,
         demand: Arc<Demand>,
+        control: Control,
     ) -> Result<Reporter> {
         let (bell, woken) = UnixStream::pair().context("no descriptors are left")?;
         let end = Arc::new(AtomicU8::new(0));
@@ -111,7 +112,7 @@ impl Reporter {
             side,
             stats,
             demand,
-            control: Control,
+            control,
             socket: None,
             has_complained: false,
             told_viewers: 0,
@@ -218,6 +219,7 @@ impl Worker {
         self.heard = 0;
         let sent = self.sent();
         let control = &mut self.control;
+        control.tick(now);
         (self.side).tick(now, sent, |feedback| control.heard(now, feedback));
         self.connect();
         self.stats.audience.set(self.side.reports(now));

@@ -9,12 +9,14 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result, anyhow};
 use tracing::{info, info_span, warn};
 
+use super::feedback::{Control, Steering};
 use super::outlet::{Identity, Outlet};
 use super::reports::{Demand, End, Reporter};
 use crate::clock::Mono;
 use crate::config::{Stream, WaitForViewers};
 use crate::jpeg::gate::{Gate, GateCounters, GateOptions};
 use crate::net::thread;
+use crate::rtp::adapt::Thinner;
 use crate::rtp::rtcp::SenderSide;
 use crate::source::{self, Frame, OpenOptions, Source, SourceError, SourceSpec};
 use crate::stats::{Audience, Counter, SenderStats};
@@ -99,12 +101,15 @@ impl Running {
         let reports = before.and_then(|b| b.reports.clone());
         let is_watched = reports.as_ref().is_some_and(|r| r.viewers() > 0);
         let demand = Arc::new(Demand::new(!config.only_while_watched || is_watched));
+        let steering = Arc::new(Steering::new(&config));
+        let control = Control::new(&config, Arc::clone(&steering), Arc::clone(&stats));
         let reporter = Reporter::start(
             &config,
             identity.subject(),
             reports,
             Arc::clone(&stats),
             Arc::clone(&demand),
+            control,
         )?;
         let (opened, is_open) = mpsc::sync_channel(1);
         let worker = Worker {
@@ -112,6 +117,7 @@ impl Running {
             stop: Arc::clone(&stop),
             stats: Arc::clone(&stats),
             demand: Arc::clone(&demand),
+            steering,
         };
         let name: String = config.name.chars().take(15).collect(); // The kernel keeps 15 bytes.
         let thread = std::thread::Builder::new()
@@ -199,6 +205,7 @@ struct Worker {
     stop: Arc<AtomicBool>,
     stats: Arc<StreamStats>,
     demand: Arc<Demand>,
+    steering: Arc<Steering>,
 }
 
 /// Why the inner loop came back.
@@ -215,7 +222,7 @@ impl Worker {
         let span = info_span!("stream", name = %self.config.name);
         let _entered = span.enter();
         self.prepare_thread();
-        let mut outlet = match Outlet::open(&self.config, identity) {
+        let mut outlet = match Outlet::open(&self.config, identity, Arc::clone(&self.steering)) {
             Ok(outlet) => outlet,
             Err(error) => return (Err(error), identity),
         };
@@ -372,6 +379,7 @@ impl Worker {
         outlet: &mut Outlet,
     ) -> Result<Outcome> {
         let mut refusals = RefusalLog::default();
+        let mut thinner = Thinner::default();
         loop {
             // A camera that was plugged in again may have another rate.
             let interval = source.interval();
@@ -382,7 +390,10 @@ impl Worker {
                 Err(SourceError::Unusable(reason)) => return Err(anyhow!(reason)),
                 Err(SourceError::Failed(reason)) => return Ok(Outcome::Failed(reason)),
             };
-            self.send(&frame, interval, gate, outlet, &mut refusals);
+            match thinner.passes(self.steering.keep()) {
+                true => self.send(&frame, interval, gate, outlet, &mut refusals),
+                false => self.leave_out(&frame),
+            }
             if let Some((at, in_all)) = source.position() {
                 self.stats.position.set(at);
                 self.stats.frames_in_all.set(in_all.unwrap_or(0));
@@ -408,6 +419,14 @@ impl Worker {
             totals.frames_dropped,
             source.describe()
         ))
+    }
+
+    /// A frame for which the link has no room.
+    fn leave_out(&self, frame: &Frame<'_>) {
+        let stats = &self.stats.sender;
+        stats.frames_read.add(1);
+        stats.frames_dropped.add(u64::from(frame.missed));
+        stats.frames_thinned.add(1);
     }
 
     /// One frame through gate and outlet, or into the count of those that were dropped.

@@ -113,7 +113,6 @@ impl Link {
     /// Asks `media` for packets again by a NACK, as soon as RTCP's rules allow: in a small group at once. Those that
     /// cannot be asked for within a quarter of a second are not. One system call for all of `missing`; more than
     /// [`wire::MAX_NACKED`] waiting at a time are dropped.
-    #[allow(dead_code, reason = "retransmission is not built")]
     pub(super) fn ask_for(&self, now: Mono, media: Ssrc, missing: impl Iterator<Item = SeqNo>) {
         for seq in missing {
             let wish = Wish {

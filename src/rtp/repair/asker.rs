@@ -6,7 +6,7 @@
 //! meantime, because another viewer asked for it, is not asked for.
 //!
 //! # Memory
-//! At most [`MAX_ASKED`] numbers.
+//! At most 512 numbers.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::rtp::jpeg::Waiting;
 use crate::rtp::{Depacketizer, SeqNo, Ssrc};
 
 /// Numbers that are kept in mind, and most that are asked for at a time.
-pub const MAX_ASKED: usize = 512;
+const MAX_ASKED: usize = 512;
 /// A packet that so many have overtaken is asked for, …
 const OVERTAKEN: u64 = 8;
 /// … or one that has been missing for so long.

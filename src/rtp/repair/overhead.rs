@@ -24,6 +24,8 @@ const FALL: Duration = Duration::from_secs(10);
 const RAISE: (f32, f32) = (1.15, 1.6);
 /// A share of frames that may stay incomplete without that: what chance does.
 const TOLERATED: f32 = 0.002;
+/// Reports that follow each other faster say less, each in proportion to its time.
+const WHOLE_REPORT: Duration = Duration::from_millis(500);
 /// A viewer of whose frames the most parity would mend fewer than this is not waited for, until they
 /// would be more than the second.
 const HOPELESS: (f64, f64) = (0.3, 0.6);
@@ -50,7 +52,11 @@ pub struct Report {
 struct Viewer {
     id: u32,
     heard: Mono,
+    /// Smoothed over its reports; `None` before the first.
+    loss: Option<f32>,
+    /// Its frames when they were looked at last, and when that was.
     frames: Option<(u32, u32)>,
+    looked: Mono,
     /// What it needs: rises at once, falls slowly.
     need: f32,
     /// What `need` is multiplied by for losses in bursts.
@@ -67,6 +73,8 @@ pub struct Overhead {
     is_cold: bool,
     share: f32,
     updated: Mono,
+    /// More would not help now: the link is full, or that is being found out.
+    is_held: bool,
 }
 
 impl Overhead {
@@ -78,7 +86,19 @@ impl Overhead {
             is_cold: true,
             share: START.min(max),
             updated: now,
+            is_held: false,
         }
+    }
+
+    /// Whether the share may not rise for now.
+    pub fn hold(&mut self, is_held: bool) {
+        self.is_held = is_held;
+    }
+
+    /// A viewer is gone.
+    pub fn left(&mut self, now: Mono, viewer: u32) {
+        self.viewers.retain(|v| v.id != viewer);
+        self.update(now);
     }
 
     /// The present share.
@@ -93,27 +113,31 @@ impl Overhead {
             false => return,
         };
         self.is_cold = false;
-        let max = self.max;
+        let (max, is_held) = (self.max, self.is_held);
         let Some(viewer) = self.viewer(now, report.viewer) else {
             return;
         };
-        let incomplete = viewer.incomplete(report.frames);
         let age = now.since(viewer.heard);
         viewer.heard = now;
-        viewer.frames = report.frames.or(viewer.frames);
         viewer.boost = 1.0 + (viewer.boost - 1.0) * fall(age);
-        let could = mended(fraction.into(), packets, max);
+        let weight = (age.as_secs_f32() / WHOLE_REPORT.as_secs_f32()).min(1.0);
+        let loss = viewer
+            .loss
+            .map_or(fraction, |old| old + (fraction - old) * weight);
+        viewer.loss = Some(loss);
+        let loss = f64::from(loss);
+        let could = mended(loss, packets, max);
         viewer.is_hopeless = could
-            < if viewer.is_hopeless {
-                HOPELESS.1
-            } else {
-                HOPELESS.0
+            < match viewer.is_hopeless {
+                true => HOPELESS.1,
+                false => HOPELESS.0,
             };
-        let wanted = share_for(fraction.into(), packets, max);
+        let incomplete = viewer.incomplete(now, report.frames);
         // More of the same would not have helped where the most of it was sent.
-        if incomplete > TOLERATED && viewer.need * viewer.boost < max {
+        if incomplete > TOLERATED && viewer.need * viewer.boost < max && !is_held {
             viewer.boost *= (1.0 + incomplete * 4.0).clamp(RAISE.0, RAISE.1);
         }
+        let wanted = share_for(loss, packets, max);
         viewer.need = wanted.max(LEAST + (viewer.need - LEAST) * fall(age));
         self.update(now);
     }
@@ -128,7 +152,11 @@ impl Overhead {
             return;
         }
         let fallen = LEAST + (self.share - LEAST) * fall(age);
-        self.share = wanted.max(fallen).min(self.max);
+        let risen = match self.is_held {
+            true => wanted.min(self.share),
+            false => wanted,
+        };
+        self.share = risen.max(fallen).min(self.max);
     }
 
     /// The viewer, which may be new; `None`: there are too many.
@@ -141,7 +169,9 @@ impl Overhead {
                 self.viewers.push(Viewer {
                     id,
                     heard: now,
+                    loss: None,
                     frames: None,
+                    looked: now,
                     need: LEAST,
                     boost: 1.0,
                     is_hopeless: false,
@@ -154,17 +184,25 @@ impl Overhead {
 }
 
 impl Viewer {
-    /// The share of its frames that stayed incomplete since its report before.
-    fn incomplete(&self, frames: Option<(u32, u32)>) -> f32 {
-        let (Some(now), Some(before)) = (frames, self.frames) else {
+    /// The share of its frames that stayed incomplete since they were looked at, which is not at each of many reports.
+    fn incomplete(&mut self, now: Mono, frames: Option<(u32, u32)>) -> f32 {
+        let Some(frames) = frames else { return 0.0 };
+        let Some(before) = self.frames else {
+            (self.frames, self.looked) = (Some(frames), now);
             return 0.0;
         };
-        let (good, bad) = (now.0.wrapping_sub(before.0), now.1.wrapping_sub(before.1));
-        // A viewer that began again counts from zero.
-        if good > u32::MAX / 2 || bad > u32::MAX / 2 || bad == 0 {
+        if now.since(self.looked) < WHOLE_REPORT {
             return 0.0;
         }
-        bad as f32 / (good as f32 + bad as f32)
+        (self.frames, self.looked) = (Some(frames), now);
+        // A viewer that began again counts from zero.
+        let (Some(good), Some(bad)) = (
+            frames.0.checked_sub(before.0),
+            frames.1.checked_sub(before.1),
+        ) else {
+            return 0.0;
+        };
+        bad as f32 / (good as f32 + bad as f32).max(1.0)
     }
 }
 
@@ -381,6 +419,40 @@ mod tests {
         viewers[1].channel = Channel::new(0.1, 1.0, 6);
         let shares = run(&mut overhead, &mut now, &mut viewers, 5);
         assert!(shares[4] >= 0.22, "it is back: {shares:?}");
+    }
+
+    #[test]
+    fn many_small_reports_say_what_a_large_one_says() {
+        let mut now = Mono(0);
+        let mut overhead = Overhead::new(now, 0.5);
+        let mut viewer = Watching::new(1, Channel::new(0.05, 1.0, 4242));
+        let mut shares = Vec::new();
+        // A report for each frame, as of a viewer that loses many.
+        for _ in 0..600 {
+            viewer.frame((overhead.share() * PACKETS as f32).ceil() as u32);
+            now = now + Duration::from_millis(33);
+            overhead.report(now, viewer.report(), PACKETS);
+            shares.push(overhead.share());
+        }
+        assert!(
+            (0.14..0.22).contains(&mean(&shares[60..])),
+            "{}",
+            mean(&shares)
+        );
+        assert!(viewer.frames.1 <= 4, "{:?}", viewer.frames);
+    }
+
+    #[test]
+    fn it_does_not_rise_while_it_is_held() {
+        let mut now = Mono(0);
+        let mut overhead = Overhead::new(now, 0.5);
+        overhead.hold(true);
+        let mut viewers = [Watching::new(1, Channel::new(0.2, 1.0, 5))];
+        let shares = run(&mut overhead, &mut now, &mut viewers, 10);
+        assert!(shares.iter().all(|&s| s <= START), "{shares:?}");
+        overhead.hold(false);
+        let shares = run(&mut overhead, &mut now, &mut viewers, 2);
+        assert!(shares[1] > 0.4, "{shares:?}");
     }
 
     #[test]
