@@ -60,27 +60,35 @@ impl Mode {
         }
     }
 
-    /// What the sender is told, and what the viewer.
-    fn flags(self) -> (String, &'static str) {
+    /// The keys of the sender's stream, and what the viewer is told.
+    fn settings(self) -> (String, &'static str) {
+        // A viewer may ask for packets once it has reported: frames sent before that say nothing about this way.
+        const AGAIN: &str = "retransmit: true, wait_for_viewers: (count: 1, at_most_s: 10)";
         match self {
-            Mode::Fixed(share) => (format!("--repair {share}"), ""),
-            Mode::Both(share) => (format!("--repair {share} --retransmit"), "--retransmit"),
-            Mode::Auto => ("--repair auto".to_owned(), ""),
-            Mode::Again => ("--repair off --retransmit".to_owned(), "--retransmit"),
+            Mode::Fixed(share) => (format!("repair: Fixed({share})"), ""),
+            Mode::Both(share) => (format!("repair: Fixed({share}), {AGAIN}"), "--retransmit"),
+            Mode::Auto => ("repair: Auto(max: 0.5)".to_owned(), ""),
+            Mode::Again => (AGAIN.to_owned(), "--retransmit"),
         }
     }
 
     pub(crate) fn run(self, net: &Net, clip: &Clip, frames: u64) -> Outcome {
-        let (send, view) = self.flags();
+        let (keys, flags) = self.settings();
         let view = net.viewer.lancam(&format!(
-            "view --headless --on-loss conceal --interface {INTERFACE} --stats - {view}"
+            "view --headless --on-loss conceal --interface {INTERFACE} --stats - {flags}"
         ));
         let mut viewer = Process::spawn("lancam view", view);
         viewer.wait_until_joined(GROUP);
-        let send = net.sender.lancam(&format!(
-            "send --source {} --loop --interface {INTERFACE} --stats - {send}",
-            clip.avi().display()
-        ));
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = folder.path().join("loss.ron");
+        let text = format!(
+            "(streams: [(source: File({:?}), loop: true, interface: {INTERFACE:?}, {keys})])",
+            clip.avi()
+        );
+        std::fs::write(&config, text).expect("a config");
+        let send = net
+            .sender
+            .lancam(&format!("send --config {} --stats -", config.display()));
         let mut sender = Process::spawn("lancam send", send);
         sender.wait_for_stats("enough frames", |v| {
             v["frames_sent"].as_u64() >= Some(frames)
