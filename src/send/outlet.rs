@@ -240,7 +240,14 @@ impl Outlet {
             self.pacer.wait(schedule.gap);
             let is_first = burst.start == 0;
             match sender.send(plan, picture.scan, burst) {
-                Ok(sent) => count(stats, &sent, is_first),
+                Ok(sent) => {
+                    count(stats, &sent, is_first);
+                    // In the pause before the second burst, or behind the only one: no packet waits for this copy, and
+                    // it is there before the first request.
+                    if let Some(shelf) = self.steering.shelf.as_ref().filter(|_| is_first) {
+                        shelf.keep(plan, picture.scan);
+                    }
+                }
                 Err(error) => {
                     count(stats, &error.sent, is_first);
                     stats.send_errors.add(1);
@@ -249,10 +256,6 @@ impl Outlet {
                     return;
                 }
             }
-        }
-        // No packet has waited for this copy.
-        if let Some(shelf) = &self.steering.shelf {
-            shelf.keep(plan, picture.scan);
         }
         // Behind the frame and in bursts of its own: what takes one of them leaves the others, and a
         // frame that needs no repair has not waited for it.

@@ -30,10 +30,10 @@ const UNKNOWN_END: u64 = 8;
 /// How long an answer takes before one has come, and the bounds between which it is asked again.
 const ANSWER: Duration = Duration::from_millis(3);
 const RETRY: (Duration, Duration) = (Duration::from_millis(4), Duration::from_millis(60));
-/// A sender that has answered none of so many questions does not send again: it is asked …
-const UNANSWERED: u32 = 200;
+/// A sender that has not answered at so many occasions does not send again, or cannot be asked yet: it is asked …
+const UNANSWERED: u32 = 100;
 /// … only so often, until it does.
-const TRY_AGAIN: Duration = Duration::from_secs(5);
+const TRY_AGAIN: Duration = Duration::from_millis(500);
 /// An answer is fresh for so long.
 const FRESH: Duration = Duration::from_secs(2);
 
@@ -60,7 +60,7 @@ pub struct Asker {
     /// How long answers take, smoothed.
     answer: Duration,
     answered: Option<Mono>,
-    /// Questions since the last answer, and when the last was.
+    /// Occasions since the last answer, and when the last was.
     unanswered: u32,
     asked: Option<Mono>,
 }
@@ -115,7 +115,7 @@ impl Asker {
             }
         }
         if !self.wanted.is_empty() {
-            self.unanswered = self.unanswered.saturating_add(self.wanted.len() as u32);
+            self.unanswered = self.unanswered.saturating_add(1);
             self.asked = Some(now);
         }
         &self.wanted

@@ -1,8 +1,8 @@
 //! What a sender keeps of its last frames, to send packets of them again (`retransmit`), and how much of that it
 //! may: requests in, datagrams out. No socket, no clock.
 //!
-//! A frame is copied by the stream's own thread into a [`Kept`] when its packets are with the kernel, so that no packet
-//! waits for it; everything else happens on the thread that hears requests. The two hand [`Kept`]s to each other through
+//! A frame is copied by the stream's own thread into a [`Kept`], in the pause behind the first burst of its packets or, where
+//! there is no other, behind that: no packet waits for it. Everything else happens on the thread that hears requests. The two hand [`Kept`]s to each other through
 //! [`Shelf`], without a lock.
 //!
 //! # Memory
@@ -94,7 +94,7 @@ impl Shelf {
         Arc::new(shelf)
     }
 
-    /// Keeps a frame that was sent. Copies its bytes; allocates only while frames grow. Where the other thread is
+    /// Keeps a frame that is being sent. Copies its bytes; allocates only while frames grow. Where the other thread is
     /// behind, the oldest frame gives way.
     pub fn keep(&self, plan: &PacketPlan, scan: &[u8]) {
         let bytes = plan.headers.len() + scan.len() + plan.packets.len() * AGAIN_HEADER.len();

@@ -583,7 +583,7 @@ fn a_sender_that_does_not_answer_is_asked_rarely() {
             link.viewer.whole();
         }
     }
-    assert!((200..500).contains(&asked), "{asked} questions in 10 s");
+    assert!((100..130).contains(&asked), "{asked} times in 10 s");
     assert!(!link.asker.is_answered(link.viewer.now));
 }
 
