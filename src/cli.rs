@@ -4,12 +4,13 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 #[cfg(feature = "send")]
 use crate::config::{self, Config, ConfigError, Pacing, REPAIR_AUTO_MAX, Repair, Stream};
-use crate::config::{DEFAULT_GROUP, NOT_YET, Status, check, not_built};
+use crate::config::{DEFAULT_GROUP, Status, check, not_built};
 #[cfg(feature = "send")]
 use crate::net::pacing::MOST_OF_INTERVAL;
 #[cfg(feature = "send")]
@@ -22,6 +23,9 @@ pub const VERSION: &str = match (cfg!(feature = "send"), cfg!(feature = "view"))
     (false, true) => concat!(env!("CARGO_PKG_VERSION"), " (features: view)"),
     (false, false) => concat!(env!("CARGO_PKG_VERSION"), " (features: none)"),
 };
+
+/// The variable that holds the status page's token: unlike an argument nobody else on this host sees it.
+const STATUS_TOKEN: &str = "LANCAM_STATUS_TOKEN";
 
 /// A camera for your LAN: MJPEG by UDP multicast, at the lowest delay.
 #[derive(Clone, Debug, Parser)]
@@ -40,6 +44,7 @@ A camera or a file, to everybody on this network:
 
 Watch it, on any other machine:
   lancam view
+  lancam list
 
 Exit codes: 0 done, 1 failed while running, 2 wrong usage or config."
 )]
@@ -61,6 +66,8 @@ pub enum Command {
     Send(Box<SendArgs>),
     /// Watch a stream, in a window or without one
     View(Box<ViewArgs>),
+    /// List the streams that are announced on this network
+    List(ListArgs),
     /// See it work: the test pattern over this host's loopback into a window
     #[cfg(feature = "send")]
     Demo(Box<DemoArgs>),
@@ -195,6 +202,10 @@ pub struct SendArgs {
     #[arg(long, value_name = "ADDR:PORT", value_parser = check::listen)]
     pub status: Option<SocketAddr>,
 
+    /// What the page's visitors must know [default: nothing]
+    #[arg(long, value_name = "TOKEN", value_parser = check::token, env = STATUS_TOKEN, hide_env_values = true)]
+    pub status_token: Option<String>,
+
     /// Write counters as JSON, one object a second (-: standard output)
     #[arg(long, value_name = "FILE|-", value_parser = stats_to)]
     pub stats: Option<StatsTo>,
@@ -240,6 +251,9 @@ impl SendArgs {
                 Status::Off => None,
             };
             config.status = Status::On { listen, token };
+        }
+        if let (Status::On { token, .. }, Some(given)) = (&mut config.status, &self.status_token) {
+            *token = Some(given.clone());
         }
         let flags = self.stream_flags();
         let Some(first) = flags.first() else {
@@ -337,16 +351,20 @@ Keys in the window:
   q, Esc  quit        f  full screen     s  save the JPEG as it came
   i       overlay     space  freeze
 
+Without a stream named, it is the one in 224.3.29.71:10000 if one comes there,
+else the only one that is announced.
+
 Examples:
   lancam view
+  lancam view porch
   lancam view 224.3.29.72:10000 --interface eth0
   lancam view porch.sdp
   lancam view --headless --frames 100 --record clip.avi
   lancam view --headless --frames 1 --snapshot now.jpg")]
 pub struct ViewArgs {
-    /// Stream to watch: ADDR:PORT or an .sdp file
-    #[arg(value_name = "ADDR:PORT|FILE.sdp", default_value_t = DEFAULT_GROUP.to_string())]
-    pub target: String,
+    /// Stream to watch: its name (or how that begins), its group, or its SDP
+    #[arg(value_name = "NAME|ADDR:PORT|FILE.sdp")]
+    pub target: Option<String>,
 
     /// The same as ADDR:PORT
     #[arg(long, value_name = "ADDR:PORT", value_parser = check::group, conflicts_with = "target")]
@@ -399,6 +417,10 @@ pub struct ViewArgs {
     #[arg(long, value_name = "ADDR:PORT", value_parser = check::listen)]
     pub status: Option<SocketAddr>,
 
+    /// What the page's visitors must know [default: nothing]
+    #[arg(long, value_name = "TOKEN", value_parser = check::token, env = STATUS_TOKEN, hide_env_values = true)]
+    pub status_token: Option<String>,
+
     /// Write counters as JSON, one object a second (-: standard output)
     #[arg(long, value_name = "FILE|-", value_parser = stats_to, allow_hyphen_values = true)]
     pub stats: Option<StatsTo>,
@@ -417,6 +439,10 @@ pub enum OnLoss {
 /// Which stream to watch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
+    /// The one in the default group, or else the only one that is announced.
+    Any,
+    /// The one that is announced under this name.
+    Name(String),
     /// What is sent to this address and port.
     Group(SocketAddr),
     /// What this SDP file describes.
@@ -470,7 +496,7 @@ pub struct ViewConfig {
 impl Default for ViewConfig {
     fn default() -> ViewConfig {
         ViewConfig {
-            target: Target::Group(DEFAULT_GROUP),
+            target: Target::Any,
             name: None,
             interface: None,
             headless: false,
@@ -494,9 +520,6 @@ impl ViewArgs {
     /// # Errors
     /// [`UsageError`] in words for the user.
     pub fn resolve(&self) -> Result<ViewConfig, UsageError> {
-        if self.status.is_some() && NOT_YET.contains(&"status") {
-            return Err(UsageError::Usage(not_built("status")));
-        }
         if !cfg!(feature = "view") && !self.headless {
             return Err(UsageError::Usage(
                 "this lancam was built without a window: add --headless".to_owned(),
@@ -509,9 +532,10 @@ impl ViewArgs {
         }
         one_writer_on_stdout(self.record.as_ref(), self.stats.as_ref())?;
         Ok(ViewConfig {
-            target: match self.group {
-                Some(group) => Target::Group(group),
-                None => target(&self.target)?,
+            target: match (self.group, &self.target) {
+                (Some(group), _) => Target::Group(group),
+                (None, Some(text)) => target(text)?,
+                (None, None) => Target::Any,
             },
             name: self.name.clone(),
             interface: self.interface.clone(),
@@ -527,7 +551,7 @@ impl ViewArgs {
             status: match self.status {
                 Some(listen) => Status::On {
                     listen,
-                    token: None,
+                    token: self.status_token.clone(),
                 },
                 None => Status::Off,
             },
@@ -557,13 +581,50 @@ fn target(text: &str) -> Result<Target, UsageError> {
     {
         return Ok(Target::Sdp(PathBuf::from(text)));
     }
-    match check::group(text) {
-        Ok(group) => Ok(Target::Group(group)),
-        Err(why) => Err(UsageError::Usage(format!(
-            "cannot watch \"{}\": {why}. Give a group such as {DEFAULT_GROUP}, or an .sdp file",
+    let named = match check::group(text) {
+        Ok(group) => return Ok(Target::Group(group)),
+        Err(why) if is_like_address(text) => Err(why),
+        Err(_) => check::name(text),
+    };
+    named.map(Target::Name).map_err(|why| {
+        UsageError::Usage(format!(
+            "cannot watch \"{}\": {why}. Give a stream's name (`lancam list` shows them), a group such as {DEFAULT_GROUP}, or an .sdp file",
             text.escape_debug()
-        ))),
-    }
+        ))
+    })
+}
+
+/// Whether that was meant for an address, perhaps with a port: digits, dots and colons.
+fn is_like_address(text: &str) -> bool {
+    let is_part = |c: char| c.is_ascii_hexdigit() || ".:[]".contains(c);
+    text.contains(['.', ':', '[']) && text.chars().all(is_part)
+}
+
+/// `lancam list`.
+#[derive(Clone, Debug, Default, Args)]
+#[command(after_help = "\
+It listens for 6 s, longer where many streams are announced.
+
+Examples:
+  lancam list
+  lancam list --watch
+  lancam list --json --timeout 3")]
+pub struct ListArgs {
+    /// As JSON, for programs: a list; with --watch one object a line
+    #[arg(long)]
+    pub json: bool,
+
+    /// Stay, and show what comes and goes
+    #[arg(long)]
+    pub watch: bool,
+
+    /// Interface to listen on, by name or address [default: all]
+    #[arg(long, value_parser = check::interface)]
+    pub interface: Option<String>,
+
+    /// Listen so long, 0.1 to 3600
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub timeout: Option<Duration>,
 }
 
 /// `lancam demo`.
@@ -749,6 +810,14 @@ fn share(text: &str, max: f32) -> Result<f32, String> {
     let why = || format!("write auto, off or a number above 0 and at most {max}");
     let value = text.parse().map_err(|_| why())?;
     check::share(value, max).map_err(|_| why())
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    text.parse()
+        .ok()
+        .filter(|seconds| (0.1..=3600.0).contains(seconds))
+        .map(Duration::from_secs_f64)
+        .ok_or_else(|| "write a number from 0.1 to 3600".to_owned())
 }
 
 fn scale(text: &str) -> Result<f32, String> {
@@ -983,7 +1052,11 @@ mod tests {
                 "send --repair 2",
                 "write auto, off or a number above 0 and at most 1",
             ),
-            ("send --status 127.0.0.1:8080", "\"status\" is not built"),
+            ("send --status 8080", "it is no address and port"),
+            (
+                "view --status-token short",
+                "it must be 8 to 256 printable ASCII",
+            ),
             ("send --resize 640", "write WIDTHxHEIGHT"),
             ("send --quality 0", "0 is not in 1..=100"),
             ("send --pin 1024", "a core is a number from 0 to 1023"),
@@ -994,10 +1067,9 @@ mod tests {
                 "both sides must be 16 to 8192 pixels",
             ),
             ("send --pining 3", "unexpected argument '--pining'"),
-            (
-                "view porch",
-                "cannot watch \"porch\": it is no address and port",
-            ),
+            ("view 224.3.29.71", "the port is missing: 224.3.29.71:10000"),
+            ("view 224.3.29.71:99999", "it is no address and port"),
+            ("list --timeout 0", "write a number from 0.1 to 3600"),
             (
                 "view --headless --record clip.mp4",
                 "the name must end in .avi or .mjpeg",
@@ -1035,6 +1107,10 @@ mod tests {
             ..ViewConfig::default()
         };
         assert_eq!(got, want);
+        let got = view("porch --headless").unwrap();
+        assert_eq!(got.target, Target::Name("porch".to_owned()));
+        let got = view("cafe --headless").unwrap();
+        assert_eq!(got.target, Target::Name("cafe".to_owned()));
         let got = view("porch.sdp --headless --record a.avi").unwrap();
         assert_eq!(got.target, Target::Sdp("porch.sdp".into()));
         assert_eq!(got.record, Some(Record::Avi("a.avi".into())));

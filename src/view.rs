@@ -3,6 +3,7 @@
 //! only module that wires sockets, depacketizer and viewer together.
 
 mod control;
+mod find;
 mod receive;
 mod reports;
 mod sockets;
@@ -26,8 +27,10 @@ use crate::net::{ReceiveOptions, ReceiveSocket};
 use crate::rtp::jpeg::{FrameBuffer, Options};
 use crate::rtp::sdp::{self, StreamDescription};
 use crate::signals::{Signals, Waker};
-use crate::stats::{StatsWriter, ViewerStats};
-use crate::view::control::Control;
+use crate::stats::{FormatSeen, Latest, State, StatsWriter, ViewerStats};
+use crate::status::preview::Preview;
+use crate::status::{Board, Page, Role};
+use crate::view::control::{Control, Outputs};
 use crate::view::receive::Receiver;
 use crate::view::reports::Reporter;
 use crate::view::tape::Tape;
@@ -44,6 +47,12 @@ const MOST_SDP_BYTES: u64 = sdp::MAX_LEN as u64 + 1;
 pub(crate) struct Shared {
     pub(crate) stats: ViewerStatsHandle,
     pub(crate) delay: DelayMeter,
+    /// What the stream is doing.
+    pub(crate) state: Latest<State>,
+    /// What its pictures are.
+    pub(crate) format: FormatSeen,
+    /// Pictures for the status page.
+    pub(crate) preview: Arc<Preview>,
     /// Raised to end all.
     pub(crate) stop: Arc<AtomicBool>,
     waker: Waker,
@@ -85,7 +94,6 @@ impl crate::viewer::Frame for FrameBuffer {
 /// The stream to watch, as far as it is known beforehand.
 #[derive(Clone, Debug)]
 struct Wanted {
-    #[cfg_attr(not(feature = "view"), allow(dead_code, reason = "the window's title"))]
     name: String,
     receive: ReceiveOptions,
     /// Port of the repair packets, where another than the usual one.
@@ -93,9 +101,23 @@ struct Wanted {
     /// The stream's TTL, where that is known.
     ttl: Option<u8>,
     options: Options,
+    /// The session description that it was found by.
+    sdp: Option<String>,
 }
 
 impl Wanted {
+    /// Whatever comes to `group`.
+    fn group(group: SocketAddr) -> Wanted {
+        Wanted {
+            name: group.to_string(),
+            receive: ReceiveOptions::new(group),
+            repair_port: None,
+            ttl: None,
+            options: Options::default(),
+            sdp: None,
+        }
+    }
+
     /// Where its repair packets are heard; `None` where no port is left for them.
     fn repair(&self) -> Option<ReceiveOptions> {
         let mut options = self.receive.clone();
@@ -120,18 +142,26 @@ pub fn run(config: &ViewConfig, signals: Signals) -> Result<()> {
 /// As of [`run`], and what `show` fails with.
 pub fn run_with(
     config: &ViewConfig,
-    signals: Signals,
+    mut signals: Signals,
     show: impl FnOnce(Feed<'_>) -> Result<()>,
 ) -> Result<()> {
-    let wanted = resolve(config)?;
     let stats_file = config.stats.as_ref().map(StatsWriter::open).transpose()?;
+    let Some((wanted, socket)) = find(config, &mut signals)? else {
+        return Ok(());
+    };
     let shared = Arc::new(Shared {
         stats: Arc::default(),
         delay: DelayMeter::default(),
+        state: Latest::default(),
+        format: FormatSeen::default(),
+        preview: Arc::default(),
         stop: signals.stop(),
         waker: signals.waker().context("no descriptors are left")?,
     });
-    let socket = ReceiveSocket::open(&wanted.receive)?;
+    let socket = match socket {
+        Some(open) => open,
+        None => ReceiveSocket::open(&wanted.receive)?,
+    };
     if let Some(advice) = socket.buffer().advice() {
         warn!("{advice}");
     }
@@ -140,6 +170,8 @@ pub fn run_with(
         wanted.receive.group,
         socket.interface().name
     );
+    let board = Arc::new(Board::new(Role::Viewer));
+    let page = Page::start(&config.status, &board)?;
     let tape = Tape::start(
         record_path(config.record.as_ref()),
         config.snapshot.clone(),
@@ -161,7 +193,12 @@ pub fn run_with(
         messages,
     };
     let receiving = spawn("lancam-receive", move || receiver.run(socket))?;
-    let control = Control::new(Arc::clone(&shared), stats_file, config.headless);
+    let outputs = Outputs {
+        stats: stats_file,
+        board,
+        is_headless: config.headless,
+    };
+    let control = Control::new(Arc::clone(&shared), &wanted, outputs);
     let controlling = spawn("lancam-control", move || control.run(signals))?;
 
     let shown = match mailbox {
@@ -185,6 +222,7 @@ pub fn run_with(
     shared.finish();
     join(receiving)?;
     reporter.join()?;
+    drop(page);
     let recorded = tape.map_or(Ok(()), Tape::finish);
     shown.and(recorded)
 }
@@ -260,31 +298,48 @@ fn record_path(record: Option<&Record>) -> Option<PathBuf> {
     })
 }
 
-/// What the target means: a group as it is, or what an SDP file says.
-fn resolve(config: &ViewConfig) -> Result<Wanted> {
+/// What the target means: a group as it is, what an SDP file says, or what is announced. With the stream's socket, where
+/// finding it has opened one. `None`: the user does not want to wait.
+fn find(
+    config: &ViewConfig,
+    signals: &mut Signals,
+) -> Result<Option<(Wanted, Option<ReceiveSocket>)>> {
+    let interface = config.interface.as_deref();
+    let mut socket = None;
     let mut wanted = match &config.target {
-        Target::Group(group) => Wanted {
-            name: group.to_string(),
-            receive: ReceiveOptions::new(*group),
-            repair_port: None,
-            ttl: None,
-            options: Options::default(),
-        },
+        Target::Group(group) => Wanted::group(*group),
         Target::Sdp(path) => {
             let text =
                 read_sdp(path).with_context(|| format!("{} cannot be read", path.display()))?;
             let stream = StreamDescription::parse(&text)
                 .with_context(|| format!("{} is no SDP that describes a stream", path.display()))?;
-            described(stream).with_context(|| path.display().to_string())?
+            let wanted = described(stream).with_context(|| path.display().to_string())?;
+            Wanted {
+                sdp: Some(String::from_utf8_lossy(&text).into_owned()),
+                ..wanted
+            }
         }
+        Target::Name(name) => match find::by_name(name, interface, signals)? {
+            Some(wanted) => wanted,
+            None => return Ok(None),
+        },
+        Target::Any => match find::only(interface, signals)? {
+            Some(found) => {
+                socket = found.socket;
+                found.wanted
+            }
+            None => return Ok(None),
+        },
     };
-    wanted.receive.interface = config.interface.clone();
+    if config.interface.is_some() {
+        wanted.receive.interface.clone_from(&config.interface);
+    }
     wanted.options.give_partial = config.on_loss == OnLoss::Conceal;
     wanted.options.late = config.late;
     if let Some(name) = &config.name {
         wanted.name.clone_from(name);
     }
-    Ok(wanted)
+    Ok(Some((wanted, socket)))
 }
 
 fn read_sdp(path: &std::path::Path) -> Result<Vec<u8>> {
@@ -314,5 +369,6 @@ fn described(stream: StreamDescription) -> Result<Wanted> {
             size: stream.size,
             ..Options::default()
         },
+        sdp: None,
     })
 }

@@ -112,7 +112,6 @@ impl<'a> Reader<'a> {
             ("repair: Auto", raw.repair.text),
             ("retransmit", raw.retransmit.text),
             ("adapt", raw.adapt.text),
-            ("announce", raw.announce.text),
         ];
         let mut stream = Stream {
             name: self.checked("name", raw.name, d.name, |v| check::name(&v)),
@@ -244,13 +243,9 @@ impl<'a> Reader<'a> {
     }
 
     fn status(&mut self, raw: Key<'a, RawStatus<'a>>) -> Status {
-        let text = raw.text;
         let Some(RawStatus::On { listen, token }) = self.take("status", raw) else {
             return Status::Off;
         };
-        if self.not_yet.contains(&"status") {
-            self.unbuilt("status", text);
-        }
         Status::On {
             listen: self.checked("listen", listen, super::DEFAULT_STATUS, |v| {
                 check::listen(&v)

@@ -115,7 +115,7 @@ impl Default for Stream {
             wait_for_viewers: None,
             adapt: Adapt::Off,
             only_while_watched: false,
-            announce: false,
+            announce: true,
         }
     }
 }
@@ -163,9 +163,6 @@ pub fn not_yet(config: &Config) -> Vec<&'static str> {
         .iter()
         .flat_map(|stream| unbuilt(stream, NOT_YET))
         .collect();
-    if config.status != Status::Off && NOT_YET.contains(&"status") {
-        keys.push("status");
-    }
     keys.sort_unstable();
     keys.dedup();
     keys
@@ -175,7 +172,6 @@ pub fn not_yet(config: &Config) -> Vec<&'static str> {
 pub(crate) fn unbuilt(stream: &Stream, not_yet: &[&'static str]) -> Vec<&'static str> {
     let asks = |key: &str| match key {
         "adapt" => stream.adapt != Adapt::Off,
-        "announce" => stream.announce,
         "repair: Auto" => matches!(stream.repair, Repair::Auto { .. }),
         "retransmit" => stream.retransmit,
         _ => false,

@@ -175,11 +175,6 @@ fn mistakes_in_a_stream_are_answered_exactly() {
             "source: Stdin, only_while_watched: true",
             r#"1:56: "only_while_watched" cannot be true: standard input cannot be closed and opened again, use Exec; write true or false"#,
         ),
-        // What is read but not built.
-        (
-            "announce: true",
-            r#"1:23: "announce" is not built in this version of lancam yet: leave it out"#,
-        ),
         (
             "wait_for_viewers: (count: 0)",
             r#"1:39: "count" cannot be 0: write a whole number from 1 to 10000"#,
@@ -232,7 +227,7 @@ fn mistakes_in_a_file_are_answered_exactly() {
         ("(streams: [(name: \"porch)])", "1:20: the text that begins here has no closing quote".to_owned()),
         ("(streams: [(name: \"porch\"", "1:26: the file ends in the middle: a closing bracket is missing".to_owned()),
         ("() x", "1:4: the config ends before this: remove what follows".to_owned()),
-        ("(status: On(listen: \"8080\"))", "1:10: \"status\" is not built in this version of lancam yet: leave it out\nporch.ron:1:21: \"listen\" cannot be \"8080\": it is no address and port; write \"ADDRESS:PORT\", for example \"127.0.0.1:8080\"".to_owned()),
+        ("(status: On(listen: \"8080\"))", "1:21: \"listen\" cannot be \"8080\": it is no address and port; write \"ADDRESS:PORT\", for example \"127.0.0.1:8080\"".to_owned()),
         // Two streams.
         ("(streams: [(name: \"a\"), (name: \"b\", source: Stdin)])", r#"1:25: streams "a" and "b" send to the same group and port, 224.3.29.71:10000: give each its own "group""#.to_owned()),
         ("(streams: [(source: Stdin), (source: Stdin, group: \"224.3.29.72:10000\")])", "1:29: two streams are called \"lancam\": give each its own \"name\"\nporch.ron:1:38: streams \"lancam\" and \"lancam\" have the same source, -, which can be read only once".to_owned()),
@@ -268,7 +263,7 @@ fn all_that_can_be_written_is_read() {
                 pacing: Spread(0.8), repair: Auto(max: 0.25), retransmit: true, pin: 3,
                 realtime: Some(10), lock_memory: true, fps: None, loop: true, resize: (640, 360),
                 quality: 100, sdp: "porch.sdp", wait_for_viewers: (count: 2, at_most_s: 5),
-                adapt: FrameRate(min: 2.5), only_while_watched: true, announce: true,
+                adapt: FrameRate(min: 2.5), only_while_watched: true, announce: false,
             )],
             status: On(listen: "0.0.0.0:80", token: "correct-horse"),
         )"#,
@@ -312,7 +307,7 @@ fn all_that_can_be_written_is_read() {
         }),
         adapt: Adapt::FrameRate { min: 2.5 },
         only_while_watched: true,
-        announce: true,
+        announce: false,
     };
     assert_eq!(config.streams, [want]);
     let want = Status::On {
@@ -406,6 +401,7 @@ stream \"porch\"
   pacing     each frame over 50 % of the frame interval
   losses     no repair packets, nothing is sent again
   thread     on core 3, normal priority
+  announced  no, as it goes to one host only
 status page: off
 "
     );

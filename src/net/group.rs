@@ -86,7 +86,7 @@ pub enum GroupError {
 }
 
 impl GroupError {
-    fn new(what: &'static str, group: SocketAddr, source: io::Error) -> GroupError {
+    pub(super) fn new(what: &'static str, group: SocketAddr, source: io::Error) -> GroupError {
         match Errno::from_raw(source.raw_os_error().unwrap_or(0)) {
             Errno::EADDRINUSE => GroupError::PortInUse { group },
             Errno::EADDRNOTAVAIL => GroupError::NotLocal { group },
@@ -522,7 +522,7 @@ fn check_source(options: &ReceiveOptions) -> Result<(), GroupError> {
 /// ip(7), IP_MULTICAST_ALL: "If set to 0, the socket will receive only the messages sent to groups that
 /// it has explicitly joined" (and on the interface that it joined on). Kernels without it hear no worse
 /// than before, so a refusal is no matter.
-fn hear_joined_only(socket: &Socket, group: SocketAddr) {
+pub(super) fn hear_joined_only(socket: &Socket, group: SocketAddr) {
     let _ = match group {
         SocketAddr::V4(_) => socket.set_multicast_all_v4(false),
         SocketAddr::V6(_) => socket.set_multicast_all_v6(false),

@@ -4,6 +4,7 @@
 mod group;
 pub mod igmp;
 pub mod interface;
+mod listener;
 pub mod pacing;
 mod receiver;
 mod reports;
@@ -18,6 +19,7 @@ pub use group::{
     is_network_down,
 };
 pub use interface::{Interface, InterfaceError, Link};
+pub use listener::{Listener, has_datagram};
 pub use pacing::{BurstPlan, Load, Pacer, Pacing, schedule};
 pub use receiver::{Batch, BatchReceiver, MAX_WAIT};
 pub use reports::{ReportOptions, ReportSocket};

@@ -1,16 +1,18 @@
 //! The way out of one stream: packetizer, socket and pacing. It outlives its socket: when the network
 //! goes, frames are dropped, never queued, and the socket is made anew.
 
+use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 use tracing::{debug, info, warn};
 
-use super::description::{self, Description, Facts};
+use super::announce::Told;
+use super::description::{self, Facts};
 use super::feedback::Steering;
-use super::reports::Subject;
+use super::reports::{Demand, Subject};
 use crate::clock::{Mono, Ntp};
 use crate::config::check::REPAIR_PORT_OFFSET;
 use crate::config::{Repair, Stream};
@@ -42,15 +44,22 @@ pub(super) struct Identity {
     next_seq: SeqNo,
     /// Added to capture times, so that timestamps start anywhere. RFC 3550 §5.1.
     time_offset: u32,
+    /// The number of its session in SDP.
+    pub(super) session: u64,
 }
 
 impl Identity {
     /// Numbers that no other sender has, as RFC 3550 §8.1 asks.
     pub(super) fn random() -> Identity {
+        let ssrc = host::random() as u32;
+        // RFC 8866 §5.2 recommends a timestamp; the SSRC tells streams apart that began in the same second.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let seconds = now.unwrap_or_default().as_secs();
         Identity {
-            ssrc: Ssrc(host::random() as u32),
+            ssrc: Ssrc(ssrc),
             next_seq: SeqNo(host::random() as u16),
             time_offset: host::random() as u32,
+            session: seconds << 32 | u64::from(ssrc),
         }
     }
 
@@ -70,6 +79,7 @@ pub(super) struct Outlet {
     mtu: Option<u16>,
     packetizer: Packetizer,
     time_offset: u32,
+    session: u64,
     pacing: pacing::Pacing,
     pacer: Pacer,
     sender: Option<BatchSender>,
@@ -78,10 +88,13 @@ pub(super) struct Outlet {
     /// How much of them, and where frames are laid down that may be asked for again.
     steering: Arc<Steering>,
     retry_at: Mono,
+    /// Says when the way out is another one.
+    demand: Arc<Demand>,
     rate: FrameRate,
     size: Option<(u32, u32)>,
     has_told_size: bool,
-    description: Option<Description>,
+    /// Who is told what the stream turns out to be.
+    told: Option<Told>,
 }
 
 impl Outlet {
@@ -92,6 +105,7 @@ impl Outlet {
     pub(super) fn open(
         config: &Stream,
         identity: Identity,
+        demand: Arc<Demand>,
         steering: Arc<Steering>,
     ) -> Result<Outlet> {
         let mut outlet = Outlet {
@@ -99,24 +113,20 @@ impl Outlet {
             mtu: config.mtu,
             packetizer: Packetizer::new(identity.ssrc, identity.next_seq, 0),
             time_offset: identity.time_offset,
+            session: identity.session,
             pacing: config.pacing,
             pacer: Pacer::new(),
             sender: None,
             repair: (config.repair != Repair::Off).then(RepairOutlet::default),
             steering,
             retry_at: Mono(0),
+            demand,
             rate: FrameRate::default(),
             size: None,
             has_told_size: false,
-            description: Description::of(config),
+            told: None,
         };
         outlet.connect()?;
-        if let (Some(description), Some(facts)) = (
-            &mut outlet.description,
-            facts(outlet.sender.as_ref(), None, None),
-        ) {
-            description.update(facts)?;
-        }
         if !config.group.ip().is_multicast() {
             info!(
                 "{} is one machine's address, not a multicast group: only that machine can watch",
@@ -170,7 +180,20 @@ impl Outlet {
             ssrc: self.packetizer.ssrc(),
             next_seq: self.packetizer.next_seq(),
             time_offset: self.time_offset,
+            session: self.session,
         }
+    }
+
+    /// The address that viewers see as the sender's.
+    pub(super) fn origin(&self) -> Option<IpAddr> {
+        let socket = self.sender.as_ref()?.socket();
+        let is_ipv6 = socket.group().is_ipv6();
+        Some(description::origin(socket.interface(), is_ipv6))
+    }
+
+    /// From now on `told` hears what the stream turns out to be.
+    pub(super) fn tell(&mut self, told: Told) {
+        self.told = Some(told);
     }
 
     /// Width and height of the last picture in pixels.
@@ -190,18 +213,18 @@ impl Outlet {
         self.size = Some((picture.width.into(), picture.height.into()));
         let promised = interval;
         let interval = self.rate.interval(captured, interval);
+        if self.sender.is_some() && self.demand.take_move() {
+            self.follow();
+        }
         if self.sender.is_none() && !self.reconnect() {
             stats.frames_dropped.add(1);
             return;
         }
-        if let Some(description) = &mut self.description {
-            if let Some(facts) = facts(
-                self.sender.as_ref(),
-                Some((picture.width, picture.height)),
-                promised,
-            ) {
-                description.try_update(facts);
-            }
+        if let Some(told) = &mut self.told {
+            told.tell(Facts {
+                size: Some((picture.width, picture.height)),
+                interval: promised,
+            });
         }
         let Some(sender) = &mut self.sender else {
             return;
@@ -283,6 +306,14 @@ impl Outlet {
         self.retry_at = Mono::now() + RETRY;
     }
 
+    /// Goes on by the way that packets take now. Where that does not work yet, the old sockets are as good.
+    fn follow(&mut self) {
+        match self.connect() {
+            Ok(()) => info!("the network has changed: {}", self.describe()),
+            Err(error) => debug!("{error:#}"),
+        }
+    }
+
     fn reconnect(&mut self) -> bool {
         if Mono::now() < self.retry_at {
             return false;
@@ -295,21 +326,6 @@ impl Outlet {
         info!("the network is back: {}", self.describe());
         true
     }
-}
-
-/// What the SDP says beside the config.
-fn facts(
-    sender: Option<&BatchSender>,
-    size: Option<(u16, u16)>,
-    interval: Option<Duration>,
-) -> Option<Facts> {
-    let socket = sender?.socket();
-    let origin = description::origin(socket.interface(), socket.group().is_ipv6());
-    Some(Facts {
-        size,
-        interval,
-        origin,
-    })
 }
 
 /// How a stream's packets leave.

@@ -1,25 +1,30 @@
 //! One stream's thread: source → gate → packetizer → outlet, and what to do when one of them fails.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, anyhow};
 use tracing::{info, info_span, warn};
 
+use super::announce::Handle;
+use super::description::Description;
 use super::feedback::{Control, Steering};
 use super::outlet::{Identity, Outlet};
 use super::reports::{Demand, End, Reporter};
 use crate::clock::Mono;
 use crate::config::{Stream, WaitForViewers};
+use crate::jpeg::Picture;
 use crate::jpeg::gate::{Gate, GateCounters, GateOptions};
+use crate::jpeg::rebuild::write_jpeg;
 use crate::net::thread;
 use crate::rtp::adapt::Thinner;
 use crate::rtp::rtcp::SenderSide;
 use crate::source::{self, Frame, OpenOptions, Source, SourceError, SourceSpec};
-use crate::stats::{Audience, Counter, SenderStats};
+use crate::stats::report::{Rates, StreamReport, Totals};
+use crate::stats::{Audience, Counter, FormatSeen, Latest, SenderStats, State};
+use crate::status::preview::Preview;
 
 /// First and longest pause before a source that failed is opened again.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(2));
@@ -38,10 +43,35 @@ pub(super) struct StreamStats {
     pub(super) gate: Arc<GateCounters>,
     /// The viewers that report.
     pub(super) audience: Audience,
+    /// What the stream is doing.
+    pub(super) state: Latest<State>,
+    /// What its pictures are.
+    pub(super) format: FormatSeen,
+    /// Pictures for the status page.
+    pub(super) preview: Arc<Preview>,
     /// The frame of a file sent last, counted from 1.
     pub(super) position: Counter,
     /// Frames in the file; 0: not known.
     pub(super) frames_in_all: Counter,
+    /// Its SDP. Never touched by the thread that sends.
+    pub(super) sdp: Latest<String>,
+}
+
+impl StreamStats {
+    /// All figures of this moment but the rates.
+    pub(super) fn report(&self) -> StreamReport {
+        StreamReport {
+            name: self.name.clone(),
+            state: self.state.get(),
+            format: self.format.get(),
+            totals: Totals::Sender {
+                sent: self.sender.snapshot(),
+                gate: self.gate.snapshot(),
+                watching: self.audience.get(),
+            },
+            rates: Rates::default(),
+        }
+    }
 }
 
 /// A stream whose thread runs.
@@ -86,7 +116,11 @@ impl Running {
     ///
     /// # Errors
     /// If source or socket cannot be opened; no thread is left then.
-    pub(super) fn start(config: Stream, before: Option<&Ended>) -> Result<Running> {
+    pub(super) fn start(
+        config: Stream,
+        before: Option<&Ended>,
+        announcer: Handle,
+    ) -> Result<Running> {
         let identity = before.map_or_else(Identity::random, |b| b.identity);
         let stats = before.map_or_else(
             || {
@@ -118,6 +152,7 @@ impl Running {
             stats: Arc::clone(&stats),
             demand: Arc::clone(&demand),
             steering,
+            announcer,
         };
         let name: String = config.name.chars().take(15).collect(); // The kernel keeps 15 bytes.
         let thread = std::thread::Builder::new()
@@ -206,6 +241,7 @@ struct Worker {
     stats: Arc<StreamStats>,
     demand: Arc<Demand>,
     steering: Arc<Steering>,
+    announcer: Handle,
 }
 
 /// Why the inner loop came back.
@@ -222,11 +258,19 @@ impl Worker {
         let span = info_span!("stream", name = %self.config.name);
         let _entered = span.enter();
         self.prepare_thread();
-        let mut outlet = match Outlet::open(&self.config, identity, Arc::clone(&self.steering)) {
+        let outlet = Outlet::open(
+            &self.config,
+            identity,
+            Arc::clone(&self.demand),
+            Arc::clone(&self.steering),
+        );
+        let mut outlet = match outlet {
             Ok(outlet) => outlet,
             Err(error) => return (Err(error), identity),
         };
         let result = self.stream(&mut outlet, opened);
+        let failure = result.as_ref().err().map(|error| format!("{error:#}"));
+        self.stats.state.set(State::Ended(failure));
         (result, outlet.identity())
     }
 
@@ -250,6 +294,13 @@ impl Worker {
             },
             Arc::clone(&self.stats.gate),
         );
+        // Its file is written at once, so that mistakes show.
+        if let Some(description) = self.describe(outlet) {
+            description.write_file()?;
+            // Before viewers are waited for: they are to find it.
+            let stats = Arc::clone(&self.stats);
+            outlet.tell(self.announcer.announce(description, stats));
+        }
         if !self.await_viewers(opened) {
             return Ok(());
         }
@@ -263,6 +314,7 @@ impl Worker {
         let mut pause = BACKOFF.0;
         loop {
             let sent_before = self.stats.sender.frames_sent.get();
+            self.stats.state.set(State::Streaming);
             let reason = match self.frames(source.as_mut(), &mut gate, outlet)? {
                 Outcome::Finished => return Ok(()),
                 Outcome::Failed(reason) if self.may_come_back() => Some(reason),
@@ -270,6 +322,10 @@ impl Worker {
                 Outcome::Unwanted => None,
             };
             drop(source);
+            self.stats.state.set(match &reason {
+                Some(reason) => State::NoSignal(reason.clone()),
+                None => State::WaitingForViewers,
+            });
             if self.stats.sender.frames_sent.get() > sent_before {
                 pause = BACKOFF.0;
             }
@@ -296,6 +352,7 @@ impl Worker {
             return true;
         }
         let _ = opened.send(());
+        self.stats.state.set(State::WaitingForViewers);
         wait.is_none_or(|wait| self.await_count(wait)) && self.await_demand()
     }
 
@@ -348,6 +405,11 @@ impl Worker {
             std::thread::sleep(LOOK);
         }
         true
+    }
+
+    fn describe(&self, outlet: &Outlet) -> Option<Description> {
+        let session = outlet.identity().session;
+        Some(Description::new(&self.config, session, outlet.origin()?))
     }
 
     fn open_source(&self) -> Result<Box<dyn Source>, SourceError> {
@@ -447,12 +509,21 @@ impl Worker {
             return refusals.note(&"the driver flagged the frame as broken");
         }
         match gate.pass(frame.data) {
-            Ok(picture) => outlet.send(&picture, frame.captured, interval, stats),
+            Ok(picture) => {
+                outlet.send(&picture, frame.captured, interval, stats);
+                self.show(&picture);
+            }
             Err(refusal) => {
                 stats.frames_dropped.add(1);
                 refusals.note(&refusal);
             }
         }
+    }
+
+    /// Behind the sending, so that it delays no packet of the frame.
+    fn show(&self, picture: &Picture<'_>) {
+        self.stats.format.note(picture);
+        self.stats.preview.offer(|out| write_jpeg(out, picture));
     }
 
     /// Opens the source again, however long it takes; viewers see the "no signal" card meanwhile.
@@ -483,7 +554,10 @@ impl Worker {
                 Ok(source) => return Ok(Some(source)),
                 Err(SourceError::Stopped) => return Ok(None),
                 // It worked once: whatever is wrong now may pass.
-                Err(SourceError::Unusable(why) | SourceError::Failed(why)) => reason = why,
+                Err(SourceError::Unusable(why) | SourceError::Failed(why)) => {
+                    reason = why;
+                    self.stats.state.set(State::NoSignal(reason.clone()));
+                }
             }
         }
     }
@@ -494,6 +568,7 @@ impl Worker {
         let Ok(card) = card else { return };
         if let Ok(picture) = gate.pass(&card) {
             outlet.send(&picture, Mono::now(), Some(CARD_PERIOD), &self.stats.sender);
+            self.show(&picture);
         }
     }
 }

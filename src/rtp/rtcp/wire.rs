@@ -9,8 +9,8 @@ use rtcp_types::{
 };
 
 use crate::clock::Ntp;
-use crate::config::check::is_invisible;
 use crate::rtp::{RtpTime, SeqNo, Ssrc};
+use crate::text::is_invisible;
 
 /// Name of lancam's APP packet.
 const APP_NAME: &str = "LNCM";
