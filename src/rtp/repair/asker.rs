@@ -29,7 +29,7 @@ const QUIET: (Duration, Duration) = (Duration::from_millis(2), Duration::from_mi
 const UNKNOWN_END: u64 = 8;
 /// How long an answer takes before one has come, and the bounds between which it is asked again.
 const ANSWER: Duration = Duration::from_millis(3);
-const RETRY: (Duration, Duration) = (Duration::from_millis(4), Duration::from_millis(60));
+const RETRY: (Duration, Duration) = (Duration::from_millis(4), Duration::from_millis(30));
 /// A sender that has not answered at so many occasions does not send again, or cannot be asked yet: it is asked …
 const UNANSWERED: u32 = 100;
 /// … only so often, until it does.
@@ -44,8 +44,9 @@ struct Missing {
     ext: u64,
     /// When it was seen to be missing.
     since: Mono,
-    /// When it was asked for last.
+    /// When it was asked for last, and how often in all.
     asked: Option<Mono>,
+    times: u8,
 }
 
 /// Decides what to ask for.
@@ -135,7 +136,9 @@ impl Asker {
     pub fn came(&mut self, now: Mono, seq: SeqNo) {
         self.unanswered = 0;
         self.answered = Some(now);
-        let asked = self.missing.iter().find(|m| m.ext as u16 == seq.0);
+        // Of a packet asked for twice nobody knows which question was answered (Karn's rule).
+        let mut once = self.missing.iter().filter(|m| m.times == 1);
+        let asked = once.find(|m| m.ext as u16 == seq.0);
         if let Some(asked) = asked.and_then(|m| m.asked) {
             self.answer = (self.answer * 7 + now.since(asked).min(RETRY.1)) / 8;
         }
@@ -170,7 +173,8 @@ impl Asker {
     ) {
         let standing = repair.standing(ssrc, frame.time());
         let heard = standing.map_or(frame.last_arrival(), |s| s.heard.max(frame.last_arrival()));
-        let earliest = heard + quiet;
+        // Parity begins when the frame has ended, and what it mends costs nothing more.
+        let earliest = heard + 2 * quiet;
         // Its true end by its parity, if that says it.
         let end = match (standing, frame.first()) {
             (Some(s), Some(first)) if s.first.0 == first as u16 => first + s.packets as u64,
@@ -205,6 +209,7 @@ impl Asker {
                 ext,
                 since: now,
                 asked: None,
+                times: 0,
             },
             |at| self.before[at],
         );
@@ -215,6 +220,7 @@ impl Asker {
         }
         if due <= now {
             missing.asked = Some(now);
+            missing.times = missing.times.saturating_add(1);
             due = now + retry;
             self.wanted.push(SeqNo(ext as u16));
         }

@@ -230,11 +230,13 @@ impl ViewerSide {
     }
 
     /// Asks the sender that is followed for packets again, as soon as the rules allow: alone by a datagram to its
-    /// address, if that is known, or with the next report. Replaces what was asked for and not sent yet.
+    /// address, if that is known, or with the next report, together with what was asked for and not sent yet.
     pub fn request_packets(&mut self, now: Mono, missing: &[SeqNo]) {
-        self.missing.clear();
-        let missing = missing.iter().take(wire::MAX_NACKED);
-        self.missing.extend(missing);
+        for seq in missing {
+            if self.missing.len() < wire::MAX_NACKED && !self.missing.contains(seq) {
+                self.missing.push(*seq);
+            }
+        }
         if !self.missing.is_empty() {
             self.session.request_feedback(now);
         }
