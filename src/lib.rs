@@ -8,7 +8,7 @@
 //! | module | what it is | IO |
 //! |---|---|---|
 //! | [`jpeg`] | markers, the gate, rebuilding a header | none |
-//! | [`rtp`] | wire formats: RTP, RFC 2435, repair, SDP, SAP | none |
+//! | [`rtp`] | wire formats: RTP, RFC 2435, repair, RTCP, SDP, SAP | none |
 //! | [`net`] | sockets, batch send and receive, pacing, interfaces | UDP |
 //! | [`source`] | pattern, file, pipe, camera: each lends one frame at a time | devices, files |
 //! | [`viewer`] | decode, window, overlay, recorder | screen, files |
@@ -25,6 +25,7 @@ pub mod config;
 #[cfg(feature = "send")]
 pub mod demo;
 pub mod files;
+mod host;
 pub mod jpeg;
 pub mod list;
 pub mod logging;

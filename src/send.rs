@@ -5,8 +5,10 @@
 mod announce;
 pub(crate) mod commands;
 mod description;
+mod feedback;
 mod outlet;
 mod progress;
+mod reports;
 mod stream;
 
 use std::sync::Arc;
@@ -21,9 +23,10 @@ use crate::config::{Config, Stream};
 use crate::jpeg::gate::GateSnapshot;
 use crate::send::announce::Announcer;
 use crate::send::progress::Progress;
+use crate::send::reports::End;
 use crate::send::stream::{Ended, Running, StreamStats};
 use crate::signals::{Signal, Signals};
-use crate::stats::{SenderSnapshot, StatsWriter};
+use crate::stats::{SenderSnapshot, StatsWriter, ViewerReport};
 
 /// How often signals, ends of streams and the progress line are looked at.
 const TICK: Duration = Duration::from_millis(200);
@@ -136,7 +139,8 @@ impl Streams {
 
     fn end_all(&mut self) {
         self.running.iter().for_each(Running::stop);
-        self.ended.extend(self.running.drain(..).map(Running::join));
+        let ended = self.running.drain(..).map(|r| r.join(End::Goodbye));
+        self.ended.extend(ended);
         if let Some(announcer) = self.announcer.take() {
             announcer.finish();
         }
@@ -164,7 +168,13 @@ impl Streams {
         }
         self.running = kept;
         replaced.iter().for_each(Running::stop);
-        let before: Vec<Ended> = replaced.into_iter().map(Running::join).collect();
+        let goes_on = |r: &Running| config.streams.iter().any(|s| s.name == r.config.name);
+        let before: Vec<Ended> = (replaced.into_iter())
+            .map(|r| match goes_on(&r) {
+                true => r.join(End::Silent),
+                false => r.join(End::Goodbye),
+            })
+            .collect();
         for stream in &config.streams {
             if self.running.iter().any(|r| r.config == *stream) {
                 continue;
@@ -191,7 +201,7 @@ impl Streams {
     /// Takes streams out that have ended by themselves.
     fn reap(&mut self) {
         while let Some(i) = self.running.iter().position(Running::has_ended) {
-            let end = self.running.swap_remove(i).join();
+            let end = self.running.swap_remove(i).join(End::Goodbye);
             if let Err(error) = &end.result {
                 warn!("{error:#}");
             }
@@ -224,6 +234,8 @@ struct StreamReport<'a> {
     #[serde(flatten)]
     sender: SenderSnapshot,
     gate: GateSnapshot,
+    /// The viewers, one by one.
+    watching: Vec<ViewerReport>,
 }
 
 impl StreamReport<'_> {
@@ -232,6 +244,7 @@ impl StreamReport<'_> {
             name: &stats.name,
             sender: stats.sender.snapshot(),
             gate: stats.gate.snapshot(),
+            watching: stats.audience.get(),
         }
     }
 }

@@ -5,6 +5,7 @@
 mod control;
 mod find;
 mod receive;
+mod reports;
 mod sockets;
 mod tape;
 
@@ -29,6 +30,7 @@ use crate::signals::{Signals, Waker};
 use crate::stats::{StatsWriter, ViewerStats};
 use crate::view::control::Control;
 use crate::view::receive::Receiver;
+use crate::view::reports::Reporter;
 use crate::view::tape::Tape;
 use crate::viewer::delay::DelayMeter;
 use crate::viewer::mailbox::Mailbox;
@@ -89,6 +91,8 @@ struct Wanted {
     receive: ReceiveOptions,
     /// Port of the repair packets, where another than the usual one.
     repair_port: Option<u16>,
+    /// The stream's TTL, where that is known.
+    ttl: Option<u8>,
     options: Options,
 }
 
@@ -99,6 +103,7 @@ impl Wanted {
             name: group.to_string(),
             receive: ReceiveOptions::new(group),
             repair_port: None,
+            ttl: None,
             options: Options::default(),
         }
     }
@@ -159,8 +164,10 @@ pub fn run_with(
     )?;
     let mailbox = (!config.headless).then(|| Arc::new(Mailbox::new(SPARES)));
     let (messages, told) = mpsc::sync_channel(8);
+    let reporter = Reporter::start(&wanted.receive, wanted.ttl, &shared)?;
     let receiver = Receiver {
         shared: Arc::clone(&shared),
+        link: reporter.link(),
         wanted: wanted.receive.clone(),
         wanted_repair: wanted.repair(),
         options: wanted.options.clone(),
@@ -193,6 +200,7 @@ pub fn run_with(
     join(controlling)?;
     shared.finish();
     join(receiving)?;
+    reporter.join()?;
     let recorded = tape.map_or(Ok(()), Tape::finish);
     shown.and(recorded)
 }
@@ -328,6 +336,7 @@ fn described(stream: StreamDescription) -> Result<Wanted> {
             ..ReceiveOptions::new(stream.addr)
         },
         repair_port: stream.repair_port,
+        ttl: stream.ttl,
         options: Options {
             payload_type: stream.payload_type,
             size: stream.size,

@@ -171,6 +171,10 @@ fn mistakes_in_a_stream_are_answered_exactly() {
         ),
         // Keys.
         ("ttl: 1, ttl: 2", r#"1:21: "ttl" is there twice: keep one"#),
+        (
+            "source: Stdin, only_while_watched: true",
+            r#"1:56: "only_while_watched" cannot be true: standard input cannot be closed and opened again, use Exec; write true or false"#,
+        ),
         // What is read but not built.
         (
             "repair: Auto(max: 0.5)",
@@ -178,7 +182,7 @@ fn mistakes_in_a_stream_are_answered_exactly() {
         ),
         (
             "wait_for_viewers: (count: 0)",
-            "1:31: \"wait_for_viewers\" is not built in this version of lancam yet: leave it out\nporch.ron:1:39: \"count\" cannot be 0: write a whole number from 1 to 10000",
+            r#"1:39: "count" cannot be 0: write a whole number from 1 to 10000"#,
         ),
         // No RON.
         (

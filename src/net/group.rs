@@ -171,12 +171,22 @@ impl SendSocket {
     /// # Errors
     /// No such interface, it is down, or no socket may be had.
     pub fn open(options: &SendOptions) -> Result<SendSocket, GroupError> {
+        SendSocket::open_at(options, None)
+    }
+
+    /// The same, bound to `from` if that can be had: an address of this machine that no other socket has.
+    pub(super) fn open_at(
+        options: &SendOptions,
+        from: Option<SocketAddr>,
+    ) -> Result<SendSocket, GroupError> {
         let group = options.group;
         let interface = interface::choose(options.interface.as_deref(), group)?;
         let fail = |what| move |e| GroupError::new(what, group, e);
         let socket = udp_socket(group).map_err(fail("open a socket for"))?;
-        let from = SocketAddr::new(source_address(group, &interface), 0);
-        (socket.bind(&from.into())).map_err(fail("bind a socket for"))?;
+        if from.is_none_or(|from| socket.bind(&from.into()).is_err()) {
+            let from = SocketAddr::new(source_address(group, &interface), 0);
+            (socket.bind(&from.into())).map_err(fail("bind a socket for"))?;
+        }
         (socket.set_write_timeout(Some(SEND_PATIENCE))).map_err(fail("set a time limit for"))?;
         set_optional(&socket, options);
         let sender = SendSocket {
@@ -264,6 +274,11 @@ impl SendSocket {
     /// The group as the kernel takes it.
     pub(super) fn to(&self) -> &SockAddr {
         &self.to
+    }
+
+    /// The socket itself, for those in this layer who do more with it than send.
+    pub(super) fn raw(&self) -> &Socket {
+        &self.socket
     }
 }
 

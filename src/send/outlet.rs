@@ -10,12 +10,15 @@ use tracing::{debug, info, warn};
 
 use super::announce::Told;
 use super::description::{self, Facts};
+use super::reports::Subject;
 use crate::clock::{Mono, Ntp};
 use crate::config::check::REPAIR_PORT_OFFSET;
 use crate::config::{Repair, Stream};
+use crate::host;
 use crate::jpeg::Picture;
 use crate::net::pacing::{self, Load, Pacer};
 use crate::net::{BatchSender, SendError, SendOptions, SendSocket, Sent};
+use crate::rtp::header::{FRAME_EXTENSION_LEN, HEADER_LEN};
 use crate::rtp::jpeg::Packetizer;
 use crate::rtp::repair::{Parity, largest_packet};
 use crate::rtp::{RepairEncoder, RtpTime, SeqNo, Ssrc};
@@ -45,18 +48,23 @@ pub(super) struct Identity {
 impl Identity {
     /// Numbers that no other sender has, as RFC 3550 §8.1 asks.
     pub(super) fn random() -> Identity {
-        use std::hash::{BuildHasher, RandomState};
-        // Each RandomState is keyed from the system's random numbers.
-        let draw = |n: u32| RandomState::new().hash_one(n);
-        let ssrc = draw(0) as u32;
+        let ssrc = host::random() as u32;
         // RFC 8866 §5.2 recommends a timestamp; the SSRC tells streams apart that began in the same second.
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let seconds = now.unwrap_or_default().as_secs();
         Identity {
             ssrc: Ssrc(ssrc),
-            next_seq: SeqNo(draw(1) as u16),
-            time_offset: draw(2) as u32,
+            next_seq: SeqNo(host::random() as u16),
+            time_offset: host::random() as u32,
             session: seconds << 32 | u64::from(ssrc),
+        }
+    }
+
+    /// What its reports tell.
+    pub(super) fn subject(&self) -> Subject {
+        Subject {
+            ssrc: self.ssrc,
+            time_offset: self.time_offset,
         }
     }
 }
@@ -244,10 +252,11 @@ impl Outlet {
         let schedule = pacing::schedule(self.pacing, sender.socket().interface().link, load);
         for burst in schedule.bursts(packets) {
             self.pacer.wait(schedule.gap);
+            let is_first = burst.start == 0;
             match sender.send(plan, picture.scan, burst) {
-                Ok(sent) => count(stats, &sent),
+                Ok(sent) => count(stats, &sent, is_first),
                 Err(error) => {
-                    count(stats, &error.sent);
+                    count(stats, &error.sent, is_first);
                     stats.send_errors.add(1);
                     stats.frames_dropped.add(1);
                     self.lose(&error);
@@ -336,9 +345,14 @@ impl RepairOutlet {
     }
 }
 
-fn count(stats: &SenderStats, sent: &Sent) {
+fn count(stats: &SenderStats, sent: &Sent, has_first_packet: bool) {
     stats.packets_sent.add(sent.packets as u64);
     stats.bytes_sent.add(sent.bytes as u64);
+    let extension = usize::from(has_first_packet) * FRAME_EXTENSION_LEN;
+    let headers = sent.packets * HEADER_LEN + extension;
+    stats
+        .octets_sent
+        .add(sent.bytes.saturating_sub(headers) as u64);
 }
 
 /// The time from frame to frame, as the source promises it or as it is seen.
