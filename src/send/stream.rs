@@ -251,7 +251,7 @@ impl Worker {
         let span = info_span!("stream", name = %self.config.name);
         let _entered = span.enter();
         self.prepare_thread();
-        let mut outlet = match Outlet::open(&self.config, identity) {
+        let mut outlet = match Outlet::open(&self.config, identity, Arc::clone(&self.demand)) {
             Ok(outlet) => outlet,
             Err(error) => return (Err(error), identity),
         };
