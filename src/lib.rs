@@ -12,6 +12,7 @@
 //! | [`net`] | sockets, batch send and receive, pacing, interfaces | UDP |
 //! | [`source`] | pattern, file, pipe, camera: each lends one frame at a time | devices, files |
 //! | [`viewer`] | decode, window, overlay, recorder | screen, files |
+//! | [`doctor`] | why a stream cannot be seen | all, reading only |
 //! | [`send`], [`view`] | the two pipelines: threads, wiring, recovery | wires the above |
 //! | [`config`], [`cli`] | RON and command line to checked settings | files |
 //!
@@ -22,6 +23,7 @@ pub mod clock;
 pub mod config;
 #[cfg(feature = "send")]
 pub mod demo;
+pub mod doctor;
 pub mod files;
 pub mod jpeg;
 pub mod logging;

@@ -82,18 +82,41 @@ impl crate::viewer::Frame for FrameBuffer {
 
 /// The stream to watch, as far as it is known beforehand.
 #[derive(Clone, Debug)]
-struct Wanted {
+pub(crate) struct Wanted {
     #[cfg_attr(not(feature = "view"), allow(dead_code, reason = "the window's title"))]
     name: String,
-    receive: ReceiveOptions,
+    pub(crate) receive: ReceiveOptions,
     /// Port of the repair packets, where another than the usual one.
     repair_port: Option<u16>,
-    options: Options,
+    pub(crate) options: Options,
 }
 
 impl Wanted {
+    /// What the target means: a group as it is, or what an SDP file says.
+    ///
+    /// # Errors
+    /// The file cannot be read, or describes no stream that can be shown.
+    pub(crate) fn of(target: &Target) -> Result<Wanted> {
+        match target {
+            Target::Group(group) => Ok(Wanted {
+                name: group.to_string(),
+                receive: ReceiveOptions::new(*group),
+                repair_port: None,
+                options: Options::default(),
+            }),
+            Target::Sdp(path) => {
+                let text =
+                    read_sdp(path).with_context(|| format!("{} cannot be read", path.display()))?;
+                let stream = StreamDescription::parse(&text).with_context(|| {
+                    format!("{} is no SDP that describes a stream", path.display())
+                })?;
+                described(stream).with_context(|| path.display().to_string())
+            }
+        }
+    }
+
     /// Where its repair packets are heard; `None` where no port is left for them.
-    fn repair(&self) -> Option<ReceiveOptions> {
+    pub(crate) fn repair(&self) -> Option<ReceiveOptions> {
         let mut options = self.receive.clone();
         let usual = options.group.port().checked_add(REPAIR_PORT_OFFSET);
         options.group.set_port(self.repair_port.or(usual)?);
@@ -252,23 +275,9 @@ fn record_path(record: Option<&Record>) -> Option<PathBuf> {
     })
 }
 
-/// What the target means: a group as it is, or what an SDP file says.
+/// What the settings ask for.
 fn resolve(config: &ViewConfig) -> Result<Wanted> {
-    let mut wanted = match &config.target {
-        Target::Group(group) => Wanted {
-            name: group.to_string(),
-            receive: ReceiveOptions::new(*group),
-            repair_port: None,
-            options: Options::default(),
-        },
-        Target::Sdp(path) => {
-            let text =
-                read_sdp(path).with_context(|| format!("{} cannot be read", path.display()))?;
-            let stream = StreamDescription::parse(&text)
-                .with_context(|| format!("{} is no SDP that describes a stream", path.display()))?;
-            described(stream).with_context(|| path.display().to_string())?
-        }
-    };
+    let mut wanted = Wanted::of(&config.target)?;
     wanted.receive.interface = config.interface.clone();
     wanted.options.give_partial = config.on_loss == OnLoss::Conceal;
     if let Some(name) = &config.name {
