@@ -42,6 +42,7 @@ A camera or a file, to everybody on this network:
 
 Watch it, on any other machine:
   lancam view
+  lancam list
 
 No picture?
   lancam doctor
@@ -66,6 +67,8 @@ pub enum Command {
     Send(Box<SendArgs>),
     /// Watch a stream, in a window or without one
     View(Box<ViewArgs>),
+    /// List the streams that are announced on this network
+    List(ListArgs),
     /// See it work: the test pattern over this host's loopback into a window
     #[cfg(feature = "send")]
     Demo(Box<DemoArgs>),
@@ -344,16 +347,20 @@ Keys in the window:
   q, Esc  quit        f  full screen     s  save the JPEG as it came
   i       overlay     space  freeze
 
+Without a stream named, it is the one in 224.3.29.71:10000 if one comes there,
+else the only one that is announced.
+
 Examples:
   lancam view
+  lancam view porch
   lancam view 224.3.29.72:10000 --interface eth0
   lancam view porch.sdp
   lancam view --headless --frames 100 --record clip.avi
   lancam view --headless --frames 1 --snapshot now.jpg")]
 pub struct ViewArgs {
-    /// Stream to watch: ADDR:PORT or an .sdp file
-    #[arg(value_name = "ADDR:PORT|FILE.sdp", default_value_t = DEFAULT_GROUP.to_string())]
-    pub target: String,
+    /// Stream to watch: its name (or how that begins), its group, or its SDP
+    #[arg(value_name = "NAME|ADDR:PORT|FILE.sdp")]
+    pub target: Option<String>,
 
     /// The same as ADDR:PORT
     #[arg(long, value_name = "ADDR:PORT", value_parser = check::group, conflicts_with = "target")]
@@ -419,6 +426,10 @@ pub enum OnLoss {
 /// Which stream to watch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
+    /// The one in the default group, or else the only one that is announced.
+    Any,
+    /// The one that is announced under this name.
+    Name(String),
     /// What is sent to this address and port.
     Group(SocketAddr),
     /// What this SDP file describes.
@@ -470,7 +481,7 @@ pub struct ViewConfig {
 impl Default for ViewConfig {
     fn default() -> ViewConfig {
         ViewConfig {
-            target: Target::Group(DEFAULT_GROUP),
+            target: Target::Any,
             name: None,
             interface: None,
             headless: false,
@@ -514,9 +525,10 @@ impl ViewArgs {
         }
         one_writer_on_stdout(self.record.as_ref(), self.stats.as_ref())?;
         Ok(ViewConfig {
-            target: match self.group {
-                Some(group) => Target::Group(group),
-                None => target(&self.target)?,
+            target: match (self.group, &self.target) {
+                (Some(group), _) => Target::Group(group),
+                (None, Some(text)) => target(text)?,
+                (None, None) => Target::Any,
             },
             name: self.name.clone(),
             interface: self.interface.clone(),
@@ -561,13 +573,50 @@ fn target(text: &str) -> Result<Target, UsageError> {
     {
         return Ok(Target::Sdp(PathBuf::from(text)));
     }
-    match check::group(text) {
-        Ok(group) => Ok(Target::Group(group)),
-        Err(why) => Err(UsageError::Usage(format!(
-            "cannot watch \"{}\": {why}. Give a group such as {DEFAULT_GROUP}, or an .sdp file",
+    let named = match check::group(text) {
+        Ok(group) => return Ok(Target::Group(group)),
+        Err(why) if is_like_address(text) => Err(why),
+        Err(_) => check::name(text),
+    };
+    named.map(Target::Name).map_err(|why| {
+        UsageError::Usage(format!(
+            "cannot watch \"{}\": {why}. Give a stream's name (`lancam list` shows them), a group such as {DEFAULT_GROUP}, or an .sdp file",
             text.escape_debug()
-        ))),
-    }
+        ))
+    })
+}
+
+/// Whether that was meant for an address, perhaps with a port: digits, dots and colons.
+fn is_like_address(text: &str) -> bool {
+    let is_part = |c: char| c.is_ascii_hexdigit() || ".:[]".contains(c);
+    text.contains(['.', ':', '[']) && text.chars().all(is_part)
+}
+
+/// `lancam list`.
+#[derive(Clone, Debug, Default, Args)]
+#[command(after_help = "\
+It listens for 6 s, longer where many streams are announced.
+
+Examples:
+  lancam list
+  lancam list --watch
+  lancam list --json --timeout 3")]
+pub struct ListArgs {
+    /// As JSON, for programs: a list; with --watch one object a line
+    #[arg(long)]
+    pub json: bool,
+
+    /// Stay, and show what comes and goes
+    #[arg(long)]
+    pub watch: bool,
+
+    /// Interface to listen on, by name or address [default: all]
+    #[arg(long, value_parser = check::interface)]
+    pub interface: Option<String>,
+
+    /// Listen so long, 0.1 to 3600
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub timeout: Option<Duration>,
 }
 
 /// `lancam demo`.
@@ -707,14 +756,16 @@ more: packets before the firewall, its rules, and queries for members.
 Examples:
   lancam doctor
   sudo lancam doctor 224.3.29.72:10000 --interface eth0
+  lancam doctor porch
   lancam doctor porch.sdp
   sudo lancam doctor --wait 130     long enough to hear any querier
 
 Exit codes: 0 the stream can be watched, 1 it cannot, 2 wrong usage.")]
 pub struct DoctorArgs {
-    /// Stream to look for: ADDR:PORT or an .sdp file
-    #[arg(value_name = "ADDR:PORT|FILE.sdp", default_value_t = DEFAULT_GROUP.to_string())]
-    pub target: String,
+    /// Stream to look for: its name, ADDR:PORT or an .sdp file [default: what
+    /// `lancam view` alone would show]
+    #[arg(value_name = "NAME|ADDR:PORT|FILE.sdp")]
+    pub target: Option<String>,
 
     /// Interface to listen on, by name or address
     #[arg(long, value_parser = check::interface)]
@@ -736,7 +787,10 @@ impl DoctorArgs {
     /// [`UsageError`] in words for the user.
     pub fn resolve(&self) -> Result<DoctorPlan, UsageError> {
         Ok(DoctorPlan {
-            target: target(&self.target)?,
+            target: match &self.target {
+                Some(text) => target(text)?,
+                None => Target::Any,
+            },
             interface: self.interface.clone(),
             wait: Duration::from_secs(self.wait),
             json: self.json,
@@ -800,6 +854,14 @@ fn share(text: &str, max: f32) -> Result<f32, String> {
     let why = || format!("write auto, off or a number above 0 and at most {max}");
     let value = text.parse().map_err(|_| why())?;
     check::share(value, max).map_err(|_| why())
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    text.parse()
+        .ok()
+        .filter(|seconds| (0.1..=3600.0).contains(seconds))
+        .map(Duration::from_secs_f64)
+        .ok_or_else(|| "write a number from 0.1 to 3600".to_owned())
 }
 
 fn scale(text: &str) -> Result<f32, String> {
@@ -1050,10 +1112,9 @@ mod tests {
                 "both sides must be 16 to 8192 pixels",
             ),
             ("send --pining 3", "unexpected argument '--pining'"),
-            (
-                "view porch",
-                "cannot watch \"porch\": it is no address and port",
-            ),
+            ("view 224.3.29.71", "the port is missing: 224.3.29.71:10000"),
+            ("view 224.3.29.71:99999", "it is no address and port"),
+            ("list --timeout 0", "write a number from 0.1 to 3600"),
             (
                 "view --headless --record clip.mp4",
                 "the name must end in .avi or .mjpeg",
@@ -1069,7 +1130,7 @@ mod tests {
                 "both write to standard output",
             ),
             ("view --headless --on-loss green", "invalid value 'green'"),
-            ("doctor porch", "cannot watch \"porch\": it is no address"),
+            ("doctor 224.3.29.71", "the port is missing"),
             ("doctor --wait 0", "0 is not in 1..=3600"),
             ("watch", "unrecognized subcommand"),
         ];
@@ -1093,6 +1154,10 @@ mod tests {
             ..ViewConfig::default()
         };
         assert_eq!(got, want);
+        let got = view("porch --headless").unwrap();
+        assert_eq!(got.target, Target::Name("porch".to_owned()));
+        let got = view("cafe --headless").unwrap();
+        assert_eq!(got.target, Target::Name("cafe".to_owned()));
         let got = view("porch.sdp --headless --record a.avi").unwrap();
         assert_eq!(got.target, Target::Sdp("porch.sdp".into()));
         assert_eq!(got.record, Some(Record::Avi("a.avi".into())));

@@ -33,10 +33,11 @@ pub fn run(mut plan: DemoPlan, signals: Signals) -> Result<()> {
             .snapshot
             .get_or_insert_with(|| PathBuf::from(PICTURE));
     }
-    let streams = send::Streams::start(&Config {
+    let config = Config {
         streams: vec![plan.stream],
         ..Config::default()
-    })?;
+    };
+    let streams = send::Streams::start(&config, send::Tell::Nothing)?;
     let viewed = view::run(&plan.view, signals);
     let sent = streams.stop();
     viewed.and(sent)

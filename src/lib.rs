@@ -8,16 +8,18 @@
 //! | module | what it is | IO |
 //! |---|---|---|
 //! | [`jpeg`] | markers, the gate, rebuilding a header | none |
-//! | [`rtp`] | wire formats: RTP, RFC 2435, repair, SDP | none |
+//! | [`rtp`] | wire formats: RTP, RFC 2435, repair, RTCP, SDP, SAP | none |
 //! | [`net`] | sockets, batch send and receive, pacing, interfaces | UDP |
 //! | [`source`] | pattern, file, pipe, camera: each lends one frame at a time | devices, files |
 //! | [`viewer`] | decode, window, overlay, recorder | screen, files |
 //! | [`doctor`] | why a stream cannot be seen | all, reading only |
+//! | [`announced`], [`list`] | what is announced on this network | UDP |
 //! | [`send`], [`view`] | the two pipelines: threads, wiring, recovery | wires the above |
 //! | [`config`], [`cli`] | RON and command line to checked settings | files |
 //!
 //! `docs/ARCHITECTURE.md` tells the whole story, `docs/PROTOCOL.md` every byte on the wire.
 
+pub mod announced;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -25,7 +27,9 @@ pub mod config;
 pub mod demo;
 pub mod doctor;
 pub mod files;
+mod host;
 pub mod jpeg;
+pub mod list;
 pub mod logging;
 pub mod net;
 pub mod rtp;
@@ -35,5 +39,6 @@ pub mod signals;
 #[cfg(feature = "send")]
 pub mod source;
 pub mod stats;
+mod text;
 pub mod view;
 pub mod viewer;

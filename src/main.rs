@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use lancam::cli::{Cli, Command, UsageError};
 use lancam::signals::Signals;
-use lancam::{logging, view};
+use lancam::{list, logging, view};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -36,6 +36,7 @@ fn run(command: Command) -> Result<()> {
                 signals()?,
             )
         }
+        Command::List(args) => list::run(&args, signals()?),
         Command::View(args) => view::run(&args.resolve()?, signals()?),
         #[cfg(feature = "send")]
         Command::Demo(args) => lancam::demo::run(args.resolve()?, signals()?),

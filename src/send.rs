@@ -2,25 +2,31 @@
 //! caller's thread waits for signals, writes statistics and reloads the config. The only module that
 //! wires sources, gate, packetizer and sockets together; each of them is told what it needs here.
 
+mod announce;
+pub(crate) mod commands;
 mod description;
+mod feedback;
 mod outlet;
 mod progress;
+mod reports;
 mod stream;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde::Serialize;
 use tracing::{info, warn};
 
 use crate::cli::StatsTo;
-use crate::config::Config;
+use crate::config::{Config, Stream};
 use crate::jpeg::gate::GateSnapshot;
+use crate::send::announce::Announcer;
 use crate::send::progress::Progress;
+use crate::send::reports::End;
 use crate::send::stream::{Ended, Running, StreamStats};
 use crate::signals::{Signal, Signals};
-use crate::stats::{SenderSnapshot, StatsWriter};
+use crate::stats::{SenderSnapshot, StatsWriter, ViewerReport};
 
 /// How often signals, ends of streams and the progress line are looked at.
 const TICK: Duration = Duration::from_millis(200);
@@ -44,7 +50,7 @@ pub struct Job {
 /// is returned at the end.
 pub fn run(job: Job, mut signals: Signals) -> Result<()> {
     let mut stats = job.stats.as_ref().map(StatsWriter::open).transpose()?;
-    let mut streams = Streams::start(&job.config)?;
+    let mut streams = Streams::start(&job.config, Tell::Commands)?;
     let mut progress = Progress::new();
     let started = Instant::now();
     let mut stats_due = started + STATS_PERIOD;
@@ -77,10 +83,21 @@ pub fn run(job: Job, mut signals: Signals) -> Result<()> {
     streams.into_result()
 }
 
+/// Whether streams tell how to watch them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tell {
+    /// The commands are printed once.
+    Commands,
+    /// They are not.
+    Nothing,
+}
+
 /// The streams of one process.
 pub struct Streams {
     running: Vec<Running>,
     ended: Vec<Ended>,
+    /// `None` once all have ended.
+    announcer: Option<Announcer>,
 }
 
 impl Streams {
@@ -88,13 +105,14 @@ impl Streams {
     ///
     /// # Errors
     /// If a stream's source or socket cannot be opened.
-    pub fn start(config: &Config) -> Result<Streams> {
+    pub fn start(config: &Config, tell: Tell) -> Result<Streams> {
         let mut streams = Streams {
             running: Vec::new(),
             ended: Vec::new(),
+            announcer: Some(Announcer::start(tell == Tell::Commands)?),
         };
         for stream in &config.streams {
-            match Running::start(stream.clone(), None) {
+            match streams.start_one(stream, None) {
                 Ok(started) => streams.running.push(started),
                 Err(error) => {
                     streams.end_all();
@@ -114,9 +132,18 @@ impl Streams {
         self.into_result()
     }
 
+    fn start_one(&self, stream: &Stream, before: Option<&Ended>) -> Result<Running> {
+        let announcer = self.announcer.as_ref().context("the streams have ended")?;
+        Running::start(stream.clone(), before, announcer.handle())
+    }
+
     fn end_all(&mut self) {
         self.running.iter().for_each(Running::stop);
-        self.ended.extend(self.running.drain(..).map(Running::join));
+        let ended = self.running.drain(..).map(|r| r.join(End::Goodbye));
+        self.ended.extend(ended);
+        if let Some(announcer) = self.announcer.take() {
+            announcer.finish();
+        }
     }
 
     fn into_result(self) -> Result<()> {
@@ -141,13 +168,19 @@ impl Streams {
         }
         self.running = kept;
         replaced.iter().for_each(Running::stop);
-        let before: Vec<Ended> = replaced.into_iter().map(Running::join).collect();
+        let goes_on = |r: &Running| config.streams.iter().any(|s| s.name == r.config.name);
+        let before: Vec<Ended> = (replaced.into_iter())
+            .map(|r| match goes_on(&r) {
+                true => r.join(End::Silent),
+                false => r.join(End::Goodbye),
+            })
+            .collect();
         for stream in &config.streams {
             if self.running.iter().any(|r| r.config == *stream) {
                 continue;
             }
             let old = before.iter().find(|end| end.name == stream.name);
-            match Running::start(stream.clone(), old) {
+            match self.start_one(stream, old) {
                 Ok(started) => self.running.push(started),
                 Err(error) => self.restore(old, &stream.name, &error),
             }
@@ -159,7 +192,7 @@ impl Streams {
     fn restore(&mut self, old: Option<&Ended>, name: &str, error: &anyhow::Error) {
         warn!("{name}: not started with the new settings: {error:#}");
         let Some(old) = old else { return };
-        match Running::start(old.config.clone(), Some(old)) {
+        match self.start_one(&old.config, Some(old)) {
             Ok(started) => self.running.push(started),
             Err(error) => warn!("{name}: the old settings do not start either: {error:#}"),
         }
@@ -168,7 +201,7 @@ impl Streams {
     /// Takes streams out that have ended by themselves.
     fn reap(&mut self) {
         while let Some(i) = self.running.iter().position(Running::has_ended) {
-            let end = self.running.swap_remove(i).join();
+            let end = self.running.swap_remove(i).join(End::Goodbye);
             if let Err(error) = &end.result {
                 warn!("{error:#}");
             }
@@ -201,6 +234,8 @@ struct StreamReport<'a> {
     #[serde(flatten)]
     sender: SenderSnapshot,
     gate: GateSnapshot,
+    /// The viewers, one by one.
+    watching: Vec<ViewerReport>,
 }
 
 impl StreamReport<'_> {
@@ -209,6 +244,7 @@ impl StreamReport<'_> {
             name: &stats.name,
             sender: stats.sender.snapshot(),
             gate: stats.gate.snapshot(),
+            watching: stats.audience.get(),
         }
     }
 }

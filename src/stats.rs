@@ -71,8 +71,12 @@ counters! {
         bytes_sent,
         /// Calls to send that the kernel refused.
         send_errors,
+        /// RTP payload bytes sent, without headers and repair: what sender reports tell. RFC 3550 §6.4.1.
+        octets_sent,
         /// Viewers that report at present.
         viewers,
+        /// Datagrams on the RTCP port that are no reports.
+        reports_invalid,
     }
 }
 
@@ -105,6 +109,8 @@ counters! {
         packets_invalid,
         /// UDP payload bytes received.
         bytes_received,
+        /// Datagrams on the RTCP port that are no reports.
+        reports_invalid,
     }
 }
 
@@ -140,6 +146,8 @@ pub struct ViewerFrames {
     pub repaired: u32,
     /// Frames shown in part or given up.
     pub lost: u32,
+    /// Packets that neither came nor were brought back.
+    pub packets_missing: u32,
     /// Capture-to-screen delay in milliseconds, median; `None`: not known.
     pub delay_ms: Option<f32>,
 }

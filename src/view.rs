@@ -3,16 +3,19 @@
 //! only module that wires sockets, depacketizer and viewer together.
 
 mod control;
+pub(crate) mod find;
 mod receive;
+mod reports;
 mod sockets;
 mod tape;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use tracing::{info, warn};
@@ -24,10 +27,11 @@ use crate::jpeg::recode::partial::Concealer;
 use crate::net::{ReceiveOptions, ReceiveSocket};
 use crate::rtp::jpeg::{FrameBuffer, Options};
 use crate::rtp::sdp::{self, StreamDescription};
-use crate::signals::{Signals, Waker};
+use crate::signals::{Signal, Signals, Waker};
 use crate::stats::{StatsWriter, ViewerStats};
 use crate::view::control::Control;
 use crate::view::receive::Receiver;
+use crate::view::reports::Reporter;
 use crate::view::tape::Tape;
 use crate::viewer::delay::DelayMeter;
 use crate::viewer::mailbox::Mailbox;
@@ -83,36 +87,36 @@ impl crate::viewer::Frame for FrameBuffer {
 /// The stream to watch, as far as it is known beforehand.
 #[derive(Clone, Debug)]
 pub(crate) struct Wanted {
-    #[cfg_attr(not(feature = "view"), allow(dead_code, reason = "the window's title"))]
-    name: String,
+    pub(crate) name: String,
     pub(crate) receive: ReceiveOptions,
     /// Port of the repair packets, where another than the usual one.
     repair_port: Option<u16>,
+    /// The stream's TTL, where that is known.
+    ttl: Option<u8>,
     pub(crate) options: Options,
 }
 
 impl Wanted {
-    /// What the target means: a group as it is, or what an SDP file says.
+    /// Whatever comes to `group`.
+    pub(crate) fn group(group: SocketAddr) -> Wanted {
+        Wanted {
+            name: group.to_string(),
+            receive: ReceiveOptions::new(group),
+            repair_port: None,
+            ttl: None,
+            options: Options::default(),
+        }
+    }
+
+    /// What an SDP file describes.
     ///
     /// # Errors
     /// The file cannot be read, or describes no stream that can be shown.
-    pub(crate) fn of(target: &Target) -> Result<Wanted> {
-        match target {
-            Target::Group(group) => Ok(Wanted {
-                name: group.to_string(),
-                receive: ReceiveOptions::new(*group),
-                repair_port: None,
-                options: Options::default(),
-            }),
-            Target::Sdp(path) => {
-                let text =
-                    read_sdp(path).with_context(|| format!("{} cannot be read", path.display()))?;
-                let stream = StreamDescription::parse(&text).with_context(|| {
-                    format!("{} is no SDP that describes a stream", path.display())
-                })?;
-                described(stream).with_context(|| path.display().to_string())
-            }
-        }
+    pub(crate) fn of_file(path: &Path) -> Result<Wanted> {
+        let text = read_sdp(path).with_context(|| format!("{} cannot be read", path.display()))?;
+        let stream = StreamDescription::parse(&text)
+            .with_context(|| format!("{} is no SDP that describes a stream", path.display()))?;
+        described(stream).with_context(|| path.display().to_string())
     }
 
     /// Where its repair packets are heard; `None` where no port is left for them.
@@ -139,18 +143,23 @@ pub fn run(config: &ViewConfig, signals: Signals) -> Result<()> {
 /// As of [`run`], and what `show` fails with.
 pub fn run_with(
     config: &ViewConfig,
-    signals: Signals,
+    mut signals: Signals,
     show: impl FnOnce(Feed<'_>) -> Result<()>,
 ) -> Result<()> {
-    let wanted = resolve(config)?;
     let stats_file = config.stats.as_ref().map(StatsWriter::open).transpose()?;
+    let Some((wanted, socket)) = find(config, &mut signals)? else {
+        return Ok(());
+    };
     let shared = Arc::new(Shared {
         stats: Arc::default(),
         delay: DelayMeter::default(),
         stop: signals.stop(),
         waker: signals.waker().context("no descriptors are left")?,
     });
-    let socket = ReceiveSocket::open(&wanted.receive)?;
+    let socket = match socket {
+        Some(open) => open,
+        None => ReceiveSocket::open(&wanted.receive)?,
+    };
     if let Some(advice) = socket.buffer().advice() {
         warn!("{advice}");
     }
@@ -166,8 +175,10 @@ pub fn run_with(
     )?;
     let mailbox = (!config.headless).then(|| Arc::new(Mailbox::new(SPARES)));
     let (messages, told) = mpsc::sync_channel(8);
+    let reporter = Reporter::start(&wanted.receive, wanted.ttl, &shared)?;
     let receiver = Receiver {
         shared: Arc::clone(&shared),
+        link: reporter.link(),
         wanted: wanted.receive.clone(),
         wanted_repair: wanted.repair(),
         options: wanted.options.clone(),
@@ -200,6 +211,7 @@ pub fn run_with(
     join(controlling)?;
     shared.finish();
     join(receiving)?;
+    reporter.join()?;
     let recorded = tape.map_or(Ok(()), Tape::finish);
     shown.and(recorded)
 }
@@ -275,18 +287,41 @@ fn record_path(record: Option<&Record>) -> Option<PathBuf> {
     })
 }
 
-/// What the settings ask for.
-fn resolve(config: &ViewConfig) -> Result<Wanted> {
-    let mut wanted = Wanted::of(&config.target)?;
-    wanted.receive.interface = config.interface.clone();
+/// What the target means: a group as it is, what an SDP file says, or what is announced. With the stream's socket, where
+/// finding it has opened one. `None`: the user does not want to wait.
+fn find(
+    config: &ViewConfig,
+    signals: &mut Signals,
+) -> Result<Option<(Wanted, Option<ReceiveSocket>)>> {
+    let interface = config.interface.as_deref();
+    let is_over = || signals.wait(Duration::ZERO) == Some(Signal::Stop);
+    let mut socket = None;
+    let mut wanted = match &config.target {
+        Target::Group(group) => Wanted::group(*group),
+        Target::Sdp(path) => Wanted::of_file(path)?,
+        Target::Name(name) => match find::by_name(name, interface, is_over)? {
+            Some(wanted) => wanted,
+            None => return Ok(None),
+        },
+        Target::Any => match find::only(interface, is_over)? {
+            Some(found) => {
+                socket = found.socket;
+                found.wanted
+            }
+            None => return Ok(None),
+        },
+    };
+    if config.interface.is_some() {
+        wanted.receive.interface.clone_from(&config.interface);
+    }
     wanted.options.give_partial = config.on_loss == OnLoss::Conceal;
     if let Some(name) = &config.name {
         wanted.name.clone_from(name);
     }
-    Ok(wanted)
+    Ok(Some((wanted, socket)))
 }
 
-fn read_sdp(path: &std::path::Path) -> Result<Vec<u8>> {
+fn read_sdp(path: &Path) -> Result<Vec<u8>> {
     use std::io::Read;
     let mut text = Vec::new();
     std::fs::File::open(path)?
@@ -307,6 +342,7 @@ fn described(stream: StreamDescription) -> Result<Wanted> {
             ..ReceiveOptions::new(stream.addr)
         },
         repair_port: stream.repair_port,
+        ttl: stream.ttl,
         options: Options {
             payload_type: stream.payload_type,
             size: stream.size,

@@ -94,9 +94,17 @@ fn examine(mut command: Command) -> Said {
     Said::new(&command.output().unwrap())
 }
 
-/// The doctor on the viewer's host.
+/// The doctor on the viewer's host. Where no target is given it looks at the default group.
 fn doctor(net: &Net, more: &str) -> Said {
-    examine(net.viewer.lancam(&format!("doctor --json --wait 2 {more}")))
+    let is_target = |word: &str| word.contains(':') || word.ends_with(".sdp");
+    let target = match more.split_whitespace().any(is_target) {
+        true => "",
+        false => "224.3.29.71:10000",
+    };
+    examine(
+        net.viewer
+            .lancam(&format!("doctor --json --wait 2 {target} {more}")),
+    )
 }
 
 fn on_wire(net: &Net) -> Said {
@@ -268,7 +276,10 @@ fn the_report_for_people_has_netstat_s_own_line() {
     }
     let Some(net) = Net::pair(test) else { return };
     let _sender = sender(&net, "");
-    let mut doctor = Process::spawn("doctor", net.viewer.lancam("doctor --wait 3"));
+    let mut doctor = Process::spawn(
+        "doctor",
+        net.viewer.lancam("doctor 224.3.29.71:10000 --wait 3"),
+    );
     doctor.wait_until_joined(GROUP);
     // RTCP and repair join it too, a moment later.
     let line = wait_for("netstat's line", || {
@@ -330,6 +341,45 @@ fn an_sdp_file_names_the_stream() {
     let said = doctor(&net, sdp);
     said.watchable(true);
     assert_eq!(said.report["group"], "224.3.29.72:5004");
+}
+
+#[test]
+fn a_name_or_nothing_finds_what_is_announced() {
+    let test = "a_name_or_nothing_finds_what_is_announced";
+    let Some(net) = Net::pair(test) else { return };
+    let _sender = sender(&net, "--name porch --group 224.3.29.72:5004");
+    for target in ["porch", ""] {
+        let said = examine(
+            net.viewer
+                .lancam(&format!("doctor --json --wait 1 {target}")),
+        );
+        said.watchable(true)
+            .expect("announced", "ok", "\"porch\", in 224.3.29.72:5004")
+            .expect("interface", "ok", "wire0");
+    }
+    examine(net.viewer.lancam("doctor --json --wait 1 garden"))
+        .watchable(false)
+        .expect("announced", "fail", "no stream called \"garden\"")
+        .advises("announced", "lancam list");
+}
+
+#[test]
+fn nothing_is_announced() {
+    let Some(net) = Net::pair("nothing_is_announced") else {
+        return;
+    };
+    examine(net.viewer.lancam("doctor --json --wait 1"))
+        .watchable(false)
+        .expect("announced", "skip", "224.3.29.71:10000, the default")
+        .expect("packets", "fail", "no packet");
+    net.viewer.run("ip link set wire0 down");
+    examine(
+        net.viewer
+            .lancam("doctor --json --wait 1 porch --interface wire0"),
+    )
+    .watchable(false)
+    .expect("announced", "fail", "\"porch\"")
+    .expect("interface", "fail", "wire0 is down");
 }
 
 // ---- the interface ----
@@ -514,7 +564,7 @@ fn iptables_drops_by_default() {
     std::os::unix::fs::symlink(legacy.trim(), folder.path().join("iptables-save")).unwrap();
     let mut command = net
         .viewer
-        .lancam("doctor --json --wait 1 --interface wire0");
+        .lancam("doctor --json --wait 1 224.3.29.71:10000 --interface wire0");
     let path = std::env::var("PATH").unwrap();
     command.env(
         "PATH",
@@ -786,7 +836,7 @@ fn as_nobody(net: &Net, test: &str, more: &str) -> Option<Command> {
     command
         .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"])
         .arg(env!("CARGO_BIN_EXE_lancam"))
-        .args(format!("doctor --json --wait 2 {more}").split_whitespace());
+        .args(format!("doctor --json --wait 2 224.3.29.71:10000 {more}").split_whitespace());
     Some(command)
 }
 
@@ -851,7 +901,7 @@ fn a_tool_that_never_answers_is_not_waited_for() {
     }
     let mut command = net
         .viewer
-        .lancam("doctor --json --wait 1 --interface wire0");
+        .lancam("doctor --json --wait 1 224.3.29.71:10000 --interface wire0");
     let path = std::env::var("PATH").unwrap();
     command.env("PATH", format!("{}:{path}", folder.path().display()));
     let start = Instant::now();
@@ -866,7 +916,7 @@ fn a_tool_that_never_answers_is_not_waited_for() {
 #[test]
 fn wrong_usage() {
     let output = Command::new(env!("CARGO_BIN_EXE_lancam"))
-        .args(["doctor", "porch"])
+        .args(["doctor", "224.3.29.71"])
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(2));

@@ -408,7 +408,7 @@ fn another_group_on_the_same_port_is_not_heard() {
     let Some(net) = Net::pair("another_group_on_the_same_port_is_not_heard") else {
         return;
     };
-    let mut here = viewer(&net, "");
+    let mut here = viewer(&net, &format!("{GROUP}:{PORT}"));
     let mut there = viewer(&net, "224.3.29.72:10000");
     here.wait_until_joined(GROUP);
     wait_for("the second membership", || {

@@ -3,6 +3,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use crate::text::is_invisible;
+
 /// Longest name of a stream, in characters.
 const NAME_MAX: usize = 64;
 /// Longest interface name in bytes (IFNAMSIZ less its terminator, linux/if.h).
@@ -25,13 +27,6 @@ pub(crate) fn name(name: &str) -> Result<String, String> {
         ));
     }
     Ok(name.to_owned())
-}
-
-/// Control characters, and those that turn the direction of text or have no width: a name with
-/// them could pass for another one, or upset a terminal.
-pub(crate) fn is_invisible(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
 /// A group (or one host's address) and port.

@@ -4,9 +4,9 @@ use std::fmt::Write;
 use std::net::IpAddr;
 use std::path::Path;
 
-use super::check::is_invisible;
 use super::{Adapt, Config, Pacing, Repair, Status, Stream};
 use crate::source::{CameraFormat, CameraSpec, ControlValue, SourceSpec};
+use crate::text::printable;
 
 /// What `config` makes `lancam send` do: several lines, each with its line feed.
 pub fn describe(config: &Config) -> String {
@@ -15,7 +15,7 @@ pub fn describe(config: &Config) -> String {
         out += &format!("stream \"{}\"\n", stream.name);
         for (what, text) in lines(stream) {
             // Writing to a String cannot fail.
-            let _ = writeln!(out, "  {what:<11}{}", printable(&text));
+            let _ = writeln!(out, "  {what:<11}{}", printable(&text, usize::MAX));
         }
     }
     out + "status page: " + &status(&config.status) + "\n"
@@ -58,10 +58,16 @@ fn lines(s: &Stream) -> Vec<(&'static str, String)> {
     if let Some(path) = &s.sdp {
         lines.push(("SDP", format!("written to {}", path.display())));
     }
-    if s.announce {
-        lines.push(("announced", "by SAP".to_owned()));
-    }
+    lines.push(("announced", announced(s).to_owned()));
     lines
+}
+
+fn announced(s: &Stream) -> &'static str {
+    match (s.announce, s.group.ip().is_multicast()) {
+        (true, true) => "by SAP, so that others find it by its name",
+        (true, false) => "no, as it goes to one host only",
+        (false, _) => "no",
+    }
 }
 
 fn source(s: &Stream) -> String {
@@ -208,10 +214,4 @@ fn status(status: &Status) -> String {
             )
         }
     }
-}
-
-/// The text without anything that upsets a terminal.
-fn printable(text: &str) -> String {
-    let visible = |c| if is_invisible(c) { '\u{fffd}' } else { c };
-    text.chars().map(visible).collect()
 }

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 
 use ron::error::{Error as Ron, Position, SpannedError};
 
-use super::check::is_invisible;
 use super::raw::{CAMERA_KEYS, takes};
+use crate::text::printable;
 
 /// A config that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -82,8 +82,7 @@ impl<'a> Mistakes<'a> {
     pub(super) fn at(&mut self, part: &str, sentence: String) {
         let start = self.offset(part);
         // Some of the file's own text stands in it, which must not upset a terminal.
-        let visible = |c| if is_invisible(c) { '\u{fffd}' } else { c };
-        let sentence = sentence.chars().map(visible).collect();
+        let sentence = printable(&sentence, usize::MAX);
         self.found.push((start + leading_trivia(part), sentence));
     }
 

@@ -107,13 +107,11 @@ impl<'a> Reader<'a> {
         let (name, group, sdp) = (raw.name.text, raw.group.text, raw.sdp.text);
         let source = raw.source.text;
         let (fps, mtu) = (raw.fps.text, raw.mtu.text);
+        let only_while_watched = raw.only_while_watched.text;
         let wanted = [
             ("repair: Auto", raw.repair.text),
             ("retransmit", raw.retransmit.text),
-            ("wait_for_viewers", raw.wait_for_viewers.text),
             ("adapt", raw.adapt.text),
-            ("only_while_watched", raw.only_while_watched.text),
-            ("announce", raw.announce.text),
         ];
         let mut stream = Stream {
             name: self.checked("name", raw.name, d.name, |v| check::name(&v)),
@@ -154,6 +152,11 @@ impl<'a> Reader<'a> {
         }
         if stream.group.is_ipv6() && stream.mtu.is_some_and(|mtu| mtu < MTU_MIN_V6) {
             self.mistakes.value("mtu", mtu, "the group is IPv6");
+        }
+        if stream.only_while_watched && stream.source == SourceSpec::Stdin {
+            let why = "standard input cannot be closed and opened again, use Exec";
+            let key = "only_while_watched";
+            self.mistakes.value(key, only_while_watched, why);
         }
         for key in super::unbuilt(&stream, self.not_yet) {
             let text = wanted.iter().find(|(k, _)| *k == key);

@@ -115,7 +115,7 @@ impl Default for Stream {
             wait_for_viewers: None,
             adapt: Adapt::Off,
             only_while_watched: false,
-            announce: false,
+            announce: true,
         }
     }
 }
@@ -175,11 +175,8 @@ pub fn not_yet(config: &Config) -> Vec<&'static str> {
 pub(crate) fn unbuilt(stream: &Stream, not_yet: &[&'static str]) -> Vec<&'static str> {
     let asks = |key: &str| match key {
         "adapt" => stream.adapt != Adapt::Off,
-        "announce" => stream.announce,
-        "only_while_watched" => stream.only_while_watched,
         "repair: Auto" => matches!(stream.repair, Repair::Auto { .. }),
         "retransmit" => stream.retransmit,
-        "wait_for_viewers" => stream.wait_for_viewers.is_some(),
         _ => false,
     };
     not_yet.iter().copied().filter(|key| asks(key)).collect()

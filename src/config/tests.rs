@@ -171,18 +171,18 @@ fn mistakes_in_a_stream_are_answered_exactly() {
         ),
         // Keys.
         ("ttl: 1, ttl: 2", r#"1:21: "ttl" is there twice: keep one"#),
+        (
+            "source: Stdin, only_while_watched: true",
+            r#"1:56: "only_while_watched" cannot be true: standard input cannot be closed and opened again, use Exec; write true or false"#,
+        ),
         // What is read but not built.
         (
             "repair: Auto(max: 0.5)",
             r#"1:21: "repair: Auto" is not built in this version of lancam yet: leave it out"#,
         ),
         (
-            "announce: true",
-            r#"1:23: "announce" is not built in this version of lancam yet: leave it out"#,
-        ),
-        (
             "wait_for_viewers: (count: 0)",
-            "1:31: \"wait_for_viewers\" is not built in this version of lancam yet: leave it out\nporch.ron:1:39: \"count\" cannot be 0: write a whole number from 1 to 10000",
+            r#"1:39: "count" cannot be 0: write a whole number from 1 to 10000"#,
         ),
         // No RON.
         (
@@ -268,7 +268,7 @@ fn all_that_can_be_written_is_read() {
                 pacing: Spread(0.8), repair: Auto(max: 0.25), retransmit: true, pin: 3,
                 realtime: Some(10), lock_memory: true, fps: None, loop: true, resize: (640, 360),
                 quality: 100, sdp: "porch.sdp", wait_for_viewers: (count: 2, at_most_s: 5),
-                adapt: FrameRate(min: 2.5), only_while_watched: true, announce: true,
+                adapt: FrameRate(min: 2.5), only_while_watched: true, announce: false,
             )],
             status: On(listen: "0.0.0.0:80", token: "correct-horse"),
         )"#,
@@ -312,7 +312,7 @@ fn all_that_can_be_written_is_read() {
         }),
         adapt: Adapt::FrameRate { min: 2.5 },
         only_while_watched: true,
-        announce: true,
+        announce: false,
     };
     assert_eq!(config.streams, [want]);
     let want = Status::On {
@@ -406,6 +406,7 @@ stream \"porch\"
   pacing     each frame over 50 % of the frame interval
   losses     no repair packets, nothing is sent again
   thread     on core 3, normal priority
+  announced  no, as it goes to one host only
 status page: off
 "
     );

@@ -14,8 +14,8 @@ use crate::net::{GroupError, Interface};
 #[derive(Debug)]
 pub(super) struct Facts {
     pub(super) group: SocketAddr,
-    /// The user named the interface.
-    pub(super) is_named: bool,
+    pub(super) announcement: Announcement,
+    pub(super) chosen: Chosen,
     /// All interfaces.
     pub(super) interfaces: Vec<Interface>,
     /// The one that a viewer would listen on.
@@ -44,6 +44,30 @@ pub(super) struct Facts {
     pub(super) clock: Result<ClockState, String>,
     /// `None`: this build does not send.
     pub(super) cameras: Option<Result<Vec<Camera>, String>>,
+}
+
+/// What was announced of the stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Announcement {
+    /// The target says all.
+    NotAsked,
+    /// The stream, under this name.
+    Heard { name: String },
+    /// Nothing: the default group is looked at.
+    Nothing,
+    /// No stream of the name that was asked for, in this time; zero: it could not be looked for.
+    Missing { name: String, waited: Duration },
+}
+
+/// Who chose the interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Chosen {
+    /// The user.
+    ByUser,
+    /// The stream is announced there.
+    ByAnnouncement,
+    /// The kernel's routes.
+    ByRoute,
 }
 
 /// What came to the sockets.

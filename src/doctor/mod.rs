@@ -17,7 +17,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 
 use crate::cli::Target;
-use crate::view::Wanted;
+use facts::Chosen;
 pub use report::{Check, Report, Status};
 
 /// What `lancam doctor` was asked to do.
@@ -36,7 +36,8 @@ pub struct DoctorPlan {
 /// Examines this machine and prints the report.
 ///
 /// # Errors
-/// The stream cannot be watched, with the first reason; or the target is an SDP file that describes none.
+/// The stream cannot be watched, with the first reason; or the target is an SDP file
+/// that describes none, or means several streams.
 pub fn run(plan: &DoctorPlan) -> Result<()> {
     let report = examine(plan)?;
     let mut out = io::stdout();
@@ -56,10 +57,18 @@ pub fn run(plan: &DoctorPlan) -> Result<()> {
 /// Examines this machine.
 ///
 /// # Errors
-/// The target is an SDP file that describes no stream that can be shown.
+/// The target is an SDP file that describes no stream that can be shown, or means several streams.
 pub fn examine(plan: &DoctorPlan) -> Result<Report> {
-    // What a target means, a viewer and the doctor say in one place.
-    let mut wanted = Wanted::of(&plan.target)?;
-    wanted.receive.interface = plan.interface.clone();
-    Ok(check::all(&gather::facts(&wanted, plan.wait)))
+    let (mut wanted, announcement) =
+        gather::announced::find(&plan.target, plan.interface.as_deref())?;
+    let chosen = match (&plan.interface, &wanted.receive.interface) {
+        (Some(_), _) => Chosen::ByUser,
+        (None, Some(_)) => Chosen::ByAnnouncement,
+        (None, None) => Chosen::ByRoute,
+    };
+    if plan.interface.is_some() {
+        wanted.receive.interface.clone_from(&plan.interface);
+    }
+    let facts = gather::facts(&wanted, announcement, chosen, plan.wait);
+    Ok(check::all(&facts))
 }

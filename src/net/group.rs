@@ -86,7 +86,7 @@ pub enum GroupError {
 }
 
 impl GroupError {
-    fn new(what: &'static str, group: SocketAddr, source: io::Error) -> GroupError {
+    pub(super) fn new(what: &'static str, group: SocketAddr, source: io::Error) -> GroupError {
         match Errno::from_raw(source.raw_os_error().unwrap_or(0)) {
             Errno::EADDRINUSE => GroupError::PortInUse { group },
             Errno::EADDRNOTAVAIL => GroupError::NotLocal { group },
@@ -171,12 +171,22 @@ impl SendSocket {
     /// # Errors
     /// No such interface, it is down, or no socket may be had.
     pub fn open(options: &SendOptions) -> Result<SendSocket, GroupError> {
+        SendSocket::open_at(options, None)
+    }
+
+    /// The same, bound to `from` if that can be had: an address of this machine that no other socket has.
+    pub(super) fn open_at(
+        options: &SendOptions,
+        from: Option<SocketAddr>,
+    ) -> Result<SendSocket, GroupError> {
         let group = options.group;
         let interface = interface::choose(options.interface.as_deref(), group)?;
         let fail = |what| move |e| GroupError::new(what, group, e);
         let socket = udp_socket(group).map_err(fail("open a socket for"))?;
-        let from = SocketAddr::new(source_address(group, &interface), 0);
-        (socket.bind(&from.into())).map_err(fail("bind a socket for"))?;
+        if from.is_none_or(|from| socket.bind(&from.into()).is_err()) {
+            let from = SocketAddr::new(source_address(group, &interface), 0);
+            (socket.bind(&from.into())).map_err(fail("bind a socket for"))?;
+        }
         (socket.set_write_timeout(Some(SEND_PATIENCE))).map_err(fail("set a time limit for"))?;
         set_optional(&socket, options);
         let sender = SendSocket {
@@ -264,6 +274,11 @@ impl SendSocket {
     /// The group as the kernel takes it.
     pub(super) fn to(&self) -> &SockAddr {
         &self.to
+    }
+
+    /// The socket itself, for those in this layer who do more with it than send.
+    pub(super) fn raw(&self) -> &Socket {
+        &self.socket
     }
 }
 
@@ -507,7 +522,7 @@ fn check_source(options: &ReceiveOptions) -> Result<(), GroupError> {
 /// ip(7), IP_MULTICAST_ALL: "If set to 0, the socket will receive only the messages sent to groups that
 /// it has explicitly joined" (and on the interface that it joined on). Kernels without it hear no worse
 /// than before, so a refusal is no matter.
-fn hear_joined_only(socket: &Socket, group: SocketAddr) {
+pub(super) fn hear_joined_only(socket: &Socket, group: SocketAddr) {
     let _ = match group {
         SocketAddr::V4(_) => socket.set_multicast_all_v4(false),
         SocketAddr::V6(_) => socket.set_multicast_all_v6(false),

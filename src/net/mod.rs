@@ -5,8 +5,10 @@ mod group;
 pub mod host;
 pub mod igmp;
 pub mod interface;
+mod listener;
 pub mod pacing;
 mod receiver;
+mod reports;
 mod sender;
 // Public items of a private module, so that they can be used all over `net` and nowhere else.
 #[allow(unreachable_pub)]
@@ -18,6 +20,8 @@ pub use group::{
     is_network_down,
 };
 pub use interface::{Interface, InterfaceError, Link};
+pub use listener::{Listener, has_datagram};
 pub use pacing::{BurstPlan, Load, Pacer, Pacing, schedule};
 pub use receiver::{Batch, BatchReceiver, MAX_WAIT};
+pub use reports::{ReportOptions, ReportSocket};
 pub use sender::{BatchSender, SendError, Sent};

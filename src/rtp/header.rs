@@ -231,6 +231,9 @@ impl Header {
     }
 }
 
+/// Length of a frame's first packet's extension with a capture time.
+pub const FRAME_EXTENSION_LEN: usize = 20;
+
 /// Appends the extension of a frame's first packet: the true size, and the capture time if known.
 pub fn write_frame_extensions(out: &mut Vec<u8>, size: (u16, u16), captured: Option<Ntp>) {
     let start = out.len();
@@ -265,6 +268,13 @@ mod tests {
             time: RtpTime(0xDEAD_BEEF),
             ssrc: Ssrc(0x0102_0304),
         }
+    }
+
+    #[test]
+    fn the_extension_is_as_long_as_is_counted() {
+        let mut bytes = Vec::new();
+        write_frame_extensions(&mut bytes, (1, 2), Some(Ntp(3)));
+        assert_eq!(bytes.len(), FRAME_EXTENSION_LEN);
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! Wire formats, one folder or file each: the RTP header (RFC 3550), its extensions (RFC 8285), the
-//! JPEG payload (RFC 2435), lancam's repair, SDP (RFC 8866). Bytes and a time in, bytes and events out: no sockets, no
+//! JPEG payload (RFC 2435), lancam's repair, RTCP (RFC 3550), SDP (RFC 8866), SAP (RFC 2974). Bytes and a time in, bytes and events out: no sockets, no
 //! clocks, no threads.
 
 pub mod header;
 pub mod jpeg;
 pub mod repair;
+pub mod rtcp;
+pub mod sap;
 pub mod sdp;
 
 pub use jpeg::{Depacketizer, Event, FrameBuffer, Options, Packetizer};

@@ -11,9 +11,12 @@ use sdp_types::{
 
 use super::header::{ABS_CAPTURE_TIME_ID, ABS_CAPTURE_TIME_URI, PICTURE_SIZE_ID, PICTURE_SIZE_URI};
 use super::jpeg::wire::{MAX_SIDE, PAYLOAD_TYPE};
+use crate::text::printable;
 
 /// Longest description that is read, in bytes.
 pub const MAX_LEN: usize = 64 * 1024;
+/// Characters of a name, a format or a session that are kept.
+const MOST_CHARACTERS: usize = 128;
 /// The attribute that names the port of a lancam stream's repair packets.
 pub const REPAIR_ATTRIBUTE: &str = "x-lancam-repair";
 
@@ -91,6 +94,10 @@ impl Announcement<'_> {
         if let Some(rate) = self.framerate {
             media.add_attribute_with_value("framerate", rate);
         }
+        // For those who only read about the stream; 3GPP TS 26.234 §5.3.3.2.
+        if let Some((w, h)) = self.size {
+            media.add_attribute_with_value("framesize", format_args!("{PAYLOAD_TYPE} {w}-{h}"));
+        }
         // The JPEG header says sizes up to 2040; GStreamer reads larger ones here.
         if let Some((w, h)) = self.size.filter(|&(w, h)| w > MAX_SIDE || h > MAX_SIDE) {
             media.add_attribute_with_value("x-dimensions", format_args!("{w},{h}"));
@@ -128,6 +135,12 @@ fn source_filter(group: IpAddr, source: IpAddr) -> SourceFilter {
 pub struct StreamDescription {
     /// Name of the session, without control characters.
     pub name: String,
+    /// Grows with each change of the description.
+    pub version: u64,
+    /// The program that wrote it, where it says so.
+    pub tool: Option<String>,
+    /// What the stream is, as `a=rtpmap` or else the `m=` line calls it.
+    pub format: String,
     /// Where the RTP packets go.
     pub addr: SocketAddr,
     /// The only sender of a source-specific group.
@@ -163,11 +176,10 @@ impl StreamDescription {
         let ConnectionAddress { ip, ttl, .. } = address(&session, media)?;
         let value = |name| attribute(&session, media, name);
         Ok(StreamDescription {
-            name: session
-                .session_name
-                .chars()
-                .filter(|c| !c.is_control())
-                .collect(),
+            name: text_of(session.session_name.trim()),
+            version: session.origin.sess_version,
+            tool: value("tool").map(text_of),
+            format: format(media),
             addr: SocketAddr::new(ip, media.port),
             source: source(&session, media),
             ttl,
@@ -236,16 +248,32 @@ fn playable(media: &Media) -> Result<(), String> {
     }
     let proto = media.proto.to_ascii_uppercase();
     if !matches!(proto.as_str(), "RTP/AVP" | "RTP/AVPF") {
-        let proto: String = media.proto.chars().filter(|c| !c.is_control()).collect();
-        return Err(format!("it comes as {proto}; lancam shows RTP/AVP"));
+        return Err(format!(
+            "it comes as {}; lancam shows RTP/AVP",
+            text_of(&media.proto)
+        ));
     }
     if jpeg_format(media).is_some() {
         return Ok(());
     }
-    let format = media.attributes_typed::<RtpMap>().flatten().next();
-    let format = format.map_or_else(|| media.fmt.clone(), |map| map.encoding_name);
-    let format: String = format.chars().filter(|c| !c.is_control()).collect();
-    Err(format!("its format is {format}; lancam shows JPEG"))
+    Err(format!(
+        "its format is {}; lancam shows JPEG",
+        format(media)
+    ))
+}
+
+/// What the stream is called that would be shown: JPEG, or the first one's format.
+fn format(media: &Media) -> String {
+    if jpeg_format(media).is_some() {
+        return "JPEG".to_owned();
+    }
+    let map = media.attributes_typed::<RtpMap>().flatten().next();
+    map.map_or_else(|| text_of(&media.fmt), |map| text_of(&map.encoding_name))
+}
+
+/// Text as it may be shown and kept.
+fn text_of(text: &str) -> String {
+    printable(text, MOST_CHARACTERS)
 }
 
 /// `26 1280-720`, as 3GPP's SDP has it.
@@ -292,6 +320,7 @@ mod tests {
             m=video 10000 RTP/AVP 26\r\n\
             a=rtpmap:26 JPEG/90000\r\n\
             a=framerate:30\r\n\
+            a=framesize:26 1280-720\r\n\
             a=extmap:1 http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time\r\n\
             a=extmap:2 urn:x-lancam:picture-size\r\n\
             a=x-lancam-repair:10004\r\n";
@@ -328,10 +357,13 @@ mod tests {
         let read = StreamDescription::parse(announcement().to_sdp().as_bytes()).unwrap();
         let expected = StreamDescription {
             name: "porch".to_owned(),
+            version: 3,
+            tool: Some("lancam".to_owned()),
+            format: "JPEG".to_owned(),
             addr: "224.3.29.71:10000".parse().unwrap(),
             source: None,
             ttl: Some(1),
-            size: None,
+            size: Some((1280, 720)),
             framerate: Some(30.0),
             payload_type: 26,
             repair_port: Some(10_004),

@@ -1,86 +1,113 @@
-//! The SDP that `--sdp` asks for: written at the start, so that mistakes show at once, and again whenever
-//! size or rate of the pictures turn out to be others.
+//! What a stream says of itself: the one SDP that serves the file of `--sdp`, the announcements and whoever else
+//! shows it. Its version grows when size, rate or the sender's address turn out to be others.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
-use tracing::warn;
 
-use crate::clock::Ntp;
 use crate::config::check::REPAIR_PORT_OFFSET;
 use crate::config::{Repair, Stream};
 use crate::files;
 use crate::net::Interface;
 use crate::rtp::sdp::Announcement;
 
-/// Keeps the file true.
+/// The SDP of one stream.
+#[derive(Debug)]
 pub(super) struct Description {
-    path: PathBuf,
     stream: Stream,
     session: u64,
     version: u64,
-    written: Option<Facts>,
+    origin: IpAddr,
+    facts: Facts,
+    sdp: String,
 }
 
-/// What may change while the stream runs.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// What is known only while the stream runs, and may change then.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Facts {
+    /// Width and height of the pictures in pixels.
     pub(super) size: Option<(u16, u16)>,
+    /// The time from frame to frame that the source promises.
     pub(super) interval: Option<Duration>,
-    pub(super) origin: IpAddr,
 }
 
 impl Description {
-    /// For a stream that wants one.
-    pub(super) fn of(stream: &Stream) -> Option<Description> {
-        Some(Description {
-            path: stream.sdp.clone()?,
+    /// That of `stream` as sent by `origin`, before anything else is known of it. `session` is the stream's as long as it runs.
+    pub(super) fn new(stream: &Stream, session: u64, origin: IpAddr) -> Description {
+        let mut description = Description {
             stream: stream.clone(),
-            // RFC 8866 §5.2 recommends an NTP timestamp.
-            session: Ntp::from(std::time::SystemTime::now()).0 >> 32,
+            session,
             version: 0,
-            written: None,
-        })
+            origin,
+            facts: Facts::default(),
+            sdp: String::new(),
+        };
+        description.rewrite();
+        description
     }
 
-    /// Writes the file if it would say something else than it does.
-    ///
-    /// # Errors
-    /// If it cannot be written.
-    pub(super) fn update(&mut self, facts: Facts) -> Result<()> {
-        if self.written == Some(facts) {
-            return Ok(());
+    /// Whether that makes it another one.
+    pub(super) fn update(&mut self, facts: Facts, origin: IpAddr) -> bool {
+        if (facts, origin) == (self.facts, self.origin) {
+            return false;
         }
-        self.version += 1;
-        let text = Announcement {
+        (self.facts, self.origin) = (facts, origin);
+        self.rewrite();
+        true
+    }
+
+    fn rewrite(&mut self) {
+        // RFC 8866 §5.2 recommends a timestamp, so that a version is never used twice.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        self.version = now.unwrap_or_default().as_secs().max(self.version + 1);
+        let group = self.stream.group;
+        self.sdp = Announcement {
             name: &self.stream.name,
             session: self.session,
             version: self.version,
-            origin: facts.origin,
-            destination: self.stream.group,
+            origin: self.origin,
+            destination: group,
             ttl: self.stream.ttl,
-            source: is_source_specific(self.stream.group.ip()).then_some(facts.origin),
-            framerate: facts.interval.map(rate),
-            size: facts.size,
+            source: is_source_specific(group.ip()).then_some(self.origin),
+            framerate: self.facts.interval.map(rate),
+            size: self.facts.size,
             repair_port: (self.stream.repair != Repair::Off)
-                .then(|| self.stream.group.port() + REPAIR_PORT_OFFSET),
+                .then(|| group.port() + REPAIR_PORT_OFFSET),
         }
         .to_sdp();
-        files::replace(&self.path, text.as_bytes())
-            .with_context(|| format!("the SDP cannot be written to {}", self.path.display()))?;
-        self.written = Some(facts);
-        Ok(())
     }
 
-    /// The same where a failure must not stop the stream.
-    pub(super) fn try_update(&mut self, facts: Facts) {
-        if let Err(error) = self.update(facts) {
-            warn!("{error:#}");
-            // Not tried again for each frame.
-            self.written = Some(facts);
-        }
+    /// Writes the file that `--sdp` asks for, if it does.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub(super) fn write_file(&self) -> Result<()> {
+        let Some(path) = &self.stream.sdp else {
+            return Ok(());
+        };
+        files::replace(path, self.sdp.as_bytes())
+            .with_context(|| format!("the SDP cannot be written to {}", path.display()))
+    }
+
+    /// The text.
+    pub(super) fn sdp(&self) -> &str {
+        &self.sdp
+    }
+
+    /// The stream's settings.
+    pub(super) fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
+    /// The sender's address in it.
+    pub(super) fn origin(&self) -> IpAddr {
+        self.origin
+    }
+
+    /// Width and height of the pictures in pixels, once they are known.
+    pub(super) fn size(&self) -> Option<(u16, u16)> {
+        self.facts.size
     }
 }
 

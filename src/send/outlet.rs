@@ -1,19 +1,24 @@
 //! The way out of one stream: packetizer, socket and pacing. It outlives its socket: when the network
 //! goes, frames are dropped, never queued, and the socket is made anew.
 
+use std::net::IpAddr;
 use std::ops::Range;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 use tracing::{debug, info, warn};
 
-use super::description::{self, Description, Facts};
+use super::announce::Told;
+use super::description::{self, Facts};
+use super::reports::Subject;
 use crate::clock::{Mono, Ntp};
 use crate::config::check::REPAIR_PORT_OFFSET;
 use crate::config::{Repair, Stream};
+use crate::host;
 use crate::jpeg::Picture;
 use crate::net::pacing::{self, Load, Pacer};
 use crate::net::{BatchSender, SendError, SendOptions, SendSocket, Sent};
+use crate::rtp::header::{FRAME_EXTENSION_LEN, HEADER_LEN};
 use crate::rtp::jpeg::Packetizer;
 use crate::rtp::repair::{Parity, largest_packet};
 use crate::rtp::{RepairEncoder, RtpTime, SeqNo, Ssrc};
@@ -36,18 +41,30 @@ pub(super) struct Identity {
     next_seq: SeqNo,
     /// Added to capture times, so that timestamps start anywhere. RFC 3550 §5.1.
     time_offset: u32,
+    /// The number of its session in SDP.
+    pub(super) session: u64,
 }
 
 impl Identity {
     /// Numbers that no other sender has, as RFC 3550 §8.1 asks.
     pub(super) fn random() -> Identity {
-        use std::hash::{BuildHasher, RandomState};
-        // Each RandomState is keyed from the system's random numbers.
-        let draw = |n: u32| RandomState::new().hash_one(n);
+        let ssrc = host::random() as u32;
+        // RFC 8866 §5.2 recommends a timestamp; the SSRC tells streams apart that began in the same second.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let seconds = now.unwrap_or_default().as_secs();
         Identity {
-            ssrc: Ssrc(draw(0) as u32),
-            next_seq: SeqNo(draw(1) as u16),
-            time_offset: draw(2) as u32,
+            ssrc: Ssrc(ssrc),
+            next_seq: SeqNo(host::random() as u16),
+            time_offset: host::random() as u32,
+            session: seconds << 32 | u64::from(ssrc),
+        }
+    }
+
+    /// What its reports tell.
+    pub(super) fn subject(&self) -> Subject {
+        Subject {
+            ssrc: self.ssrc,
+            time_offset: self.time_offset,
         }
     }
 }
@@ -59,6 +76,7 @@ pub(super) struct Outlet {
     mtu: Option<u16>,
     packetizer: Packetizer,
     time_offset: u32,
+    session: u64,
     pacing: pacing::Pacing,
     pacer: Pacer,
     sender: Option<BatchSender>,
@@ -68,7 +86,8 @@ pub(super) struct Outlet {
     rate: FrameRate,
     size: Option<(u32, u32)>,
     has_told_size: bool,
-    description: Option<Description>,
+    /// Who is told what the stream turns out to be.
+    told: Option<Told>,
 }
 
 impl Outlet {
@@ -89,6 +108,7 @@ impl Outlet {
             mtu: config.mtu,
             packetizer: Packetizer::new(identity.ssrc, identity.next_seq, 0),
             time_offset: identity.time_offset,
+            session: identity.session,
             pacing: config.pacing,
             pacer: Pacer::new(),
             sender: None,
@@ -101,15 +121,9 @@ impl Outlet {
             rate: FrameRate::default(),
             size: None,
             has_told_size: false,
-            description: Description::of(config),
+            told: None,
         };
         outlet.connect()?;
-        if let (Some(description), Some(facts)) = (
-            &mut outlet.description,
-            facts(outlet.sender.as_ref(), None, None),
-        ) {
-            description.update(facts)?;
-        }
         if !config.group.ip().is_multicast() {
             info!(
                 "{} is one machine's address, not a multicast group: only that machine can watch",
@@ -161,7 +175,20 @@ impl Outlet {
             ssrc: self.packetizer.ssrc(),
             next_seq: self.packetizer.next_seq(),
             time_offset: self.time_offset,
+            session: self.session,
         }
+    }
+
+    /// The address that viewers see as the sender's.
+    pub(super) fn origin(&self) -> Option<IpAddr> {
+        let socket = self.sender.as_ref()?.socket();
+        let is_ipv6 = socket.group().is_ipv6();
+        Some(description::origin(socket.interface(), is_ipv6))
+    }
+
+    /// From now on `told` hears what the stream turns out to be.
+    pub(super) fn tell(&mut self, told: Told) {
+        self.told = Some(told);
     }
 
     /// Width and height of the last picture in pixels.
@@ -185,14 +212,11 @@ impl Outlet {
             stats.frames_dropped.add(1);
             return;
         }
-        if let Some(description) = &mut self.description {
-            if let Some(facts) = facts(
-                self.sender.as_ref(),
-                Some((picture.width, picture.height)),
-                promised,
-            ) {
-                description.try_update(facts);
-            }
+        if let Some(told) = &mut self.told {
+            told.tell(Facts {
+                size: Some((picture.width, picture.height)),
+                interval: promised,
+            });
         }
         let Some(sender) = &mut self.sender else {
             return;
@@ -228,10 +252,11 @@ impl Outlet {
         let schedule = pacing::schedule(self.pacing, sender.socket().interface().link, load);
         for burst in schedule.bursts(packets) {
             self.pacer.wait(schedule.gap);
+            let is_first = burst.start == 0;
             match sender.send(plan, picture.scan, burst) {
-                Ok(sent) => count(stats, &sent),
+                Ok(sent) => count(stats, &sent, is_first),
                 Err(error) => {
-                    count(stats, &error.sent);
+                    count(stats, &error.sent, is_first);
                     stats.send_errors.add(1);
                     stats.frames_dropped.add(1);
                     self.lose(&error);
@@ -279,21 +304,6 @@ impl Outlet {
     }
 }
 
-/// What the SDP says beside the config.
-fn facts(
-    sender: Option<&BatchSender>,
-    size: Option<(u16, u16)>,
-    interval: Option<Duration>,
-) -> Option<Facts> {
-    let socket = sender?.socket();
-    let origin = description::origin(socket.interface(), socket.group().is_ipv6());
-    Some(Facts {
-        size,
-        interval,
-        origin,
-    })
-}
-
 /// Where a stream's repair packets leave.
 struct RepairOutlet {
     /// Parity packets for each packet of a frame.
@@ -335,9 +345,14 @@ impl RepairOutlet {
     }
 }
 
-fn count(stats: &SenderStats, sent: &Sent) {
+fn count(stats: &SenderStats, sent: &Sent, has_first_packet: bool) {
     stats.packets_sent.add(sent.packets as u64);
     stats.bytes_sent.add(sent.bytes as u64);
+    let extension = usize::from(has_first_packet) * FRAME_EXTENSION_LEN;
+    let headers = sent.packets * HEADER_LEN + extension;
+    stats
+        .octets_sent
+        .add(sent.bytes.saturating_sub(headers) as u64);
 }
 
 /// The time from frame to frame, as the source promises it or as it is seen.

@@ -1,20 +1,22 @@
 //! One stream's thread: source → gate → packetizer → outlet, and what to do when one of them fails.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, anyhow};
 use tracing::{info, info_span, warn};
 
+use super::announce::Handle;
+use super::description::Description;
 use super::outlet::{Identity, Outlet};
+use super::reports::{Demand, End, Reporter};
 use crate::clock::Mono;
-use crate::config::Stream;
+use crate::config::{Stream, WaitForViewers};
 use crate::jpeg::gate::{Gate, GateCounters, GateOptions};
 use crate::net::thread;
-use crate::source::camera::Remote;
+use crate::rtp::rtcp::SenderSide;
 use crate::source::{self, Frame, OpenOptions, Source, SourceError, SourceSpec};
 use crate::stats::{Audience, Counter, SenderStats};
 
@@ -22,6 +24,8 @@ use crate::stats::{Audience, Counter, SenderStats};
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(2));
 /// How often the "no signal" card goes out while there is no source.
 const CARD_PERIOD: Duration = Duration::from_secs(1);
+/// How often it is looked whether viewers have come.
+const LOOK: Duration = Duration::from_millis(20);
 /// At most one line about refused frames in this time.
 const REFUSAL_LOG_PERIOD: Duration = Duration::from_secs(10);
 
@@ -37,6 +41,16 @@ pub(super) struct StreamStats {
     pub(super) position: Counter,
     /// Frames in the file; 0: not known.
     pub(super) frames_in_all: Counter,
+    /// What the stream says of itself. Never touched by the thread that sends.
+    sdp: Mutex<String>,
+}
+
+impl StreamStats {
+    /// Puts another SDP in the place of the one before.
+    pub(super) fn set_sdp(&self, sdp: &str) {
+        let mut place = self.sdp.lock().unwrap_or_else(PoisonError::into_inner);
+        sdp.clone_into(&mut place);
+    }
 }
 
 /// A stream whose thread runs.
@@ -44,7 +58,8 @@ pub(super) struct Running {
     pub(super) config: Stream,
     pub(super) stats: Arc<StreamStats>,
     stop: Arc<AtomicBool>,
-    remote: Option<Remote>,
+    demand: Arc<Demand>,
+    reporter: Reporter,
     thread: JoinHandle<(Result<()>, Identity)>,
 }
 
@@ -55,6 +70,8 @@ pub(super) struct Ended {
     pub(super) stats: Arc<StreamStats>,
     pub(super) result: Result<()>,
     identity: Identity,
+    /// Its viewers.
+    reports: Option<SenderSide>,
 }
 
 impl Ended {
@@ -78,7 +95,11 @@ impl Running {
     ///
     /// # Errors
     /// If source or socket cannot be opened; no thread is left then.
-    pub(super) fn start(config: Stream, before: Option<&Ended>) -> Result<Running> {
+    pub(super) fn start(
+        config: Stream,
+        before: Option<&Ended>,
+        announcer: Handle,
+    ) -> Result<Running> {
         let identity = before.map_or_else(Identity::random, |b| b.identity);
         let stats = before.map_or_else(
             || {
@@ -90,11 +111,23 @@ impl Running {
             |b| Arc::clone(&b.stats),
         );
         let stop = Arc::new(AtomicBool::new(false));
+        let reports = before.and_then(|b| b.reports.clone());
+        let is_watched = reports.as_ref().is_some_and(|r| r.viewers() > 0);
+        let demand = Arc::new(Demand::new(!config.only_while_watched || is_watched));
+        let reporter = Reporter::start(
+            &config,
+            identity.subject(),
+            reports,
+            Arc::clone(&stats),
+            Arc::clone(&demand),
+        )?;
         let (opened, is_open) = mpsc::sync_channel(1);
         let worker = Worker {
             config: config.clone(),
             stop: Arc::clone(&stop),
             stats: Arc::clone(&stats),
+            demand: Arc::clone(&demand),
+            announcer,
         };
         let name: String = config.name.chars().take(15).collect(); // The kernel keeps 15 bytes.
         let thread = std::thread::Builder::new()
@@ -102,15 +135,17 @@ impl Running {
             .spawn(move || worker.run(identity, &opened))
             .context("a thread could not be started")?;
         // The sender is dropped without a word when opening failed: the thread's result says why.
-        if let Ok(remote) = is_open.recv() {
+        if is_open.recv().is_ok() {
             return Ok(Running {
                 config,
                 stats,
                 stop,
-                remote,
+                demand,
+                reporter,
                 thread,
             });
         }
+        reporter.end(End::Silent);
         match thread.join() {
             Ok((Err(error), _)) => Err(error.context(format!("stream {:?}", config.name))),
             _ => Err(anyhow!(
@@ -126,7 +161,8 @@ impl Running {
         if self.config == *wanted {
             return true;
         }
-        let (Some(remote), SourceSpec::Camera(new)) = (&self.remote, &wanted.source) else {
+        let (Some(remote), SourceSpec::Camera(new)) = (self.demand.remote.get(), &wanted.source)
+        else {
             return false;
         };
         let mut as_before = wanted.clone();
@@ -152,15 +188,18 @@ impl Running {
         self.thread.is_finished()
     }
 
-    /// Waits for the thread's end.
-    pub(super) fn join(self) -> Ended {
+    /// Waits for the thread's end, then ends its reports.
+    pub(super) fn join(self, how: End) -> Ended {
         let (result, identity) = self.thread.join().unwrap_or_else(|_| {
             (
                 Err(anyhow!("a bug in lancam ended the stream")),
                 Identity::random(),
             )
         });
+        // Behind the last packet.
+        let reports = self.reporter.end(how);
         Ended {
+            reports,
             name: self.config.name.clone(),
             result: result.with_context(|| format!("stream {:?}", self.config.name)),
             config: self.config,
@@ -175,6 +214,8 @@ struct Worker {
     config: Stream,
     stop: Arc<AtomicBool>,
     stats: Arc<StreamStats>,
+    demand: Arc<Demand>,
+    announcer: Handle,
 }
 
 /// Why the inner loop came back.
@@ -182,14 +223,12 @@ enum Outcome {
     Finished,
     /// Open the source again after a pause.
     Failed(String),
+    /// Nobody watches: open it again when somebody does.
+    Unwanted,
 }
 
 impl Worker {
-    fn run(
-        self,
-        identity: Identity,
-        opened: &mpsc::SyncSender<Option<Remote>>,
-    ) -> (Result<()>, Identity) {
+    fn run(self, identity: Identity, opened: &mpsc::SyncSender<()>) -> (Result<()>, Identity) {
         let span = info_span!("stream", name = %self.config.name);
         let _entered = span.enter();
         self.prepare_thread();
@@ -213,7 +252,7 @@ impl Worker {
         }
     }
 
-    fn stream(&self, outlet: &mut Outlet, opened: &mpsc::SyncSender<Option<Remote>>) -> Result<()> {
+    fn stream(&self, outlet: &mut Outlet, opened: &mpsc::SyncSender<()>) -> Result<()> {
         let mut gate = Gate::with_counters(
             GateOptions {
                 resize: self.config.resize,
@@ -221,28 +260,116 @@ impl Worker {
             },
             Arc::clone(&self.stats.gate),
         );
+        // Its file is written at once, so that mistakes show.
+        if let Some(description) = self.describe(outlet) {
+            description.write_file()?;
+            // Before viewers are waited for: they are to find it.
+            let stats = Arc::clone(&self.stats);
+            outlet.tell(self.announcer.announce(description, stats));
+        }
+        if !self.await_viewers(opened) {
+            return Ok(());
+        }
         let mut source = self.open_source().map_err(|e| anyhow!(e))?;
         info!("{} to {}", source.describe(), outlet.describe());
-        // Nobody waits for this where the thread is the first of a reload.
-        let _ = opened.send(source.remote());
+        if let Some(remote) = source.remote() {
+            let _ = self.demand.remote.set(remote);
+        }
+        // Nobody waits for this any more where viewers were waited for.
+        let _ = opened.send(());
         let mut pause = BACKOFF.0;
         loop {
             let sent_before = self.stats.sender.frames_sent.get();
             let reason = match self.frames(source.as_mut(), &mut gate, outlet)? {
                 Outcome::Finished => return Ok(()),
-                Outcome::Failed(reason) if self.may_come_back() => reason,
+                Outcome::Failed(reason) if self.may_come_back() => Some(reason),
                 Outcome::Failed(reason) => return Err(anyhow!(reason)),
+                Outcome::Unwanted => None,
             };
             drop(source);
             if self.stats.sender.frames_sent.get() > sent_before {
                 pause = BACKOFF.0;
             }
-            warn!("{reason}; trying again in {:.2} s", pause.as_secs_f32());
-            source = match self.reopen(&reason, &mut pause, &mut gate, outlet)? {
+            let next = match reason {
+                Some(reason) => {
+                    warn!("{reason}; trying again in {:.2} s", pause.as_secs_f32());
+                    self.reopen(&reason, &mut pause, &mut gate, outlet)?
+                }
+                None => self.open_when_wanted()?,
+            };
+            source = match next {
                 Some(source) => source,
                 None => return Ok(()),
             };
         }
+    }
+
+    /// Holds the start as long as the config says; false when the stream is asked to stop. What is waited for without
+    /// a source counts as open.
+    fn await_viewers(&self, opened: &mpsc::SyncSender<()>) -> bool {
+        let has_begun = self.stats.sender.frames_sent.get() > 0;
+        let wait = self.config.wait_for_viewers.filter(|_| !has_begun);
+        if wait.is_none() && self.demand.is_wanted() {
+            return true;
+        }
+        let _ = opened.send(());
+        wait.is_none_or(|wait| self.await_count(wait)) && self.await_demand()
+    }
+
+    fn await_count(&self, wait: WaitForViewers) -> bool {
+        let (began, viewers) = (Mono::now(), &self.stats.sender.viewers);
+        let until = began + Duration::from_secs(wait.at_most_s.into());
+        let is_over = || viewers.get() >= wait.count.into() || Mono::now() >= until;
+        info!(
+            "waiting for {} viewer(s) to report, at most {} s",
+            wait.count, wait.at_most_s
+        );
+        if !self.sleep_until(is_over) {
+            return false;
+        }
+        let time = Mono::now().since(began).as_secs_f32();
+        match viewers.get() {
+            count if count >= wait.count.into() => {
+                info!("{count} viewer(s) report after {time:.1} s: starting");
+            }
+            count => warn!(
+                "{count} of {} viewer(s) report after {time:.1} s: starting all the same",
+                wait.count
+            ),
+        }
+        true
+    }
+
+    /// Waits until somebody watches; false when the stream is asked to stop.
+    fn await_demand(&self) -> bool {
+        if self.demand.is_wanted() {
+            return true;
+        }
+        info!("the source stays closed until a viewer reports");
+        self.sleep_until(|| self.demand.is_wanted())
+    }
+
+    fn open_when_wanted(&self) -> Result<Option<Box<dyn Source>>> {
+        if !self.await_demand() {
+            return Ok(None);
+        }
+        Ok(Some(self.open_source().map_err(|e| anyhow!(e))?))
+    }
+
+    /// Sleeps until `is_over`; false when the stream is asked to stop.
+    fn sleep_until(&self, is_over: impl Fn() -> bool) -> bool {
+        while !is_over() {
+            if self.stop.load(Ordering::Relaxed) {
+                return false;
+            }
+            std::thread::sleep(LOOK);
+        }
+        true
+    }
+
+    fn describe(&self, outlet: &Outlet) -> Option<Description> {
+        let session = outlet.identity().session;
+        Some(Description::new(&self.config, session, outlet.origin()?))
     }
 
     fn open_source(&self) -> Result<Box<dyn Source>, SourceError> {
@@ -291,6 +418,10 @@ impl Worker {
             }
             if self.stop.load(Ordering::Relaxed) {
                 return Ok(Outcome::Finished);
+            }
+            // A camera closes and opens by itself, when its remote is told to.
+            if !self.demand.is_wanted() && self.demand.remote.get().is_none() {
+                return Ok(Outcome::Unwanted);
             }
         }
     }

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use tracing::{info, warn};
 
 use super::Shared;
+use super::reports::Link;
 use super::sockets::Sockets;
 use super::tape::Inlet;
 use crate::clock::Mono;
@@ -30,6 +31,8 @@ const REPAIR_REORDER: u16 = 256;
 /// What the thread owns besides its socket.
 pub(super) struct Receiver {
     pub(super) shared: Arc<Shared>,
+    /// To the thread of the reports.
+    pub(super) link: Arc<Link>,
     pub(super) wanted: ReceiveOptions,
     /// The same for repair packets; `None`: there is no such port.
     pub(super) wanted_repair: Option<ReceiveOptions>,
@@ -101,11 +104,17 @@ impl Receiver {
         if let Some(wait) = ready.media {
             let batch = sockets.media.receive(Some(wait))?;
             let now = Mono::now();
+            if let Some(gone) = self.link.bye() {
+                depacketizer.bye(gone);
+            }
             for (_, datagram) in batch.datagrams() {
                 depacketizer.push(now, datagram);
                 repair.packets_came(now, depacketizer);
                 // Drained at once: a batch may hold several frames.
                 self.drain(depacketizer, now, signal);
+            }
+            if let Some(reception) = depacketizer.reception() {
+                self.link.publish(&reception);
             }
             // Repair comes last: nothing is rebuilt that is here and was not read yet.
             if batch.is_full() {

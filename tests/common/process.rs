@@ -195,6 +195,16 @@ impl Process {
         .join("\n")
     }
 
+    /// Lines of standard output so far.
+    pub fn lines_so_far(&self) -> Vec<String> {
+        self.stdout.lines()
+    }
+
+    /// Lines of standard error so far.
+    pub fn messages_so_far(&self) -> Vec<String> {
+        self.stderr.lines()
+    }
+
     /// All that it printed on standard output, once it has ended.
     pub fn printed(&mut self) -> Vec<String> {
         self.wait();

@@ -1,6 +1,6 @@
 //! The interface, the route to the group, and the membership.
 
-use super::super::facts::Facts;
+use super::super::facts::{Chosen, Facts};
 use super::super::report::Check;
 use super::list;
 use crate::net::Interface;
@@ -20,7 +20,7 @@ pub(super) fn interface(facts: &Facts) -> Check {
         let advice = format!("sudo ip link set {name} up");
         return Check::fail(ID, format!("{name} is down"), advice);
     }
-    if interface.is_loopback && !facts.is_named && facts.group.ip().is_multicast() {
+    if interface.is_loopback && facts.chosen == Chosen::ByRoute && facts.group.ip().is_multicast() {
         let others: Vec<_> = facts.interfaces.iter().filter(|i| !i.is_loopback).collect();
         let advice = match others.as_slice() {
             [] => "connect this machine to a network".to_owned(),
@@ -36,10 +36,10 @@ pub(super) fn interface(facts: &Facts) -> Check {
         let what = format!("{name} is up but has no link");
         return Check::fail(ID, what, "plug the cable in, or join the Wi-Fi network");
     }
-    let why = if facts.is_named {
-        ""
-    } else {
-        " (by the routes)"
+    let why = match facts.chosen {
+        Chosen::ByUser => "",
+        Chosen::ByAnnouncement => " (the stream is announced there)",
+        Chosen::ByRoute => " (by the routes)",
     };
     Check::ok(ID, format!("{name} is up and has a link{why}"))
 }

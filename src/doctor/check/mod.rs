@@ -9,12 +9,13 @@ mod way;
 #[cfg(test)]
 mod tests;
 
-use super::facts::Facts;
+use super::facts::{Announcement, Facts};
 use super::report::{Check, Report};
 
 /// All checks, in the order of the packets' way: from the wire to the picture.
 pub(super) fn all(facts: &Facts) -> Report {
-    let mut checks = vec![
+    let mut checks = Vec::from_iter(stream::announced(facts));
+    checks.extend([
         interface::interface(facts),
         interface::address(facts),
         interface::multicast(facts),
@@ -36,13 +37,14 @@ pub(super) fn all(facts: &Facts) -> Report {
         stream::rtcp(facts),
         stream::repair(facts),
         host::clock(facts),
-    ];
+    ]);
     checks.extend(host::cameras(facts));
+    let is_missing = matches!(facts.announcement, Announcement::Missing { .. });
     Report {
         group: facts.group,
         interface: facts.interface.as_ref().ok().map(|i| i.name.clone()),
         listened_s: facts.ears.listened.as_secs_f64(),
-        watchable: facts.ears.heard.whole > 0,
+        watchable: facts.ears.heard.whole > 0 && !is_missing,
         checks,
     }
 }

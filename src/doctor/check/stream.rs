@@ -1,10 +1,37 @@
 //! What came of the stream.
 
-use super::super::facts::Facts;
+use super::super::facts::{Announcement, Facts};
 use super::super::hearing::{Heard, Sender};
 use super::super::report::Check;
 use super::{count, list, nothing_came, way};
 use crate::net::Link;
+
+/// The name and where it leads; `None`: the target needs none.
+pub(super) fn announced(facts: &Facts) -> Option<Check> {
+    const ID: &str = "announced";
+    let group = facts.group;
+    match &facts.announcement {
+        Announcement::NotAsked => None,
+        Announcement::Heard { name } => Some(Check::ok(ID, format!("{name:?}, in {group}"))),
+        Announcement::Nothing => Some(Check::skip(
+            ID,
+            format!("no stream is announced: {group}, the default, is looked at"),
+        )),
+        Announcement::Missing { name, waited } if waited.is_zero() => Some(Check::fail(
+            ID,
+            format!("{name:?} was not looked for, because nothing can be heard"),
+            "see the lines below",
+        )),
+        Announcement::Missing { name, waited } => Some(Check::fail(
+            ID,
+            format!(
+                "no stream called {name:?} in {} s: {group}, the default, is looked at instead",
+                waited.as_secs()
+            ),
+            "lancam list shows what is announced; give its group and port, if you know them",
+        )),
+    }
+}
 
 /// Packets at all, and how many.
 pub(super) fn packets(facts: &Facts) -> Check {

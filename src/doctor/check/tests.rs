@@ -6,7 +6,7 @@ use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::super::facts::{Bridge, Camera, Ears, Filter, PortUser, Query, RpFilter, Wire};
+use super::super::facts::{Bridge, Camera, Chosen, Ears, Filter, PortUser, Query, RpFilter, Wire};
 use super::super::hearing::{Heard, Sender};
 use super::super::report::Status;
 use super::*;
@@ -73,7 +73,10 @@ fn healthy() -> Facts {
     };
     Facts {
         group: "224.3.29.71:10000".parse().unwrap(),
-        is_named: true,
+        announcement: Announcement::Heard {
+            name: "porch".to_owned(),
+        },
+        chosen: Chosen::ByUser,
         interfaces: vec![wire0()],
         interface: Ok(wire0()),
         route: Some("wire0".to_owned()),
@@ -562,4 +565,31 @@ fn one_machine_s_address_is_no_group() {
     }
     facts.route = None;
     expect(&facts, "route", Status::Fail, &["no route to 10.77.0.2"]);
+}
+
+#[test]
+fn what_is_announced() {
+    let mut facts = healthy();
+    expect(
+        &facts,
+        "announced",
+        Status::Ok,
+        &["\"porch\", in 224.3.29.71:10000"],
+    );
+    facts.announcement = Announcement::Nothing;
+    expect(&facts, "announced", Status::Skip, &["the default"]);
+    facts.announcement = Announcement::Missing {
+        name: "garden".to_owned(),
+        waited: Duration::from_secs(6),
+    };
+    expect(
+        &facts,
+        "announced",
+        Status::Fail,
+        &["no stream called \"garden\" in 6 s", "lancam list"],
+    );
+    // What comes to the default group is another stream.
+    assert!(!all(&facts).watchable);
+    facts.announcement = Announcement::NotAsked;
+    assert!(all(&facts).checks.iter().all(|c| c.id != "announced"));
 }

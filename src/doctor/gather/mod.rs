@@ -1,6 +1,7 @@
 //! Finding the facts out. Everything here has a time limit, and changes nothing on this machine but that it joins the
 //! group for as long as it listens.
 
+pub(super) mod announced;
 mod child;
 mod filter;
 mod listen;
@@ -12,7 +13,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use super::facts::{Ears, Facts, Filter, Wire};
+use super::facts::{Announcement, Chosen, Ears, Facts, Filter, Wire};
 use super::firewall::Traffic;
 use crate::net::{GroupError, Interface, ReceiveOptions, ReceiveSocket, host, igmp, interface};
 use crate::view::Wanted;
@@ -23,7 +24,12 @@ use tap::Tap;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Looks at everything, listening for `wait`.
-pub(super) fn facts(wanted: &Wanted, wait: Duration) -> Facts {
+pub(super) fn facts(
+    wanted: &Wanted,
+    announcement: Announcement,
+    chosen: Chosen,
+    wait: Duration,
+) -> Facts {
     let group = wanted.receive.group;
     let named = wanted.receive.interface.as_deref();
     let interfaces = interface::list().unwrap_or_default();
@@ -59,7 +65,8 @@ pub(super) fn facts(wanted: &Wanted, wait: Duration) -> Facts {
     };
     Facts {
         group,
-        is_named: named.is_some(),
+        announcement,
+        chosen,
         route: route(group),
         joined,
         members,

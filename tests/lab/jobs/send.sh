@@ -84,6 +84,7 @@ stop
 cards=$whole
 check "frames, cards ($cards), frames again" '[ $cards -ge 2 ] && [ $cards -le 8 ] && [ $scan -ge 40 ]'
 check "no packet lost over it" '[ "$(lost)" = 0 ]'
+check "the same SSRC and sequence all the time" '[ "$(grep -c "receiving from sender" /tmp/view.log)" = 1 ] && ! grep -qE "following|began again" /tmp/view.log'
 says "said" "was unplugged"
 says "and that it works again" "the camera works again"
 
@@ -100,6 +101,22 @@ echo "      $lent frames: $(calls poll) poll, $(calls ioctl) ioctl, $(calls send
 # poll: the thread that waits for signals has some, too. ioctl: some 60 to open, map and close.
 check "sendmmsg once a frame" '[ $lent -ge 80 ] && [ $(calls sendmmsg) -le $((lent + 2)) ]'
 check "DQBUF and QBUF once a frame" '[ $(calls ioctl) -le $((2 * lent + 80)) ]'
+
+echo "== what only a person can mend is said in words"
+# A user who is not in the group video; the guest knows none.
+echo "nobody:x:65534:65534::/tmp:/bin/sh" >/etc/passwd
+chmod 600 /dev/video0
+cp "$(command -v lancam)" /tmp/theirs
+chmod 755 /tmp/theirs
+timeout 3 su nobody -c "exec /tmp/theirs send --source /dev/video0 --group $group --interface lo" >/tmp/probe.log 2>&1
+says "no permission: the video group is named" "let the user into the video group"
+# No simulated bus runs out of bandwidth: the kernel's answer to the start of the stream is replaced by
+# what it says then, on the stream thread's own count of ioctl calls.
+trace="strace -f -o /tmp/calls -e trace=ioctl"
+timeout -s INT 3 $trace lancam send --source /dev/video0 --group $group --interface lo >/dev/null 2>&1
+nth=$(awk '/ioctl/ {n[$1]++} /VIDIOC_STREAMON/ {print n[$1]; exit}' /tmp/calls)
+timeout -s INT 4 $trace -e "inject=ioctl:error=ENOSPC:when=$nth" lancam send --source /dev/video0 --group $group --interface lo >/tmp/probe.log 2>&1
+says "no space left on the bus: USB bandwidth is named" "the USB bus has no bandwidth left for /dev/video0"
 unplugged
 
 echo "== 1280x720, DRI"

@@ -1,0 +1,85 @@
+//! What is announced on this network at present: joins [`net::Listener`](crate::net::Listener) and
+//! [`sap::Directory`](crate::rtp::sap::Directory). And which of it can be shown here.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::clock::Mono;
+use crate::net::{Listener, interface};
+use crate::rtp::sap::{self, Change, Directory};
+use crate::rtp::sdp::StreamDescription;
+
+/// How often interfaces and time-outs are looked at.
+const REFRESH: Duration = Duration::from_secs(1);
+
+/// Listens to announcements.
+pub struct Announced {
+    listener: Listener,
+    directory: Directory,
+    refresh_at: Mono,
+}
+
+impl Announced {
+    /// Listens on all interfaces, or on the one that has this name or address.
+    ///
+    /// # Errors
+    /// If that cannot be.
+    pub fn open(interface: Option<&str>) -> Result<Announced> {
+        let listener = Listener::open(sap::PORT, &sap::groups(), interface, sap::MAX_LEN)
+            .context("announcements cannot be heard")?;
+        Ok(Announced {
+            listener,
+            directory: Directory::default(),
+            refresh_at: Mono::now() + REFRESH,
+        })
+    }
+
+    /// Takes in what comes, waiting for it at most for `wait`; gives what is new.
+    ///
+    /// # Errors
+    /// If the kernel refuses to wait.
+    pub fn hear(&mut self, wait: Duration) -> Result<Vec<Change>> {
+        let mut changes = Vec::new();
+        let directory = &mut self.directory;
+        self.listener
+            .receive(wait, |interface, from, datagram| {
+                changes.extend(directory.push(Mono::now(), from.ip(), interface, datagram));
+            })
+            .context("announcements cannot be heard")?;
+        let now = Mono::now();
+        if now >= self.refresh_at {
+            self.refresh_at = now + REFRESH;
+            self.listener.refresh();
+            changes.extend(self.directory.expire(now));
+        }
+        Ok(changes)
+    }
+
+    /// What has been heard.
+    pub fn directory(&self) -> &Directory {
+        &self.directory
+    }
+}
+
+/// Whether this machine can show the stream; if not, why.
+///
+/// # Errors
+/// Why not, for the user.
+pub fn can_show(stream: &StreamDescription) -> Result<(), String> {
+    stream.playable.clone()?;
+    let to = stream.addr.ip();
+    if to.is_unspecified() {
+        return Err("it does not say where it goes".to_owned());
+    }
+    if to.is_multicast() || is_own(to) {
+        return Ok(());
+    }
+    Err(format!("it goes to {to} alone, which is not this machine"))
+}
+
+fn is_own(ip: IpAddr) -> bool {
+    let interfaces = interface::list().unwrap_or_default();
+    ip.is_loopback() || interfaces.iter().any(|i| i.addresses.contains(&ip))
+}

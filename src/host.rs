@@ -1,0 +1,28 @@
+//! Facts of this machine and its user that go on the wire, and random numbers.
+
+use std::hash::{BuildHasher, RandomState};
+
+use nix::unistd::{Uid, User, gethostname};
+
+use crate::rtp::rtcp::Description;
+
+/// Who we are to other members of a session, as `program`. RFC 3550 §6.5.1: `user@host`.
+pub(crate) fn description(program: &str) -> Description {
+    let host = gethostname().unwrap_or_default();
+    let host = host.to_string_lossy();
+    let user = User::from_uid(Uid::effective()).ok().flatten();
+    let cname = match user {
+        Some(user) => format!("{}@{host}", user.name),
+        None => format!("{}@{host}", Uid::effective()),
+    };
+    Description {
+        cname,
+        name: host.into_owned(),
+        tool: format!("{program} {}", env!("CARGO_PKG_VERSION")),
+    }
+}
+
+/// A number that nobody can foresee: each `RandomState` is keyed from the system's random numbers.
+pub(crate) fn random() -> u64 {
+    RandomState::new().hash_one(0)
+}

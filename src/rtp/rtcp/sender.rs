@@ -1,0 +1,349 @@
+//! The sender's end of RTCP: its reports, and what it knows of its viewers. Datagrams and times in, datagrams and
+//! [`Feedback`] out. What is done about feedback is not its business.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::session::{Due, Session};
+use super::wire::{
+    self, Compound, Description, FrameReport, Item, NotRtcp, ReportBlock, SenderInfo,
+};
+use super::{in_65536ths, middle};
+use crate::clock::{Mono, Ntp};
+use crate::rtp::{RtpTime, SeqNo, Ssrc};
+use crate::stats::{ViewerFrames, ViewerReport};
+
+/// How lancam's senders name their program; so they are told from viewers while they send nothing.
+pub const TOOL: &str = "lancam send";
+/// Viewers that are told one by one; all are counted.
+pub const MAX_TOLD: usize = 256;
+/// A sender that sent nothing for this long writes receiver reports: two intervals. RFC 3550 §6.3.8.
+const SILENCE: Duration = Duration::from_secs(10);
+/// A round trip beyond this is a viewer's error.
+const LONGEST_ROUND_TRIP: Duration = Duration::from_secs(60);
+
+/// What a viewer tells of the stream.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ViewerLoss {
+    /// The viewer.
+    pub ssrc: Ssrc,
+    /// Where its report came from.
+    pub address: SocketAddr,
+    /// Share of the packets lost since its report before, before any repair: 0 to 1.
+    pub fraction_lost: f32,
+    /// Packets lost since it began, before any repair.
+    pub lost: i32,
+    /// The highest sequence number that it has received, with the count of wraps in the upper half.
+    pub highest: u32,
+    /// Network round trip, once it can be told.
+    pub round_trip: Option<Duration>,
+    /// What only lancam's viewers tell.
+    pub frames: Option<FrameReport>,
+}
+
+/// What a sender may act on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Feedback<'a> {
+    /// A viewer reports about this stream.
+    Report(ViewerLoss),
+    /// A viewer asks for packets of this stream again (generic NACK).
+    Nack {
+        /// The viewer. It need not be one that is counted.
+        from: Ssrc,
+        /// Where the request came from.
+        address: SocketAddr,
+        /// Which packets; at most [`wire::MAX_NACKED`].
+        missing: &'a [SeqNo],
+    },
+    /// A viewer said goodbye, or nothing for too long.
+    Left {
+        /// Which.
+        ssrc: Ssrc,
+    },
+}
+
+/// What was sent so far, in packets and bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sent {
+    /// RTP packets, without repair.
+    pub packets: u64,
+    /// Their payload. RFC 3550 §6.4.1: without headers.
+    pub octets: u64,
+    /// UDP payload of all that was sent.
+    pub bytes: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Viewer {
+    address: SocketAddr,
+    heard: Mono,
+    description: Description,
+    block: Option<ReportBlock>,
+    frames: Option<FrameReport>,
+    round_trip: Option<Duration>,
+}
+
+/// One stream's reports and viewers. Memory: a session's members, and for each viewer three names of 64 characters.
+#[derive(Clone, Debug)]
+pub struct SenderSide {
+    session: Session,
+    description: Description,
+    /// Added to capture times on the stream's clock.
+    time_offset: u32,
+    viewers: HashMap<Ssrc, Viewer>,
+    sent: Sent,
+    counted_at: Mono,
+    /// When packets were seen to be sent last.
+    sent_at: Option<Mono>,
+}
+
+impl SenderSide {
+    /// For the stream of `ssrc`, whose timestamps are capture times plus `time_offset`.
+    pub fn new(
+        ssrc: Ssrc,
+        time_offset: u32,
+        description: Description,
+        seed: u64,
+        now: Mono,
+    ) -> SenderSide {
+        SenderSide {
+            session: Session::new(ssrc, seed, now),
+            description,
+            time_offset,
+            viewers: HashMap::new(),
+            sent: Sent::default(),
+            counted_at: now,
+            sent_at: None,
+        }
+    }
+
+    /// Takes a datagram that came `from` somewhere at `now`, which is `wall` on the wall clock.
+    ///
+    /// # Errors
+    /// If it is no RTCP.
+    pub fn receive(
+        &mut self,
+        now: Mono,
+        wall: Ntp,
+        from: SocketAddr,
+        datagram: &[u8],
+        mut each: impl FnMut(Feedback<'_>),
+    ) -> Result<(), NotRtcp> {
+        let items = wire::parse(datagram)?;
+        let own = self.session.own();
+        // Its own, looped back.
+        if matches!(items[0], Item::Sender { from, .. } | Item::Receiver { from } if from == own) {
+            return Ok(());
+        }
+        self.session.received(datagram.len());
+        let (mut block, mut frames, mut reporter) = (None, None, None);
+        for item in &items {
+            match item {
+                Item::Sender { from, .. } => {
+                    self.session.heard_sender(now, *from);
+                    self.viewers.remove(from);
+                }
+                Item::Receiver { from: ssrc } => {
+                    reporter = self.note(now, from, *ssrc).then_some(*ssrc);
+                }
+                Item::Block { block: b, .. } if b.ssrc == own => block = Some(*b),
+                Item::Block { .. } => {}
+                Item::Description { from, description } => self.describe(*from, description),
+                Item::Frames { report, .. } if report.media == own => frames = Some(*report),
+                Item::Frames { .. } => {}
+                Item::Nack {
+                    from: ssrc,
+                    media,
+                    missing,
+                } => {
+                    if *media == own {
+                        each(Feedback::Nack {
+                            from: *ssrc,
+                            address: from,
+                            missing,
+                        });
+                    }
+                }
+                Item::Bye { from } => {
+                    self.session.heard_bye(now, *from);
+                    if self.viewers.remove(from).is_some() {
+                        each(Feedback::Left { ssrc: *from });
+                    }
+                    reporter = reporter.filter(|r| r != from);
+                }
+            }
+        }
+        let viewer = reporter.and_then(|ssrc| Some((ssrc, self.viewers.get_mut(&ssrc)?)));
+        if let (Some((ssrc, viewer)), Some(block)) = (viewer, block) {
+            viewer.take(wall, block, frames);
+            each(Feedback::Report(ViewerLoss {
+                ssrc,
+                address: from,
+                fraction_lost: f32::from(block.fraction_lost) / 256.0,
+                lost: block.lost,
+                highest: block.highest,
+                round_trip: viewer.round_trip,
+                frames,
+            }));
+        }
+        Ok(())
+    }
+
+    /// Notes one that does not send; false if it is no viewer.
+    fn note(&mut self, now: Mono, address: SocketAddr, ssrc: Ssrc) -> bool {
+        // It may merely pause: RFC 3550 §6.4 has it write receiver reports then.
+        if !self.session.heard(now, ssrc) || self.session.is_sender(ssrc) {
+            return false;
+        }
+        let viewer = self.viewers.entry(ssrc).or_insert_with(|| Viewer {
+            address,
+            heard: now,
+            description: Description::default(),
+            block: None,
+            frames: None,
+            round_trip: None,
+        });
+        viewer.address = address;
+        viewer.heard = now;
+        true
+    }
+
+    fn describe(&mut self, ssrc: Ssrc, description: &Description) {
+        if description.tool.starts_with(TOOL) {
+            self.viewers.remove(&ssrc);
+        }
+        if let Some(viewer) = self.viewers.get_mut(&ssrc) {
+            if viewer.description != *description {
+                viewer.description.clone_from(description);
+            }
+        }
+    }
+
+    /// To be called about once a second: what was sent so far, and whoever has been silent for too long leaves.
+    pub fn tick(&mut self, now: Mono, sent: Sent, mut each: impl FnMut(Feedback<'_>)) {
+        let time = now.since(self.counted_at).as_secs_f64();
+        if time > 0.0 {
+            // At a reload the counters go on.
+            let bytes = sent.bytes.saturating_sub(self.sent.bytes);
+            self.session.set_bandwidth(bytes as f64 / time);
+        }
+        if sent.packets > self.sent.packets {
+            self.sent_at = Some(now);
+        }
+        (self.sent, self.counted_at) = (sent, now);
+        let is_sending = self.sent_at.is_some_and(|at| now.since(at) < SILENCE);
+        if self.session.set_sending(is_sending) && is_sending {
+            // Those who were there before wait for the mapping of times.
+            self.session.request_feedback(now);
+        }
+        for ssrc in self.session.expire(now) {
+            if self.viewers.remove(&ssrc).is_some() {
+                each(Feedback::Left { ssrc });
+            }
+        }
+    }
+
+    /// The datagram that is due at `now`, which is `wall` on the wall clock; call it again until there is none. After
+    /// [`SenderSide::leave`] the last one is the goodbye.
+    pub fn poll(&mut self, now: Mono, wall: Ntp, sent: Sent) -> Option<(Due, Vec<u8>)> {
+        let due = self.session.poll(now)?;
+        let bytes = self.compound(now, wall, sent, due == Due::Bye).to_bytes();
+        self.session.sent(now, due, bytes.len());
+        Some((due, bytes))
+    }
+
+    fn compound(&self, now: Mono, wall: Ntp, sent: Sent, bye: bool) -> Compound<'_> {
+        // Sent since the last tick counts, too: a sender's first report says that it is one.
+        let is_sending = self.sent_at.is_some_and(|at| now.since(at) < SILENCE)
+            || sent.packets > self.sent.packets;
+        let time = RtpTime::from_nanos(now.0).0.wrapping_add(self.time_offset);
+        Compound {
+            from: self.session.own(),
+            info: is_sending.then_some(SenderInfo {
+                ntp: wall,
+                time: RtpTime(time),
+                packets: sent.packets as u32,
+                octets: sent.octets as u32,
+            }),
+            block: None,
+            description: &self.description,
+            frames: None,
+            nack: None,
+            bye,
+        }
+    }
+
+    /// Wishes to say goodbye; false if there is nothing to say. See [`Session::leave`].
+    pub fn leave(&mut self, now: Mono) -> bool {
+        let bytes = (self.compound(now, Ntp(0), Sent::default(), true)).to_bytes();
+        self.session.leave(now, bytes.len())
+    }
+
+    /// When [`SenderSide::poll`] has something at the latest.
+    pub fn deadline(&self) -> Mono {
+        self.session.deadline()
+    }
+
+    /// How many viewers report.
+    pub fn viewers(&self) -> usize {
+        self.viewers.len()
+    }
+
+    /// What they report, in the order of their addresses; the first [`MAX_TOLD`].
+    pub fn reports(&self, now: Mono) -> Vec<ViewerReport> {
+        let mut all: Vec<_> = self.viewers.iter().collect();
+        all.sort_unstable_by_key(|(ssrc, viewer)| (viewer.address, ssrc.0));
+        all.truncate(MAX_TOLD);
+        (all.into_iter())
+            .map(|(&ssrc, viewer)| viewer.report(ssrc, now))
+            .collect()
+    }
+}
+
+impl Viewer {
+    fn take(&mut self, wall: Ntp, block: ReportBlock, frames: Option<FrameReport>) {
+        self.block = Some(block);
+        self.frames = frames;
+        self.round_trip = round_trip(wall, &block).or(self.round_trip);
+    }
+
+    fn report(&self, ssrc: Ssrc, now: Mono) -> ViewerReport {
+        let block = self.block.unwrap_or_default();
+        let name = match self.description.name.is_empty() {
+            true => &self.description.cname,
+            false => &self.description.name,
+        };
+        ViewerReport {
+            ssrc: ssrc.0,
+            address: self.address,
+            name: name.clone(),
+            fraction_lost: f32::from(block.fraction_lost) / 256.0,
+            packets_lost: block.lost.into(),
+            jitter_ms: (f64::from(block.jitter) * 1e3 / RtpTime::RATE as f64) as f32,
+            round_trip_ms: self.round_trip.map(|time| time.as_secs_f32() * 1e3),
+            last_seen_s: now.since(self.heard).as_secs_f32(),
+            frames: self.frames.map(|f| ViewerFrames {
+                whole: f.whole,
+                repaired: f.repaired,
+                lost: f.lost,
+                packets_missing: f.missing,
+                delay_ms: f.delay.map(|tenths| f32::from(tenths) / 10.0),
+            }),
+        }
+    }
+}
+
+/// RFC 3550 §6.4.1: arrival less the report's time less the time that the viewer kept it. `None`: no report of ours
+/// reached it yet, or a clock was set meanwhile.
+fn round_trip(wall: Ntp, block: &ReportBlock) -> Option<Duration> {
+    if block.last_sr == 0 {
+        return None;
+    }
+    let units = (middle(wall).wrapping_sub(block.last_sr)).wrapping_sub(block.since_last_sr) as i32;
+    let longest = in_65536ths(LONGEST_ROUND_TRIP) as i32;
+    // The viewer rounds, and may be a unit or two beyond.
+    (-4..=longest)
+        .contains(&units)
+        .then(|| Duration::from_nanos((u64::from(units.max(0) as u32) * 1_000_000_000) >> 16))
+}

@@ -1,0 +1,529 @@
+//! Sessions of many members on a simulated clock, and both ends against each other.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::sender::Sent;
+use super::session::MAX_MEMBERS;
+use super::viewer::Facts;
+use super::wire::{Compound, MAX_NACKED};
+use super::*;
+use crate::clock::Mono;
+use crate::rtp::jpeg::Reception;
+use crate::rtp::{RtpTime, SeqNo, Ssrc};
+
+/// 10 Mbit/s, a common stream.
+const STREAM: f64 = 1_250_000.0;
+/// A viewer's report with UDP and IP headers.
+const REPORT: usize = 160;
+const MS: u64 = 1_000_000;
+
+fn at(ms: u64) -> Mono {
+    Mono(ms * MS)
+}
+
+/// A group in which everybody hears everybody at once.
+struct Group {
+    members: Vec<Session>,
+    /// When each report was sent, and by whom.
+    reports: Vec<(Mono, usize, Due)>,
+}
+
+impl Group {
+    /// One sender and `viewers` that all enter at time zero.
+    fn new(viewers: usize, bandwidth: f64) -> Group {
+        let member = |i: usize| {
+            let mut session = Session::new(Ssrc(i as u32), i as u64 + 1, at(0));
+            session.set_bandwidth(bandwidth);
+            session.set_sending(i == 0);
+            session
+        };
+        Group {
+            members: (0..=viewers).map(member).collect(),
+            reports: Vec::new(),
+        }
+    }
+
+    /// Lets time pass; `each` is called for each member every 100 ms.
+    fn run(&mut self, from: u64, to: u64, mut each: impl FnMut(Mono, usize, &mut Session)) {
+        for ms in (from..to).step_by(10) {
+            let now = at(ms);
+            for i in 0..self.members.len() {
+                if ms % 100 == 0 {
+                    each(now, i, &mut self.members[i]);
+                }
+                let Some(due) = self.members[i].poll(now) else {
+                    continue;
+                };
+                self.members[i].sent(now, due, REPORT - 28);
+                self.reports.push((now, i, due));
+                for j in (0..self.members.len()).filter(|&j| j != i) {
+                    let other = &mut self.members[j];
+                    other.received(REPORT - 28);
+                    match (due, i) {
+                        (Due::Bye, _) => other.heard_bye(now, Ssrc(i as u32)),
+                        (_, 0) => other.heard_sender(now, Ssrc(0)),
+                        _ => {
+                            other.heard(now, Ssrc(i as u32));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// All reports' share of the session's bandwidth from `from` to `to`.
+    fn share(&self, from: u64, to: u64) -> f64 {
+        let within = |at: &Mono| (at.0 / MS >= from) && (at.0 / MS < to);
+        let count = self.reports.iter().filter(|(at, ..)| within(at)).count();
+        count as f64 * REPORT as f64 / (STREAM * (to - from) as f64 / 1e3)
+    }
+}
+
+#[test]
+fn however_many_report_it_stays_within_five_percent() {
+    for viewers in [1, 10, 1_000] {
+        let mut group = Group::new(viewers, STREAM);
+        group.run(0, 40_000, |_, _, _| {});
+        let share = group.share(0, 40_000);
+        assert!(share < 0.05, "{viewers} viewers: {share}");
+        let mut counts = BTreeMap::new();
+        for (_, i, _) in &group.reports {
+            *counts.entry(*i).or_insert(0) += 1;
+        }
+        assert_eq!(counts.len(), viewers + 1, "everybody reports");
+        // 5 s x 0.5 to 1.5, over e - 1.5: never more often than every 2 s.
+        assert!(
+            counts.values().all(|&n| (4..=20).contains(&n)),
+            "{counts:?}"
+        );
+    }
+}
+
+#[test]
+fn feedback_of_a_thousand_does_not_flood_either() {
+    for viewers in [1, 10, 1_000] {
+        let mut group = Group::new(viewers, STREAM);
+        group.run(0, 30_000, |now, i, session| {
+            if i > 0 {
+                session.request_feedback(now);
+            }
+        });
+        let share = group.share(0, 30_000);
+        assert!(share < 0.05, "{viewers} viewers: {share}");
+        let early = group
+            .reports
+            .iter()
+            .filter(|(.., due)| *due == Due::Feedback);
+        assert!(early.count() > 0);
+    }
+}
+
+#[test]
+fn a_narrow_stream_spreads_its_reports() {
+    // 64 kbit/s: 400 bytes a second of RTCP, of which 100 viewers have 300.
+    let mut group = Group::new(100, 8_000.0);
+    group.run(0, 300_000, |_, _, _| {});
+    // Without the first minute, in which the group is not known yet.
+    let bytes = group.reports.iter().filter(|(at, ..)| at.0 / MS > 60_000);
+    let rate = bytes.count() as f64 * REPORT as f64 / 240.0;
+    assert!(rate < 8_000.0 * 0.05, "{rate} bytes a second");
+    assert!(rate > 8_000.0 * 0.02, "{rate} bytes a second");
+}
+
+#[test]
+fn in_a_small_group_feedback_comes_at_once() {
+    let mut group = Group::new(2, STREAM);
+    group.run(0, 4_000, |_, _, _| {});
+    let began = group.reports.len();
+    group.run(4_000, 4_300, |now, i, session| {
+        if now == at(4_000) && i == 1 {
+            session.request_feedback(now);
+        }
+    });
+    let (when, who, due) = group.reports[began];
+    assert_eq!((who, due), (1, Due::Feedback));
+    assert!(when < at(4_100), "{when:?}");
+}
+
+#[test]
+fn the_first_report_takes_about_a_second() {
+    for seed in 0..100 {
+        let session = Session::new(Ssrc(1), seed, at(0));
+        let first = session.deadline();
+        assert!((at(400)..at(1_300)).contains(&first), "{first:?}");
+    }
+}
+
+#[test]
+fn who_falls_silent_is_gone_after_five_intervals() {
+    let mut session = Session::new(Ssrc(1), 1, at(0));
+    session.heard_sender(at(0), Ssrc(2));
+    session.heard(at(10_000), Ssrc(3));
+    assert!(session.is_sender(Ssrc(2)));
+    assert_eq!(session.expire(at(11_000)), []);
+    // Two intervals: no sender any more, but a member.
+    assert!(!session.is_sender(Ssrc(2)));
+    assert_eq!(session.members(), 3);
+    assert_eq!(session.expire(at(25_001)), [Ssrc(2)]);
+    assert_eq!(session.expire(at(35_001)), [Ssrc(3)]);
+    assert_eq!(session.members(), 1);
+}
+
+#[test]
+fn when_most_leave_the_rest_report_sooner() {
+    let mut session = Session::new(Ssrc(1), 1, at(0));
+    session.set_bandwidth(8_000.0);
+    for i in 2..1_000 {
+        session.heard(at(0), Ssrc(i));
+    }
+    while session.poll(at(400_000)).is_none() {}
+    session.sent(at(400_000), Due::Report, REPORT);
+    let before = session.deadline();
+    for i in 2..1_000 {
+        session.heard_bye(at(400_000), Ssrc(i));
+    }
+    assert!(session.deadline() < before);
+    assert!(session.deadline() < at(402_000), "{:?}", session.deadline());
+}
+
+#[test]
+fn a_thousand_who_leave_together_do_not_flood() {
+    let mut group = Group::new(1_000, STREAM);
+    group.run(0, 10_000, |_, _, _| {});
+    let began = group.reports.len();
+    group.run(10_000, 20_000, |now, _, session| {
+        if now == at(10_000) {
+            assert!(session.leave(now, REPORT - 28));
+        }
+    });
+    let byes = &group.reports[began..];
+    let in_first_second = byes.iter().filter(|(when, ..)| *when < at(11_000));
+    let count = in_first_second.count();
+    // 5 % of the stream are 390 goodbyes a second.
+    assert!(count < 390, "{count} goodbyes in the first second");
+}
+
+#[test]
+fn a_few_who_leave_say_so_at_once_and_strangers_say_nothing() {
+    let mut session = Session::new(Ssrc(1), 1, at(0));
+    assert!(!session.clone().leave(at(10), 100), "never reported");
+    session.sent(at(1_000), Due::Report, REPORT);
+    session.heard(at(1_000), Ssrc(2));
+    assert!(session.leave(at(2_000), 100));
+    assert_eq!(session.poll(at(2_000)), Some(Due::Bye));
+}
+
+#[test]
+fn the_table_of_members_is_bounded() {
+    let mut session = Session::new(Ssrc(1), 1, at(0));
+    for i in 2..(2 * MAX_MEMBERS as u32) {
+        session.heard(at(0), Ssrc(i));
+    }
+    assert_eq!(session.members(), MAX_MEMBERS + 1);
+    assert!(!session.heard(at(0), Ssrc(u32::MAX)));
+    session.heard_bye(at(0), Ssrc(2));
+    assert!(session.heard(at(0), Ssrc(u32::MAX)));
+}
+
+// Both ends.
+
+const SENDER: Ssrc = Ssrc(0xcafe);
+
+fn describe(name: &str, tool: &str) -> Description {
+    Description {
+        cname: format!("user@{name}"),
+        name: name.to_owned(),
+        tool: tool.to_owned(),
+    }
+}
+
+fn sender() -> SenderSide {
+    SenderSide::new(SENDER, 777, describe("board", sender::TOOL), 1, at(0))
+}
+
+fn viewer(ssrc: u32) -> ViewerSide {
+    ViewerSide::new(Ssrc(ssrc), describe("desk", "lancam view"), 2, at(0))
+}
+
+fn address(last: u8) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, last], 10_001))
+}
+
+fn wall(now: Mono) -> Ntp {
+    Ntp((3_900_000_000 << 32) + (u128::from(now.0) * (1 << 32) / 1_000_000_000) as u64)
+}
+
+fn facts(expected: u64, received: u64) -> Facts {
+    Facts {
+        reception: Some(Reception {
+            ssrc: SENDER,
+            highest: expected as u32,
+            expected,
+            received,
+            jitter: 900,
+        }),
+        frames: FrameReport {
+            whole: 50,
+            repaired: 4,
+            lost: 1,
+            missing: 2,
+            delay: Some(123),
+            ..FrameReport::default()
+        },
+        bytes: received * 1_400,
+    }
+}
+
+/// The first datagram that the viewer has, from `ms` on, and when.
+fn next_of(viewer: &mut ViewerSide, ms: u64) -> (Mono, viewer::Outgoing) {
+    let mut now = at(ms);
+    loop {
+        if let Some((_, outgoing)) = viewer.poll(now) {
+            return (now, outgoing);
+        }
+        now = now + Duration::from_millis(1);
+        assert!(now < at(ms + 20_000), "no report");
+    }
+}
+
+fn next_of_sender(sender: &mut SenderSide, ms: u64, sent: Sent) -> (Mono, Vec<u8>) {
+    let mut now = at(ms);
+    loop {
+        if let Some((_, datagram)) = sender.poll(now, wall(now), sent) {
+            return (now, datagram);
+        }
+        now = now + Duration::from_millis(1);
+        assert!(now < at(ms + 20_000), "no report");
+    }
+}
+
+fn take(sender: &mut SenderSide, now: Mono, datagram: &[u8]) -> Vec<String> {
+    let mut heard = Vec::new();
+    let keep = |f: Feedback<'_>| heard.push(format!("{f:?}"));
+    sender
+        .receive(now, wall(now), address(2), datagram, keep)
+        .unwrap();
+    heard
+}
+
+#[test]
+fn a_sender_report_maps_times_and_counts() {
+    let mut sender = sender();
+    let sent = Sent {
+        packets: 300,
+        octets: 400_000,
+        bytes: 410_000,
+    };
+    sender.tick(at(1_000), sent, |_| {});
+    let (now, datagram) = next_of_sender(&mut sender, 1_000, sent);
+    let items = parse(&datagram).unwrap();
+    let Item::Sender { from, info } = &items[0] else {
+        panic!("{items:?}");
+    };
+    assert_eq!((*from, info.ntp), (SENDER, wall(now)));
+    assert_eq!((info.packets, info.octets), (300, 400_000));
+    let time = RtpTime::from_nanos(now.0).0.wrapping_add(777);
+    assert_eq!(info.time, RtpTime(time));
+}
+
+#[test]
+fn a_viewer_is_known_before_it_sees_anything() {
+    let (mut sender, mut viewer) = (sender(), viewer(7));
+    let (now, outgoing) = next_of(&mut viewer, 0);
+    assert_eq!(outgoing.to, None);
+    assert!(take(&mut sender, now, &outgoing.bytes).is_empty());
+    assert_eq!(sender.viewers(), 1);
+    let report = &sender.reports(now)[0];
+    assert_eq!((report.ssrc, report.address), (7, address(2)));
+    assert_eq!((&report.name[..], report.frames), ("desk", None));
+}
+
+#[test]
+fn a_report_tells_loss_jitter_round_trip_and_frames() {
+    let (mut sender, mut viewer) = (sender(), viewer(7));
+    let sent = Sent {
+        packets: 900,
+        octets: 1,
+        bytes: 1_250_000,
+    };
+    sender.tick(at(1_000), sent, |_| {});
+    let (now, datagram) = next_of_sender(&mut sender, 1_000, sent);
+    // 30 ms there.
+    let there = now + Duration::from_millis(30);
+    viewer
+        .receive(there, address(1), &datagram, |_| panic!("no goodbye"))
+        .unwrap();
+    viewer.update(there, facts(1_000, 900));
+    let (now, outgoing) = next_of(&mut viewer, 1_100);
+    // 20 ms back.
+    let back = now + Duration::from_millis(20);
+    assert_eq!(take(&mut sender, back, &outgoing.bytes).len(), 1);
+    let report = sender.reports(back).remove(0);
+    assert!((report.fraction_lost - 0.1).abs() < 0.005, "{report:?}");
+    assert_eq!(report.packets_lost, 100);
+    assert!((report.jitter_ms - 10.0).abs() < 0.01, "{report:?}");
+    let round_trip = report.round_trip_ms.unwrap();
+    assert!((round_trip - 50.0).abs() < 0.1, "{report:?}");
+    let frames = report.frames.unwrap();
+    assert_eq!((frames.whole, frames.repaired, frames.lost), (50, 4, 1));
+    assert_eq!(frames.packets_missing, 2);
+    assert!((frames.delay_ms.unwrap() - 12.3).abs() < 0.01);
+}
+
+#[test]
+fn loss_that_changes_is_told_at_once() {
+    let mut viewer = viewer(7);
+    viewer.update(at(100), facts(1_000, 1_000));
+    let (first, _) = next_of(&mut viewer, 100);
+    let ms = first.0 / MS;
+    // Steady: nothing before the regular report.
+    viewer.update(at(ms + 200), facts(2_000, 1_999));
+    assert!(viewer.deadline() > at(ms + 1_500));
+    viewer.update(at(ms + 400), facts(3_000, 2_900));
+    let (now, outgoing) = next_of(&mut viewer, ms + 400);
+    assert!(now <= at(ms + 450), "{now:?}");
+    assert_eq!(outgoing.to, None);
+    let items = parse(&outgoing.bytes).unwrap();
+    let Item::Block { block, .. } = items[1] else {
+        panic!("{items:?}");
+    };
+    // 100 of 2,000 since the first report.
+    assert_eq!(block.fraction_lost, 12);
+}
+
+#[test]
+fn packets_are_asked_for_alone_and_do_not_disturb_the_counts() {
+    let (mut sender, mut viewer) = (sender(), viewer(7));
+    let sent = Sent {
+        packets: 1,
+        octets: 1,
+        bytes: 1,
+    };
+    let (now, datagram) = next_of_sender(&mut sender, 0, sent);
+    viewer.receive(now, address(1), &datagram, |_| {}).unwrap();
+    viewer.update(at(1_000), facts(1_000, 1_000));
+    let (first, _) = next_of(&mut viewer, 1_500);
+    let ms = first.0 / MS + 100;
+    viewer.request_packets(at(ms), &[SeqNo(5), SeqNo(65_535)]);
+    let (now, outgoing) = next_of(&mut viewer, ms);
+    assert_eq!((now, outgoing.to), (at(ms), Some(address(1))));
+    let heard = take(&mut sender, now, &outgoing.bytes);
+    assert_eq!(heard.len(), 1);
+    assert!(
+        heard[0].contains("missing: [SeqNo(5), SeqNo(65535)]"),
+        "{heard:?}"
+    );
+    // The next report counts from the first, not from the request.
+    viewer.update(at(ms + 100), facts(1_100, 1_000));
+    let (_, outgoing) = next_of(&mut viewer, ms + 100);
+    let items = parse(&outgoing.bytes).unwrap();
+    let Item::Block { block, .. } = items[1] else {
+        panic!("{items:?}");
+    };
+    assert_eq!(block.fraction_lost, 255);
+}
+
+#[test]
+fn a_goodbye_is_heard_at_both_ends() {
+    let (mut sender, mut viewer) = (sender(), viewer(7));
+    let (now, hello) = next_of(&mut viewer, 0);
+    take(&mut sender, now, &hello.bytes);
+    assert!(viewer.leave(at(2_000)));
+    let (now, goodbye) = next_of(&mut viewer, 2_000);
+    assert_eq!(now, at(2_000));
+    let heard = take(&mut sender, now, &goodbye.bytes);
+    assert_eq!(heard, ["Left { ssrc: Ssrc(7) }"]);
+    assert_eq!(sender.viewers(), 0);
+
+    let mut viewer = self::viewer(8);
+    let sent = Sent::default();
+    let _ = next_of_sender(&mut sender, 0, sent);
+    assert!(sender.leave(at(3_000)));
+    let (now, goodbye) = next_of_sender(&mut sender, 3_000, sent);
+    let mut gone = Vec::new();
+    viewer
+        .receive(now, address(1), &goodbye, |ssrc| gone.push(ssrc))
+        .unwrap();
+    assert_eq!(gone, [SENDER]);
+}
+
+#[test]
+fn a_viewer_that_was_killed_times_out() {
+    let (mut sender, mut viewer) = (sender(), viewer(7));
+    let (now, hello) = next_of(&mut viewer, 0);
+    take(&mut sender, now, &hello.bytes);
+    let mut left = Vec::new();
+    let five_intervals = now + Duration::from_secs(25);
+    sender.tick(five_intervals, Sent::default(), |f| {
+        left.push(format!("{f:?}"))
+    });
+    assert!(left.is_empty());
+    let later = five_intervals + Duration::from_millis(1);
+    sender.tick(later, Sent::default(), |f| left.push(format!("{f:?}")));
+    assert_eq!(left, ["Left { ssrc: Ssrc(7) }"]);
+    assert_eq!(sender.viewers(), 0);
+}
+
+#[test]
+fn senders_are_no_viewers() {
+    let mut sender = sender();
+    let mut other = SenderSide::new(Ssrc(5), 0, describe("shed", sender::TOOL), 3, at(0));
+    // It has sent nothing yet: a receiver report.
+    let (now, datagram) = next_of_sender(&mut other, 0, Sent::default());
+    take(&mut sender, now, &datagram);
+    assert_eq!(sender.viewers(), 0);
+    // Its own, looped back.
+    let (now, datagram) = next_of_sender(&mut sender, 2_000, Sent::default());
+    take(&mut sender, now, &datagram);
+    assert_eq!(sender.viewers(), 0);
+}
+
+#[test]
+fn a_clock_that_was_set_makes_no_round_trip() {
+    let mut sender = sender();
+    let description = describe("desk", "");
+    for (last_sr, since_last_sr) in [
+        (0, 0),
+        (1, 0),
+        (u32::MAX / 3, 5),
+        (middle(wall(at(9_000))), 0),
+    ] {
+        let datagram = Compound {
+            from: Ssrc(7),
+            info: None,
+            block: Some(wire::ReportBlock {
+                ssrc: SENDER,
+                last_sr,
+                since_last_sr,
+                ..wire::ReportBlock::default()
+            }),
+            description: &description,
+            frames: None,
+            nack: None,
+            bye: false,
+        }
+        .to_bytes();
+        take(&mut sender, at(1_000), &datagram);
+        let report = sender.reports(at(1_000)).remove(0);
+        assert_eq!(report.round_trip_ms, None, "{last_sr}");
+    }
+}
+
+#[test]
+fn a_request_for_very_many_packets_is_cut() {
+    let mut viewer = viewer(7);
+    viewer.update(at(100), facts(60_000, 10));
+    let (first, _) = next_of(&mut viewer, 100);
+    let all: Vec<SeqNo> = (0..=u16::MAX).map(SeqNo).collect();
+    let now = first + Duration::from_millis(100);
+    viewer.request_packets(now, &all);
+    let (_, outgoing) = next_of(&mut viewer, now.0 / MS + 1);
+    let items = parse(&outgoing.bytes).unwrap();
+    let Some(Item::Nack { missing, .. }) = items.last() else {
+        panic!("{items:?}");
+    };
+    assert_eq!(missing.len(), MAX_NACKED);
+    assert!(outgoing.bytes.len() < 1_200);
+}
