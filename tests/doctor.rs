@@ -417,7 +417,7 @@ fn the_cable_is_out() {
     // The kernel tells that in the background.
     wait_for("the link to go", || {
         let state = net.viewer.run("cat /sys/class/net/wire0/operstate");
-        (state.trim() == "lowerlayerdown").then_some(())
+        (state.trim() != "up").then_some(())
     });
     on_wire(&net)
         .watchable(false)

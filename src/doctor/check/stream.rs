@@ -13,6 +13,10 @@ pub(super) fn announced(facts: &Facts) -> Option<Check> {
     match &facts.announcement {
         Announcement::NotAsked => None,
         Announcement::Heard { name } => Some(Check::ok(ID, format!("{name:?}, in {group}"))),
+        Announcement::Nothing if facts.ears.heard.packets > 0 => Some(Check::skip(
+            ID,
+            format!("not asked for: packets come to {group}, the default"),
+        )),
         Announcement::Nothing => Some(Check::skip(
             ID,
             format!("no stream is announced: {group}, the default, is looked at"),

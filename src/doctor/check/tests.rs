@@ -577,7 +577,15 @@ fn what_is_announced() {
         &["\"porch\", in 224.3.29.71:10000"],
     );
     facts.announcement = Announcement::Nothing;
-    expect(&facts, "announced", Status::Skip, &["the default"]);
+    expect(&facts, "announced", Status::Skip, &["packets come"]);
+    facts.ears.heard.packets = 0;
+    expect(
+        &facts,
+        "announced",
+        Status::Skip,
+        &["no stream is announced"],
+    );
+    facts.ears.heard.packets = 900;
     facts.announcement = Announcement::Missing {
         name: "garden".to_owned(),
         waited: Duration::from_secs(6),
