@@ -13,6 +13,7 @@
 //! | [`source`] | pattern, file, pipe, camera: each lends one frame at a time | devices, files |
 //! | [`viewer`] | decode, window, overlay, recorder | screen, files |
 //! | [`doctor`] | why a stream cannot be seen | all, reading only |
+//! | [`status`] | the status page | HTTP |
 //! | [`announced`], [`list`] | what is announced on this network | UDP |
 //! | [`send`], [`view`] | the two pipelines: threads, wiring, recovery | wires the above |
 //! | [`config`], [`cli`] | RON and command line to checked settings | files |
@@ -39,6 +40,7 @@ pub mod signals;
 #[cfg(feature = "send")]
 pub mod source;
 pub mod stats;
+pub mod status;
 mod text;
 pub mod view;
 pub mod viewer;

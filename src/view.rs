@@ -28,8 +28,10 @@ use crate::net::{ReceiveOptions, ReceiveSocket};
 use crate::rtp::jpeg::{FrameBuffer, Options};
 use crate::rtp::sdp::{self, StreamDescription};
 use crate::signals::{Signal, Signals, Waker};
-use crate::stats::{StatsWriter, ViewerStats};
-use crate::view::control::Control;
+use crate::stats::{FormatSeen, Latest, State, StatsWriter, ViewerStats};
+use crate::status::preview::Preview;
+use crate::status::{Board, Page, Role};
+use crate::view::control::{Control, Outputs};
 use crate::view::receive::Receiver;
 use crate::view::reports::Reporter;
 use crate::view::tape::Tape;
@@ -46,6 +48,12 @@ const MOST_SDP_BYTES: u64 = sdp::MAX_LEN as u64 + 1;
 pub(crate) struct Shared {
     pub(crate) stats: ViewerStatsHandle,
     pub(crate) delay: DelayMeter,
+    /// What the stream is doing.
+    pub(crate) state: Latest<State>,
+    /// What its pictures are.
+    pub(crate) format: FormatSeen,
+    /// Pictures for the status page.
+    pub(crate) preview: Arc<Preview>,
     /// Raised to end all.
     pub(crate) stop: Arc<AtomicBool>,
     waker: Waker,
@@ -94,6 +102,8 @@ pub(crate) struct Wanted {
     /// The stream's TTL, where that is known.
     ttl: Option<u8>,
     pub(crate) options: Options,
+    /// The session description that it was found by.
+    sdp: Option<String>,
 }
 
 impl Wanted {
@@ -105,6 +115,7 @@ impl Wanted {
             repair_port: None,
             ttl: None,
             options: Options::default(),
+            sdp: None,
         }
     }
 
@@ -116,7 +127,11 @@ impl Wanted {
         let text = read_sdp(path).with_context(|| format!("{} cannot be read", path.display()))?;
         let stream = StreamDescription::parse(&text)
             .with_context(|| format!("{} is no SDP that describes a stream", path.display()))?;
-        described(stream).with_context(|| path.display().to_string())
+        let wanted = described(stream).with_context(|| path.display().to_string())?;
+        Ok(Wanted {
+            sdp: Some(String::from_utf8_lossy(&text).into_owned()),
+            ..wanted
+        })
     }
 
     /// Where its repair packets are heard; `None` where no port is left for them.
@@ -153,6 +168,9 @@ pub fn run_with(
     let shared = Arc::new(Shared {
         stats: Arc::default(),
         delay: DelayMeter::default(),
+        state: Latest::default(),
+        format: FormatSeen::default(),
+        preview: Arc::default(),
         stop: signals.stop(),
         waker: signals.waker().context("no descriptors are left")?,
     });
@@ -168,6 +186,8 @@ pub fn run_with(
         wanted.receive.group,
         socket.interface().name
     );
+    let board = Arc::new(Board::new(Role::Viewer));
+    let page = Page::start(&config.status, &board)?;
     let tape = Tape::start(
         record_path(config.record.as_ref()),
         config.snapshot.clone(),
@@ -188,7 +208,12 @@ pub fn run_with(
         messages,
     };
     let receiving = spawn("lancam-receive", move || receiver.run(socket))?;
-    let control = Control::new(Arc::clone(&shared), stats_file, config.headless);
+    let outputs = Outputs {
+        stats: stats_file,
+        board,
+        is_headless: config.headless,
+    };
+    let control = Control::new(Arc::clone(&shared), &wanted, outputs);
     let controlling = spawn("lancam-control", move || control.run(signals))?;
 
     let shown = match mailbox {
@@ -212,6 +237,7 @@ pub fn run_with(
     shared.finish();
     join(receiving)?;
     reporter.join()?;
+    drop(page);
     let recorded = tape.map_or(Ok(()), Tape::finish);
     shown.and(recorded)
 }
@@ -348,5 +374,6 @@ fn described(stream: StreamDescription) -> Result<Wanted> {
             size: stream.size,
             ..Options::default()
         },
+        sdp: None,
     })
 }

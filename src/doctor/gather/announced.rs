@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::super::facts::Announcement;
 use crate::cli::Target;
 use crate::config::DEFAULT_GROUP;
-use crate::net::{ReceiveOptions, ReceiveSocket};
+use crate::net::{ReceiveOptions, ReceiveSocket, interface};
 use crate::view::Wanted;
 use crate::view::find::{LONGEST, by_name, only};
 
@@ -35,7 +35,7 @@ fn named(name: &str, interface: Option<&str>) -> Result<(Wanted, Announcement)> 
         waited,
     };
     // An interface that is away is the other checks' business; what the name means is not known then.
-    if !can_listen(interface) {
+    if interface::choose(interface, DEFAULT_GROUP).is_err() {
         return Ok((Wanted::group(DEFAULT_GROUP), missing(Duration::ZERO)));
     }
     match by_name(name, interface, || started.elapsed() >= LONGEST)? {

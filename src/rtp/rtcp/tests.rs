@@ -85,8 +85,8 @@ impl Group {
 fn however_many_report_it_stays_within_five_percent() {
     for viewers in [1, 10, 1_000] {
         let mut group = Group::new(viewers, STREAM);
-        group.run(0, 40_000, |_, _, _| {});
-        let share = group.share(0, 40_000);
+        group.run(0, 20_000, |_, _, _| {});
+        let share = group.share(0, 20_000);
         assert!(share < 0.05, "{viewers} viewers: {share}");
         let mut counts = BTreeMap::new();
         for (_, i, _) in &group.reports {
@@ -95,7 +95,7 @@ fn however_many_report_it_stays_within_five_percent() {
         assert_eq!(counts.len(), viewers + 1, "everybody reports");
         // 5 s x 0.5 to 1.5, over e - 1.5: never more often than every 2 s.
         assert!(
-            counts.values().all(|&n| (4..=20).contains(&n)),
+            counts.values().all(|&n| (2..=10).contains(&n)),
             "{counts:?}"
         );
     }
@@ -105,12 +105,12 @@ fn however_many_report_it_stays_within_five_percent() {
 fn feedback_of_a_thousand_does_not_flood_either() {
     for viewers in [1, 10, 1_000] {
         let mut group = Group::new(viewers, STREAM);
-        group.run(0, 30_000, |now, i, session| {
+        group.run(0, 15_000, |now, i, session| {
             if i > 0 {
                 session.request_feedback(now);
             }
         });
-        let share = group.share(0, 30_000);
+        let share = group.share(0, 15_000);
         assert!(share < 0.05, "{viewers} viewers: {share}");
         let early = group
             .reports
@@ -178,14 +178,19 @@ fn when_most_leave_the_rest_report_sooner() {
     for i in 2..1_000 {
         session.heard(at(0), Ssrc(i));
     }
-    while session.poll(at(400_000)).is_none() {}
-    session.sent(at(400_000), Due::Report, REPORT);
+    // Reports take 425 s apart in the mean, so that one is long due.
+    assert_eq!(session.poll(at(2_000_000)), Some(Due::Report));
+    session.sent(at(2_000_000), Due::Report, REPORT);
     let before = session.deadline();
+    assert!(before > at(2_100_000), "{before:?}");
     for i in 2..1_000 {
-        session.heard_bye(at(400_000), Ssrc(i));
+        session.heard_bye(at(2_000_000), Ssrc(i));
     }
-    assert!(session.deadline() < before);
-    assert!(session.deadline() < at(402_000), "{:?}", session.deadline());
+    assert!(
+        session.deadline() < at(2_002_000),
+        "{:?}",
+        session.deadline()
+    );
 }
 
 #[test]
