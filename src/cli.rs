@@ -24,6 +24,9 @@ pub const VERSION: &str = match (cfg!(feature = "send"), cfg!(feature = "view"))
     (false, false) => concat!(env!("CARGO_PKG_VERSION"), " (features: none)"),
 };
 
+/// The variable that holds the status page's token: unlike an argument nobody else on this host sees it.
+const STATUS_TOKEN: &str = "LANCAM_STATUS_TOKEN";
+
 /// A camera for your LAN: MJPEG by UDP multicast, at the lowest delay.
 #[derive(Clone, Debug, Parser)]
 #[command(
@@ -199,6 +202,10 @@ pub struct SendArgs {
     #[arg(long, value_name = "ADDR:PORT", value_parser = check::listen)]
     pub status: Option<SocketAddr>,
 
+    /// What the page's visitors must know [default: nothing]
+    #[arg(long, value_name = "TOKEN", value_parser = check::token, env = STATUS_TOKEN, hide_env_values = true)]
+    pub status_token: Option<String>,
+
     /// Write counters as JSON, one object a second (-: standard output)
     #[arg(long, value_name = "FILE|-", value_parser = stats_to)]
     pub stats: Option<StatsTo>,
@@ -244,6 +251,9 @@ impl SendArgs {
                 Status::Off => None,
             };
             config.status = Status::On { listen, token };
+        }
+        if let (Status::On { token, .. }, Some(given)) = (&mut config.status, &self.status_token) {
+            *token = Some(given.clone());
         }
         let flags = self.stream_flags();
         let Some(first) = flags.first() else {
@@ -402,6 +412,10 @@ pub struct ViewArgs {
     #[arg(long, value_name = "ADDR:PORT", value_parser = check::listen)]
     pub status: Option<SocketAddr>,
 
+    /// What the page's visitors must know [default: nothing]
+    #[arg(long, value_name = "TOKEN", value_parser = check::token, env = STATUS_TOKEN, hide_env_values = true)]
+    pub status_token: Option<String>,
+
     /// Write counters as JSON, one object a second (-: standard output)
     #[arg(long, value_name = "FILE|-", value_parser = stats_to, allow_hyphen_values = true)]
     pub stats: Option<StatsTo>,
@@ -498,14 +512,8 @@ impl ViewArgs {
     /// # Errors
     /// [`UsageError`] in words for the user.
     pub fn resolve(&self) -> Result<ViewConfig, UsageError> {
-        let wanted = [
-            ("retransmit", self.retransmit),
-            ("status", self.status.is_some()),
-        ];
-        for (key, wanted) in wanted {
-            if wanted && NOT_YET.contains(&key) {
-                return Err(UsageError::Usage(not_built(key)));
-            }
+        if self.retransmit && NOT_YET.contains(&"retransmit") {
+            return Err(UsageError::Usage(not_built("retransmit")));
         }
         if !cfg!(feature = "view") && !self.headless {
             return Err(UsageError::Usage(
@@ -537,7 +545,7 @@ impl ViewArgs {
             status: match self.status {
                 Some(listen) => Status::On {
                     listen,
-                    token: None,
+                    token: self.status_token.clone(),
                 },
                 None => Status::Off,
             },
@@ -1042,7 +1050,11 @@ mod tests {
                 "send --repair auto",
                 "\"repair: Auto\" is not built in this version of lancam yet",
             ),
-            ("send --status 127.0.0.1:8080", "\"status\" is not built"),
+            ("send --status 8080", "it is no address and port"),
+            (
+                "view --status-token short",
+                "it must be 8 to 256 printable ASCII",
+            ),
             ("send --resize 640", "write WIDTHxHEIGHT"),
             ("send --quality 0", "0 is not in 1..=100"),
             ("send --pin 1024", "a core is a number from 0 to 1023"),

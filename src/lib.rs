@@ -12,6 +12,7 @@
 //! | [`net`] | sockets, batch send and receive, pacing, interfaces | UDP |
 //! | [`source`] | pattern, file, pipe, camera: each lends one frame at a time | devices, files |
 //! | [`viewer`] | decode, window, overlay, recorder | screen, files |
+//! | [`status`] | the status page | HTTP |
 //! | [`announced`], [`list`] | what is announced on this network | UDP |
 //! | [`send`], [`view`] | the two pipelines: threads, wiring, recovery | wires the above |
 //! | [`config`], [`cli`] | RON and command line to checked settings | files |
@@ -37,6 +38,7 @@ pub mod signals;
 #[cfg(feature = "send")]
 pub mod source;
 pub mod stats;
+pub mod status;
 mod text;
 pub mod view;
 pub mod viewer;

@@ -6,6 +6,7 @@ mod announce;
 pub(crate) mod commands;
 mod description;
 mod feedback;
+mod figures;
 mod outlet;
 mod progress;
 mod reports;
@@ -15,22 +16,23 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use serde::Serialize;
 use tracing::{info, warn};
 
 use crate::cli::StatsTo;
 use crate::config::{Config, Stream};
-use crate::jpeg::gate::GateSnapshot;
 use crate::send::announce::Announcer;
+use crate::send::figures::Figures;
 use crate::send::progress::Progress;
 use crate::send::reports::End;
-use crate::send::stream::{Ended, Running, StreamStats};
+use crate::send::stream::{Ended, Running};
 use crate::signals::{Signal, Signals};
-use crate::stats::{SenderSnapshot, StatsWriter, ViewerReport};
+use crate::stats::StatsWriter;
+use crate::stats::report::Report;
+use crate::status::{Board, Page, Role};
 
 /// How often signals, ends of streams and the progress line are looked at.
 const TICK: Duration = Duration::from_millis(200);
-/// How often statistics are written.
+/// How often the figures are taken.
 const STATS_PERIOD: Duration = Duration::from_secs(1);
 
 /// What `lancam send` does, and where it tells about it.
@@ -51,15 +53,27 @@ pub struct Job {
 pub fn run(job: Job, mut signals: Signals) -> Result<()> {
     let mut stats = job.stats.as_ref().map(StatsWriter::open).transpose()?;
     let mut streams = Streams::start(&job.config, Tell::Commands)?;
+    let board = Arc::new(Board::new(Role::Sender));
+    let mut page = match Page::start(&job.config.status, &board) {
+        Ok(page) => page,
+        Err(error) => {
+            streams.end_all();
+            return Err(error.into());
+        }
+    };
+    let mut figures = Figures::new();
     let mut progress = Progress::new();
-    let started = Instant::now();
-    let mut stats_due = started + STATS_PERIOD;
+    let mut stats_due = Instant::now() + STATS_PERIOD;
+    streams.put_up(&mut figures, &board);
 
     while !streams.running.is_empty() {
         match signals.wait(TICK) {
             Some(Signal::Stop) => break,
             Some(Signal::Reload) => match (job.reload)() {
-                Ok(config) => streams.reload(&config),
+                Ok(config) => {
+                    streams.reload(&config);
+                    page = Page::follow(page, &config.status, &board);
+                }
                 Err(error) => {
                     warn!("the config was not reloaded, the old settings stay: {error:#}")
                 }
@@ -70,13 +84,18 @@ pub fn run(job: Job, mut signals: Signals) -> Result<()> {
         progress.show(streams.running.iter().map(|r| &r.stats));
         if Instant::now() >= stats_due {
             stats_due += STATS_PERIOD;
-            streams.write_stats(stats.as_mut(), started, false);
+            let report = streams.put_up(&mut figures, &board);
+            if let Some(stats) = &mut stats {
+                stats.write(&*report);
+            }
         }
     }
 
     streams.end_all();
     progress.clear();
-    streams.write_stats(stats.as_mut(), started, true);
+    if let Some(stats) = &mut stats {
+        stats.write(&streams.report(&mut figures, true));
+    }
     for end in &streams.ended {
         info!("{}", end.summary());
     }
@@ -209,54 +228,16 @@ impl Streams {
         }
     }
 
-    fn write_stats(&self, writer: Option<&mut StatsWriter>, started: Instant, is_final: bool) {
-        let Some(writer) = writer else { return };
-        let all = self
-            .running
-            .iter()
-            .map(|r| &r.stats)
-            .chain(self.ended.iter().map(|e| &e.stats));
-        let reports: Vec<StreamReport<'_>> = all.map(StreamReport::of).collect();
-        let is_single = reports.len() == 1;
-        writer.write(&Report {
-            uptime_s: started.elapsed().as_secs_f64(),
-            is_final,
-            only: reports.first().filter(|_| is_single),
-            streams: (!is_single).then_some(&reports),
-        });
+    /// Puts the figures of this moment on the status page, and gives them.
+    fn put_up(&self, figures: &mut Figures, board: &Board) -> Arc<Report> {
+        let report = Arc::new(self.report(figures, false));
+        let scenes = figures.scenes(&report, &self.running, &self.ended);
+        board.put_up(Arc::clone(&report), scenes);
+        report
     }
-}
 
-/// One stream's part of the statistics.
-#[derive(Serialize)]
-struct StreamReport<'a> {
-    name: &'a str,
-    #[serde(flatten)]
-    sender: SenderSnapshot,
-    gate: GateSnapshot,
-    /// The viewers, one by one.
-    watching: Vec<ViewerReport>,
-}
-
-impl StreamReport<'_> {
-    fn of(stats: &Arc<StreamStats>) -> StreamReport<'_> {
-        StreamReport {
-            name: &stats.name,
-            sender: stats.sender.snapshot(),
-            gate: stats.gate.snapshot(),
-            watching: stats.audience.get(),
-        }
+    fn report(&self, figures: &mut Figures, is_final: bool) -> Report {
+        let running = self.running.iter().map(|r| &r.stats);
+        figures.report(running.chain(self.ended.iter().map(|e| &e.stats)), is_final)
     }
-}
-
-/// One object of the statistics. With one stream its figures stand at the top.
-#[derive(Serialize)]
-struct Report<'a> {
-    uptime_s: f64,
-    #[serde(rename = "final")]
-    is_final: bool,
-    #[serde(flatten)]
-    only: Option<&'a StreamReport<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    streams: Option<&'a [StreamReport<'a>]>,
 }

@@ -1,6 +1,8 @@
 //! The counters, defined once: plain atomics that the pipelines bump, and one snapshot that the log
 //! line, `--stats`, the status page and the metrics all show. All totals since the start.
 
+pub mod report;
+
 use std::fs::File;
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -11,6 +13,7 @@ use anyhow::Context;
 use serde::Serialize;
 
 use crate::cli::StatsTo;
+use crate::jpeg::{Picture, Sampling};
 
 /// A counter or gauge that one thread writes and others read, without ordering.
 #[derive(Debug, Default)]
@@ -33,21 +36,43 @@ impl Counter {
     }
 }
 
-/// Defines a struct of [`Counter`]s together with its serialisable snapshot.
+/// One value of a snapshot with what the definition says about it.
+#[derive(Clone, Copy, Debug)]
+pub struct Field {
+    /// The field's name.
+    pub name: &'static str,
+    /// Its documentation.
+    pub help: &'static str,
+    /// Its value.
+    pub value: u64,
+}
+
+/// Defines a struct of [`Counter`]s together with its serialisable snapshot. The fields' documentation is shown to users.
 macro_rules! counters {
-    ($(#[$doc:meta])* $name:ident, $snapshot:ident { $($(#[$fdoc:meta])* $field:ident,)+ }) => {
+    ($(#[$doc:meta])* $name:ident, $snapshot:ident { $($(#[doc = $help:literal])+ $field:ident,)+ }) => {
         $(#[$doc])*
         #[derive(Debug, Default)]
-        pub struct $name { $($(#[$fdoc])* pub $field: $crate::stats::Counter,)+ }
+        pub struct $name { $($(#[doc = $help])+ pub $field: $crate::stats::Counter,)+ }
 
         #[doc = concat!("The values of [`", stringify!($name), "`] at one moment.")]
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-        pub struct $snapshot { $($(#[$fdoc])* pub $field: u64,)+ }
+        pub struct $snapshot { $($(#[doc = $help])+ pub $field: u64,)+ }
 
         impl $name {
             /// The present values.
             pub fn snapshot(&self) -> $snapshot {
                 $snapshot { $($field: self.$field.get(),)+ }
+            }
+        }
+
+        impl $snapshot {
+            /// All values with their names.
+            pub fn fields(&self) -> Vec<$crate::stats::Field> {
+                vec![$($crate::stats::Field {
+                    name: stringify!($field),
+                    help: concat!($($help),+).trim_ascii(),
+                    value: self.$field,
+                },)+]
             }
         }
     };
@@ -114,6 +139,80 @@ counters! {
     }
 }
 
+/// A value that changes seldom: set on change, read by others. Nobody sets it for each frame or packet.
+#[derive(Debug, Default)]
+pub struct Latest<T>(Mutex<T>);
+
+impl<T: Clone> Latest<T> {
+    /// Puts `value` in the place of the one before.
+    pub fn set(&self, value: T) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = value;
+    }
+
+    /// The present value.
+    pub fn get(&self) -> T {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+/// What a stream is doing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", content = "reason", rename_all = "snake_case")]
+pub enum State {
+    /// It has not begun: the source opens, or no packet came yet.
+    #[default]
+    Waiting,
+    /// The start is held until viewers report.
+    WaitingForViewers,
+    /// Frames go out, or come in.
+    Streaming,
+    /// There is no source, or the sender fell silent; and why.
+    NoSignal(String),
+    /// It is over; and why, if it failed.
+    Ended(Option<String>),
+}
+
+/// What the pictures of a stream are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Format {
+    /// Width in pixels.
+    pub width: u16,
+    /// Height in pixels.
+    pub height: u16,
+    /// Chroma sampling: `4:2:0` or `4:2:2`.
+    pub sampling: &'static str,
+}
+
+/// The format of the last picture: one relaxed store a frame.
+#[derive(Debug, Default)]
+pub struct FormatSeen(AtomicU64);
+
+impl FormatSeen {
+    /// Notes the format of a picture.
+    pub fn note(&self, picture: &Picture<'_>) {
+        let sampling = match picture.sampling {
+            Sampling::Yuv420 => 0,
+            Sampling::Yuv422 => 1,
+        };
+        let packed =
+            (u64::from(picture.width) << 32) | (u64::from(picture.height) << 16) | sampling;
+        self.0.store(packed, Ordering::Relaxed);
+    }
+
+    /// The format, once there was a picture.
+    pub fn get(&self) -> Option<Format> {
+        let packed = self.0.load(Ordering::Relaxed);
+        (packed != 0).then_some(Format {
+            width: (packed >> 32) as u16,
+            height: (packed >> 16) as u16,
+            sampling: if packed & 1 == 0 { "4:2:0" } else { "4:2:2" },
+        })
+    }
+}
+
 /// What one viewer has reported about the stream, as the sender keeps it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ViewerReport {
@@ -155,20 +254,17 @@ pub struct ViewerFrames {
 /// Who watches a stream: written by the thread that hears reports, read by whoever shows them. Never touched by
 /// the thread that sends.
 #[derive(Debug, Default)]
-pub struct Audience(Mutex<Vec<ViewerReport>>);
+pub struct Audience(Latest<Vec<ViewerReport>>);
 
 impl Audience {
     /// Puts the viewers of this moment in the place of those before.
     pub fn set(&self, viewers: Vec<ViewerReport>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = viewers;
+        self.0.set(viewers);
     }
 
     /// The viewers.
     pub fn get(&self) -> Vec<ViewerReport> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.0.get()
     }
 }
 

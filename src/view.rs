@@ -27,8 +27,10 @@ use crate::net::{ReceiveOptions, ReceiveSocket};
 use crate::rtp::jpeg::{FrameBuffer, Options};
 use crate::rtp::sdp::{self, StreamDescription};
 use crate::signals::{Signals, Waker};
-use crate::stats::{StatsWriter, ViewerStats};
-use crate::view::control::Control;
+use crate::stats::{FormatSeen, Latest, State, StatsWriter, ViewerStats};
+use crate::status::preview::Preview;
+use crate::status::{Board, Page, Role};
+use crate::view::control::{Control, Outputs};
 use crate::view::receive::Receiver;
 use crate::view::reports::Reporter;
 use crate::view::tape::Tape;
@@ -45,6 +47,12 @@ const MOST_SDP_BYTES: u64 = sdp::MAX_LEN as u64 + 1;
 pub(crate) struct Shared {
     pub(crate) stats: ViewerStatsHandle,
     pub(crate) delay: DelayMeter,
+    /// What the stream is doing.
+    pub(crate) state: Latest<State>,
+    /// What its pictures are.
+    pub(crate) format: FormatSeen,
+    /// Pictures for the status page.
+    pub(crate) preview: Arc<Preview>,
     /// Raised to end all.
     pub(crate) stop: Arc<AtomicBool>,
     waker: Waker,
@@ -86,7 +94,6 @@ impl crate::viewer::Frame for FrameBuffer {
 /// The stream to watch, as far as it is known beforehand.
 #[derive(Clone, Debug)]
 struct Wanted {
-    #[cfg_attr(not(feature = "view"), allow(dead_code, reason = "the window's title"))]
     name: String,
     receive: ReceiveOptions,
     /// Port of the repair packets, where another than the usual one.
@@ -94,6 +101,8 @@ struct Wanted {
     /// The stream's TTL, where that is known.
     ttl: Option<u8>,
     options: Options,
+    /// The session description that it was found by.
+    sdp: Option<String>,
 }
 
 impl Wanted {
@@ -105,6 +114,7 @@ impl Wanted {
             repair_port: None,
             ttl: None,
             options: Options::default(),
+            sdp: None,
         }
     }
 
@@ -142,6 +152,9 @@ pub fn run_with(
     let shared = Arc::new(Shared {
         stats: Arc::default(),
         delay: DelayMeter::default(),
+        state: Latest::default(),
+        format: FormatSeen::default(),
+        preview: Arc::default(),
         stop: signals.stop(),
         waker: signals.waker().context("no descriptors are left")?,
     });
@@ -157,6 +170,8 @@ pub fn run_with(
         wanted.receive.group,
         socket.interface().name
     );
+    let board = Arc::new(Board::new(Role::Viewer));
+    let page = Page::start(&config.status, &board)?;
     let tape = Tape::start(
         record_path(config.record.as_ref()),
         config.snapshot.clone(),
@@ -177,7 +192,12 @@ pub fn run_with(
         messages,
     };
     let receiving = spawn("lancam-receive", move || receiver.run(socket))?;
-    let control = Control::new(Arc::clone(&shared), stats_file, config.headless);
+    let outputs = Outputs {
+        stats: stats_file,
+        board,
+        is_headless: config.headless,
+    };
+    let control = Control::new(Arc::clone(&shared), &wanted, outputs);
     let controlling = spawn("lancam-control", move || control.run(signals))?;
 
     let shown = match mailbox {
@@ -201,6 +221,7 @@ pub fn run_with(
     shared.finish();
     join(receiving)?;
     reporter.join()?;
+    drop(page);
     let recorded = tape.map_or(Ok(()), Tape::finish);
     shown.and(recorded)
 }
@@ -291,7 +312,11 @@ fn find(
                 read_sdp(path).with_context(|| format!("{} cannot be read", path.display()))?;
             let stream = StreamDescription::parse(&text)
                 .with_context(|| format!("{} is no SDP that describes a stream", path.display()))?;
-            described(stream).with_context(|| path.display().to_string())?
+            let wanted = described(stream).with_context(|| path.display().to_string())?;
+            Wanted {
+                sdp: Some(String::from_utf8_lossy(&text).into_owned()),
+                ..wanted
+            }
         }
         Target::Name(name) => match find::by_name(name, interface, signals)? {
             Some(wanted) => wanted,
@@ -342,5 +367,6 @@ fn described(stream: StreamDescription) -> Result<Wanted> {
             size: stream.size,
             ..Options::default()
         },
+        sdp: None,
     })
 }

@@ -152,6 +152,26 @@ fn a_viewer_waits_for_its_sender_and_outlives_it() {
     terminate(&mut viewer);
 }
 
+/// As a board does that is switched on before its network: nobody named an interface, and there is none.
+#[test]
+fn a_sender_that_starts_before_the_network_goes_out_when_it_comes() {
+    let test = "a_sender_that_starts_before_the_network_goes_out_when_it_comes";
+    let Some(net) = Net::pair(test) else {
+        return;
+    };
+    net.sender.run(&format!("ip link set {INTERFACE} down"));
+    let mut sender = Process::spawn("lancam send", net.sender.lancam(PATTERN));
+    sender.wait_for_stats("30 frames", |stats| number(stats, "frames_sent") >= 30);
+    let mut viewer = viewer(&net, "");
+    net.sender.run(&format!(
+        "ip link set {INTERFACE} up && ip route add 224.0.0.0/4 dev {INTERFACE}"
+    ));
+    viewer.wait_for_stats("30 frames", |stats| number(stats, "frames_whole") >= 30);
+    sender.wait_for_message("the network has changed");
+    terminate(&mut viewer);
+    terminate(&mut sender);
+}
+
 #[test]
 fn a_viewer_in_the_middle_of_a_stream_shows_the_next_frame() {
     let Some(net) = Net::pair("a_viewer_in_the_middle_of_a_stream_shows_the_next_frame") else {

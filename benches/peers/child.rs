@@ -17,6 +17,7 @@ use lancam::net::{BatchSender, ReceiveOptions, ReceiveSocket, SendOptions, SendS
 use lancam::rtp::jpeg::Packetizer;
 use lancam::rtp::{RtpTime, SeqNo, Ssrc};
 use lancam::signals::Signals;
+use lancam::stats::Counter;
 use lancam::view::{self, Feed};
 use lancam::viewer::decode::Decoder;
 use serde_json::json;
@@ -24,6 +25,7 @@ use turbojpeg::{Decompressor, Image, PixelFormat};
 
 use crate::bare::{BareReceive, BareSend};
 use crate::clips::{Clip, INTERVAL, number};
+use crate::common::http::Moving;
 use crate::common::net::{GROUP, Host, INTERFACE, PORT, VIEWER_IP};
 use crate::common::process::Process;
 
@@ -54,6 +56,8 @@ pub(crate) struct Seen {
     pub(crate) done: u64,
     /// When the viewer's receiving thread had read its last packet.
     pub(crate) arrived: u64,
+    /// The same of the packet that came first.
+    pub(crate) first: u64,
 }
 
 /// What a part that has ended saw.
@@ -67,6 +71,7 @@ pub(crate) fn seen(part: &mut Process) -> Vec<Seen> {
             begun: fields.next()?.parse().ok()?,
             done: fields.next()?.parse().ok()?,
             arrived: fields.next()?.parse().ok()?,
+            first: fields.next()?.parse().ok()?,
         })
     });
     frames.collect()
@@ -76,8 +81,8 @@ fn tell(seen: &[Seen]) {
     let mut text = String::new();
     for s in seen {
         text += &format!(
-            "frame {} {} {} {} {}\n",
-            s.number, s.time, s.begun, s.done, s.arrived
+            "frame {} {} {} {} {} {}\n",
+            s.number, s.time, s.begun, s.done, s.arrived, s.first
         );
     }
     let _ = std::io::stderr().write_all(text.as_bytes());
@@ -91,6 +96,10 @@ pub(crate) fn run(words: &[String]) {
         ["plain"] => plain(),
         ["floor-send", clip] => floor_send(&Clip::load(Path::new(clip))),
         ["floor-receive"] => floor_receive(),
+        ["watch", page, count] => watch(
+            page.parse().expect("an address"),
+            count.parse().expect("a number"),
+        ),
         ["blast", clip, frames, interval_us] => blast(
             &Clip::load(Path::new(clip)),
             frames.parse().expect("a number"),
@@ -207,6 +216,7 @@ fn show(feed: Feed<'_>, decodes: bool, stalls: bool) {
             begun,
             done,
             arrived: frame.last_arrival().0,
+            first: frame.first_arrival().0,
         });
         feed.mailbox.recycle(frame);
         feed.stats.frames_shown.add(1);
@@ -294,6 +304,27 @@ fn floor_receive() {
     while !stop.load(std::sync::atomic::Ordering::Relaxed) {
         bare.receive(socket.as_fd(), |_| ());
     }
+}
+
+/// `count` who watch the status page's moving picture as a browser reads it, until this is killed.
+fn watch(page: SocketAddr, count: usize) {
+    let pictures = Counter::default();
+    let mut report = Report::new();
+    thread::scope(|scope| {
+        for _ in 0..count {
+            scope.spawn(|| {
+                let mut moving = Moving::open(page, "/stream.mjpg");
+                loop {
+                    moving.next();
+                    pictures.add(1);
+                }
+            });
+        }
+        loop {
+            thread::sleep(Duration::from_millis(100));
+            report.update(pictures.get() as usize);
+        }
+    });
 }
 
 fn group_socket() -> SendSocket {

@@ -4,7 +4,7 @@
 //!
 //!     cargo bench --bench peers                       all tables
 //!     cargo bench --bench peers -- short delay        a fifth of the time, for a look; one of: sending,
-//!                                                     receiving, delay, delivery, throughput
+//!                                                     receiving, delay, delivery, throughput, viewers, status
 //!
 //! What the tables mean is told in docs/BENCHMARKS.md.
 
@@ -17,8 +17,10 @@ mod machine;
 mod programs;
 mod receiving;
 mod sending;
+mod status;
 mod table;
 mod throughput;
+mod viewers;
 
 #[path = "../bare/mod.rs"]
 mod bare;
@@ -36,9 +38,15 @@ pub(crate) struct Bench {
     has_ffmpeg: bool,
     is_short: bool,
     buffers: machine::Buffers,
+    /// For what programs leave behind; goes with this.
+    folder: tempfile::TempDir,
 }
 
 impl Bench {
+    fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
     /// The clip of 1920x1080.
     fn full_hd(&self) -> &Clip {
         &self.clips[1]
@@ -56,12 +64,14 @@ impl Bench {
 }
 
 type Table = fn(&Bench);
-const TABLES: [(&str, Table); 5] = [
+const TABLES: [(&str, Table); 7] = [
     ("sending", sending::run),
     ("receiving", receiving::run),
     ("delay", delay::run),
     ("delivery", delivery::run),
     ("throughput", throughput::run),
+    ("viewers", viewers::run),
+    ("status", status::run),
 ];
 
 fn main() {
@@ -95,6 +105,7 @@ fn main() {
         has_ffmpeg: common::have("ffmpeg's rows", &["ffmpeg"]),
         is_short,
         buffers: machine::Buffers::set(),
+        folder: tempfile::tempdir().expect("a folder"),
     };
     machine::describe(&bench);
     for (name, table) in TABLES {

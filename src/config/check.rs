@@ -93,7 +93,6 @@ pub(crate) fn interface(text: &str) -> Result<String, String> {
 }
 
 /// A token for the status page.
-#[cfg(feature = "send")]
 pub(crate) fn token(text: &str) -> Result<String, String> {
     if text.len() < 8 || text.len() > 256 || !text.bytes().all(|b| b.is_ascii_graphic()) {
         return Err("it must be 8 to 256 printable ASCII characters without spaces".to_owned());

@@ -243,13 +243,9 @@ impl<'a> Reader<'a> {
     }
 
     fn status(&mut self, raw: Key<'a, RawStatus<'a>>) -> Status {
-        let text = raw.text;
         let Some(RawStatus::On { listen, token }) = self.take("status", raw) else {
             return Status::Off;
         };
-        if self.not_yet.contains(&"status") {
-            self.unbuilt("status", text);
-        }
         Status::On {
             listen: self.checked("listen", listen, super::DEFAULT_STATUS, |v| {
                 check::listen(&v)

@@ -163,9 +163,6 @@ pub fn not_yet(config: &Config) -> Vec<&'static str> {
         .iter()
         .flat_map(|stream| unbuilt(stream, NOT_YET))
         .collect();
-    if config.status != Status::Off && NOT_YET.contains(&"status") {
-        keys.push("status");
-    }
     keys.sort_unstable();
     keys.dedup();
     keys

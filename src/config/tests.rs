@@ -232,7 +232,7 @@ fn mistakes_in_a_file_are_answered_exactly() {
         ("(streams: [(name: \"porch)])", "1:20: the text that begins here has no closing quote".to_owned()),
         ("(streams: [(name: \"porch\"", "1:26: the file ends in the middle: a closing bracket is missing".to_owned()),
         ("() x", "1:4: the config ends before this: remove what follows".to_owned()),
-        ("(status: On(listen: \"8080\"))", "1:10: \"status\" is not built in this version of lancam yet: leave it out\nporch.ron:1:21: \"listen\" cannot be \"8080\": it is no address and port; write \"ADDRESS:PORT\", for example \"127.0.0.1:8080\"".to_owned()),
+        ("(status: On(listen: \"8080\"))", "1:21: \"listen\" cannot be \"8080\": it is no address and port; write \"ADDRESS:PORT\", for example \"127.0.0.1:8080\"".to_owned()),
         // Two streams.
         ("(streams: [(name: \"a\"), (name: \"b\", source: Stdin)])", r#"1:25: streams "a" and "b" send to the same group and port, 224.3.29.71:10000: give each its own "group""#.to_owned()),
         ("(streams: [(source: Stdin), (source: Stdin, group: \"224.3.29.72:10000\")])", "1:29: two streams are called \"lancam\": give each its own \"name\"\nporch.ron:1:38: streams \"lancam\" and \"lancam\" have the same source, -, which can be read only once".to_owned()),

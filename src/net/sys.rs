@@ -528,6 +528,13 @@ pub fn interface_mtu(socket: BorrowedFd<'_>, name: &str) -> io::Result<u32> {
     u32::try_from(mtu).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))
 }
 
+/// setpriority(2): the calling thread's nice value. "In the current Linux/NPTL implementation […] the nice value is a
+/// per-thread attribute". A refusal changes nothing.
+pub fn set_nice(nice: c_int) {
+    // SAFETY: the call takes plain numbers and touches no memory of ours.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) };
+}
+
 /// sched_setscheduler(2), SCHED_FIFO: "a first-in, first-out policy" for the calling thread (pid 0), with a
 /// priority "in the range 1 (low) to 99 (high)".
 pub fn set_realtime(priority: c_int) -> io::Result<()> {

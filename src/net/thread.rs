@@ -82,6 +82,12 @@ pub fn realtime(priority: u8) -> Result<(), ThreadError> {
     sys::set_realtime(priority.into()).map_err(|source| ThreadError::Realtime { priority, source })
 }
 
+/// Lets threads of normal priority go first: for work that nobody waits for. nice(2) is by thread on Linux.
+pub fn after_others() {
+    // To be nicer is always allowed.
+    sys::set_nice(10);
+}
+
 /// Keeps this process's memory, present and future, from being paged out. mlockall(2).
 ///
 /// # Errors

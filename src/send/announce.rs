@@ -249,7 +249,7 @@ impl Entry {
             packet: Vec::new(),
             leaving: None,
         };
-        entry.stats.set_sdp(entry.description.sdp());
+        entry.stats.sdp.set(entry.description.sdp().to_owned());
         entry
     }
 
@@ -294,7 +294,7 @@ impl Entry {
             return;
         }
         self.schedule.restart();
-        self.stats.set_sdp(self.description.sdp());
+        self.stats.sdp.set(self.description.sdp().to_owned());
         if let Err(error) = self.description.write_file() {
             warn!("{error:#}");
         }

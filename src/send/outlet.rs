@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
@@ -10,7 +11,7 @@ use tracing::{debug, info, warn};
 
 use super::announce::Told;
 use super::description::{self, Facts};
-use super::reports::Subject;
+use super::reports::{Demand, Subject};
 use crate::clock::{Mono, Ntp};
 use crate::config::check::REPAIR_PORT_OFFSET;
 use crate::config::{Repair, Stream};
@@ -83,6 +84,8 @@ pub(super) struct Outlet {
     /// `None`: no repair packets.
     repair: Option<RepairOutlet>,
     retry_at: Mono,
+    /// Says when the way out is another one.
+    demand: Arc<Demand>,
     rate: FrameRate,
     size: Option<(u32, u32)>,
     has_told_size: bool,
@@ -95,7 +98,7 @@ impl Outlet {
     ///
     /// # Errors
     /// If it cannot be opened; what is wrong then is more likely the config than the network.
-    pub(super) fn open(config: &Stream, identity: Identity) -> Result<Outlet> {
+    pub(super) fn open(config: &Stream, identity: Identity, demand: Arc<Demand>) -> Result<Outlet> {
         let options = SendOptions {
             group: config.group,
             interface: config.interface.clone(),
@@ -118,6 +121,7 @@ impl Outlet {
                 Repair::Off | Repair::Auto { .. } => None,
             },
             retry_at: Mono(0),
+            demand,
             rate: FrameRate::default(),
             size: None,
             has_told_size: false,
@@ -208,6 +212,9 @@ impl Outlet {
         self.size = Some((picture.width.into(), picture.height.into()));
         let promised = interval;
         let interval = self.rate.interval(captured, interval);
+        if self.sender.is_some() && self.demand.take_move() {
+            self.follow();
+        }
         if self.sender.is_none() && !self.reconnect() {
             stats.frames_dropped.add(1);
             return;
@@ -288,6 +295,14 @@ impl Outlet {
             repair.sender = None;
         }
         self.retry_at = Mono::now() + RETRY;
+    }
+
+    /// Goes on by the way that packets take now. Where that does not work yet, the old sockets are as good.
+    fn follow(&mut self) {
+        match self.connect() {
+            Ok(()) => info!("the network has changed: {}", self.describe()),
+            Err(error) => debug!("{error:#}"),
+        }
     }
 
     fn reconnect(&mut self) -> bool {

@@ -17,7 +17,7 @@ use super::stream::StreamStats;
 use crate::clock::{Mono, Ntp};
 use crate::config::Stream;
 use crate::host;
-use crate::net::{GroupError, ReportOptions, ReportSocket, SendOptions};
+use crate::net::{GroupError, Interface, ReportOptions, ReportSocket, SendOptions, interface};
 use crate::rtp::Ssrc;
 use crate::rtp::rtcp::sender::{self, Sent};
 use crate::rtp::rtcp::{Due, SenderSide};
@@ -32,10 +32,11 @@ pub(super) const LINGER: Duration = Duration::from_secs(10);
 /// Datagrams heard in one tick; a flood of more waits in the kernel, which drops what does not fit.
 const MAX_PER_TICK: u32 = 4_000;
 
-/// Whether the source is to be open, as the stream's thread sees it.
+/// What the stream's thread hears from this one: whether the source is to be open, and that the network has changed.
 #[derive(Debug)]
 pub(super) struct Demand {
     wanted: AtomicBool,
+    has_moved: AtomicBool,
     /// A camera is told by this to close and open again.
     pub(super) remote: OnceLock<Remote>,
 }
@@ -45,6 +46,7 @@ impl Demand {
     pub(super) fn new(wanted: bool) -> Demand {
         Demand {
             wanted: AtomicBool::new(wanted),
+            has_moved: AtomicBool::new(false),
             remote: OnceLock::new(),
         }
     }
@@ -52,6 +54,11 @@ impl Demand {
     /// Whether frames are wanted.
     pub(super) fn is_wanted(&self) -> bool {
         self.wanted.load(Ordering::Relaxed)
+    }
+
+    /// Whether the way out is another one since this was asked last, so that sockets are to be made anew.
+    pub(super) fn take_move(&self) -> bool {
+        self.has_moved.load(Ordering::Relaxed) && self.has_moved.swap(false, Ordering::Relaxed)
     }
 }
 
@@ -112,6 +119,7 @@ impl Reporter {
             stats,
             demand,
             control: Control,
+            way: None,
             socket: None,
             has_complained: false,
             told: (0, now),
@@ -163,6 +171,8 @@ struct Worker {
     stats: Arc<StreamStats>,
     demand: Arc<Demand>,
     control: Control,
+    /// The way out as it was seen last.
+    way: Option<Interface>,
     /// `None` while the network is down.
     socket: Option<ReportSocket>,
     has_complained: bool,
@@ -220,6 +230,7 @@ impl Worker {
         let sent = self.sent();
         let control = &mut self.control;
         (self.side).tick(now, sent, |feedback| control.heard(now, feedback));
+        self.look_for_a_move();
         self.connect();
         self.stats.audience.set(self.side.reports(now));
         self.tell(now);
@@ -233,6 +244,21 @@ impl Worker {
         }
         self.told = (viewers, now + TICK);
         info!("{viewers} viewer(s) report");
+    }
+
+    /// A cable that is plugged in after the start, an address by DHCP, a default route that moved: packets would go on
+    /// leaving by the old way, without an error.
+    fn look_for_a_move(&mut self) {
+        let SendOptions {
+            interface, group, ..
+        } = &self.options.send;
+        let Ok(way) = interface::choose(interface.as_deref(), *group) else {
+            return;
+        };
+        let before = self.way.replace(way);
+        if before.is_some() && before != self.way {
+            self.demand.has_moved.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Opens the sockets, or follows the interface.

@@ -1,60 +1,65 @@
-//! The viewer's control thread: waits for signals, and once a second writes statistics and, headless on a
-//! terminal, a line of figures.
+//! The viewer's control thread: waits for signals, and once a second takes the figures, for statistics, the status
+//! page and, headless, a line of figures.
 
 use std::io::{self, IsTerminal, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
 use tracing::info;
 
-use super::Shared;
+use super::{Shared, Wanted};
+use crate::rtp::sdp::Announcement;
 use crate::signals::{Signal, Signals};
-use crate::stats::{StatsWriter, ViewerSnapshot};
+use crate::stats::report::{Rates, Report, StreamReport, Totals, Tracker};
+use crate::stats::{Format, StatsWriter, ViewerSnapshot};
+use crate::status::{Board, Scene, commands};
 use crate::viewer::delay::Percentiles;
-use crate::viewer::figures::Meter;
 
 const PERIOD: Duration = Duration::from_secs(1);
 /// Seconds between two log lines of figures where there is no terminal to draw them on.
 const LOG_EVERY: u64 = 5;
 
+/// Who is told the figures.
+pub(super) struct Outputs {
+    pub(super) stats: Option<StatsWriter>,
+    pub(super) board: Arc<Board>,
+    pub(super) is_headless: bool,
+}
+
 /// What the thread owns.
 pub(super) struct Control {
     shared: Arc<Shared>,
-    stats: Option<StatsWriter>,
-    meter: Meter,
-    is_headless: bool,
+    outputs: Outputs,
+    stream: Stream,
+    tracker: Tracker,
     is_terminal: bool,
     ticks: u64,
     started: Instant,
 }
 
-/// One object of the statistics.
-#[derive(Serialize)]
-struct Report {
-    uptime_s: f64,
-    #[serde(rename = "final")]
-    is_final: bool,
-    #[serde(flatten)]
-    totals: ViewerSnapshot,
-    /// Capture to screen (headless: to the whole frame), in milliseconds since the start.
-    delay_ms: Option<Percentiles>,
-    /// Frames that arrived in the last second.
-    fps: f64,
+/// What is known of the stream beforehand.
+struct Stream {
+    name: String,
+    group: SocketAddr,
+    /// The session description that it was found by.
+    sdp: Option<String>,
+    repair_port: Option<u16>,
 }
 
 impl Control {
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        stats: Option<StatsWriter>,
-        is_headless: bool,
-    ) -> Control {
+    pub(super) fn new(shared: Arc<Shared>, wanted: &Wanted, outputs: Outputs) -> Control {
         let now = Instant::now();
         Control {
-            meter: Meter::new(now, shared.stats.snapshot()),
             shared,
-            stats,
-            is_headless,
+            outputs,
+            stream: Stream {
+                name: wanted.name.clone(),
+                group: wanted.receive.group,
+                sdp: wanted.sdp.clone(),
+                repair_port: wanted.repair_port,
+            },
+            tracker: Tracker::new(now),
             is_terminal: io::stderr().is_terminal(),
             ticks: 0,
             started: now,
@@ -63,6 +68,7 @@ impl Control {
 
     /// Works until the viewer is asked to stop, then says what came of it.
     pub(super) fn run(mut self, mut signals: Signals) {
+        self.put_up(self.stream_report());
         let mut due = Instant::now() + PERIOD;
         while !self.shared.is_over() {
             let left = due.saturating_duration_since(Instant::now());
@@ -90,36 +96,55 @@ impl Control {
         );
     }
 
-    fn tick(&mut self, is_final: bool) {
-        let totals = self.shared.stats.snapshot();
-        let delay_ms = self.shared.delay.total();
-        self.meter.update(Instant::now(), totals, (0, 0), delay_ms);
-        let figures = self.meter.figures();
-        if let Some(stats) = &mut self.stats {
-            let uptime_s = self.started.elapsed().as_secs_f64();
-            stats.write(&Report {
-                uptime_s,
-                is_final,
-                totals,
-                delay_ms,
-                fps: figures.fps,
-            });
-        }
-        self.ticks += 1;
-        if self.is_headless {
-            self.show(&self.line(&totals, delay_ms), is_final);
+    fn stream_report(&self) -> StreamReport {
+        StreamReport {
+            name: self.stream.name.clone(),
+            state: self.shared.state.get(),
+            format: self.shared.format.get(),
+            totals: Totals::Viewer {
+                received: self.shared.stats.snapshot(),
+                delay_ms: self.shared.delay.total(),
+            },
+            rates: Rates::default(),
         }
     }
 
-    fn line(&self, totals: &ViewerSnapshot, delay_ms: Option<Percentiles>) -> String {
-        let figures = self.meter.figures();
-        let delay = delay_ms.map_or(String::new(), |d| {
-            format!(", delay {:.1} ms (p99 {:.1})", d.p50, d.p99)
-        });
-        format!(
-            "{:.1} fps, {:.1} Mbit/s, {} frames, {} lost{delay}",
-            figures.fps, figures.mbit_per_s, totals.frames_shown, totals.frames_lost
-        )
+    fn tick(&mut self, is_final: bool) {
+        let mut stream = self.stream_report();
+        stream.rates = self.tracker.update(Instant::now(), &stream.totals);
+        let line = match &stream.totals {
+            Totals::Viewer { received, delay_ms } => line(&stream.rates, received, *delay_ms),
+            Totals::Sender { .. } => String::new(),
+        };
+        let mut report = self.put_up(stream);
+        if let Some(stats) = &mut self.outputs.stats {
+            report.is_final = is_final;
+            stats.write(&report);
+        }
+        self.ticks += 1;
+        if self.outputs.is_headless {
+            self.show(&line, is_final);
+        }
+    }
+
+    /// Puts the figures on the status page, and gives them.
+    fn put_up(&self, stream: StreamReport) -> Report {
+        let scene = Scene {
+            health: self.tracker.health(&stream),
+            history: self.tracker.history(),
+            preview: Arc::clone(&self.shared.preview),
+            sdp: self.stream.sdp(stream.format),
+            commands: commands(self.stream.group, "stream.sdp"),
+        };
+        let report = Report {
+            uptime_s: self.started.elapsed().as_secs_f64(),
+            is_final: false,
+            streams: vec![stream],
+        };
+        self.outputs
+            .board
+            .put_up(Arc::new(report.clone()), vec![scene]);
+        report
     }
 
     /// On a terminal one line, drawn over itself; else a log line now and then.
@@ -132,4 +157,38 @@ impl Control {
             info!("{line}");
         }
     }
+}
+
+impl Stream {
+    /// The session description: the one that the stream was found by, or what its packets tell once they come.
+    fn sdp(&self, format: Option<Format>) -> Option<String> {
+        let format = match &self.sdp {
+            Some(text) => return Some(text.clone()),
+            None => format?,
+        };
+        let announcement = Announcement {
+            name: &self.name,
+            session: u64::from(self.group.port()),
+            version: 1,
+            // Who sends is not known here, and no player asks.
+            origin: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            destination: self.group,
+            ttl: 1,
+            source: None,
+            framerate: None,
+            size: Some((format.width, format.height)),
+            repair_port: self.repair_port,
+        };
+        Some(announcement.to_sdp())
+    }
+}
+
+fn line(rates: &Rates, totals: &ViewerSnapshot, delay_ms: Option<Percentiles>) -> String {
+    let delay = delay_ms.map_or(String::new(), |d| {
+        format!(", delay {:.1} ms (p99 {:.1})", d.p50, d.p99)
+    });
+    format!(
+        "{:.1} fps, {:.1} Mbit/s, {} frames, {} lost{delay}",
+        rates.fps, rates.mbit_per_s, totals.frames_shown, totals.frames_lost
+    )
 }

@@ -16,6 +16,7 @@ use crate::clock::Mono;
 use crate::net::{MAX_WAIT, ReceiveOptions, ReceiveSocket};
 use crate::rtp::RepairDecoder;
 use crate::rtp::jpeg::{Depacketizer, Event, FrameBuffer, Options, SenderChange, Why};
+use crate::stats::State;
 use crate::viewer::mailbox::Mailbox;
 
 /// How often interface and membership are looked at.
@@ -72,7 +73,7 @@ impl Receiver {
                 continue;
             }
             let now = Mono::now();
-            signal.check(now, &self.wanted);
+            signal.check(now, &self.wanted, &self.shared);
             if now >= refresh_at {
                 refresh_at = now + REFRESH;
                 open.refresh();
@@ -139,14 +140,17 @@ impl Receiver {
         while let Some(event) = depacketizer.poll(now) {
             match event {
                 Event::Frame(frame) => {
-                    signal.frame(now, &self.wanted);
+                    signal.frame(now, &self.wanted, &self.shared);
+                    self.shared.format.note(&frame.picture());
+                    let preview = &self.shared.preview;
+                    preview.offer(|out| out.extend_from_slice(frame.jpeg()));
                     if let Some(used) = self.hand_on(frame) {
                         depacketizer.recycle(used);
                     }
                     self.reclaim(depacketizer);
                 }
                 Event::Partial(frame) => {
-                    signal.frame(now, &self.wanted);
+                    signal.frame(now, &self.wanted, &self.shared);
                     if let Some(used) = self.hand_on_part(frame) {
                         depacketizer.recycle(used);
                     }
@@ -239,7 +243,7 @@ fn sentence(change: &SenderChange) -> String {
     }
 }
 
-/// Whether frames come, for the log; the window tells it on the picture.
+/// Whether frames come, for the log and the status page; the window tells it on the picture.
 #[derive(Default)]
 struct Signal {
     last: Option<Mono>,
@@ -247,17 +251,23 @@ struct Signal {
 }
 
 impl Signal {
-    fn frame(&mut self, now: Mono, wanted: &ReceiveOptions) {
-        self.last = Some(now);
-        if std::mem::take(&mut self.is_lost) {
+    fn frame(&mut self, now: Mono, wanted: &ReceiveOptions, shared: &Shared) {
+        let is_first = self.last.replace(now).is_none();
+        let is_back = std::mem::take(&mut self.is_lost);
+        if is_first || is_back {
+            shared.state.set(State::Streaming);
+        }
+        if is_back {
             info!("{} is back", wanted.group);
         }
     }
 
-    fn check(&mut self, now: Mono, wanted: &ReceiveOptions) {
+    fn check(&mut self, now: Mono, wanted: &ReceiveOptions, shared: &Shared) {
         let is_quiet = self.last.is_some_and(|last| now.since(last) > LOST);
         if is_quiet && !std::mem::replace(&mut self.is_lost, true) {
             warn!("no frames from {} for {} s", wanted.group, LOST.as_secs());
+            let why = format!("nothing comes from {}", wanted.group);
+            shared.state.set(State::NoSignal(why));
         }
     }
 }

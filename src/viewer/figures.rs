@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::delay::Percentiles;
 use crate::stats::ViewerSnapshot;
+use crate::stats::report::{Amounts, Rates};
 
 /// What the viewer shows about its stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -106,40 +107,20 @@ impl Meter {
         size: (usize, usize),
         delay: Option<Percentiles>,
     ) {
-        let seconds = now
-            .saturating_duration_since(self.since)
-            .as_secs_f64()
-            .max(1e-3);
-        let before = &self.before;
-        let frames = arrived(&counters).saturating_sub(arrived(before));
-        let bytes = counters
-            .bytes_received
-            .saturating_sub(before.bytes_received);
-        let lost = counters.packets_lost.saturating_sub(before.packets_lost);
-        let received = counters
-            .packets_received
-            .saturating_sub(before.packets_received);
-        let sent = lost + received;
+        let elapsed = now.saturating_duration_since(self.since);
+        let before = Amounts::from(&self.before);
+        let rates = Rates::between(&before, &Amounts::from(&counters), elapsed);
         self.figures = Figures {
             size,
-            fps: frames as f64 / seconds,
-            mbit_per_s: bytes as f64 * 8e-6 / seconds,
-            loss_percent: if sent == 0 {
-                0.0
-            } else {
-                lost as f64 * 100.0 / sent as f64
-            },
+            fps: rates.fps,
+            mbit_per_s: rates.mbit_per_s,
+            loss_percent: rates.loss_percent.unwrap_or(0.0),
             total: counters,
             delay,
         };
         self.since = now;
         self.before = counters;
     }
-}
-
-/// Frames that a viewer could have shown.
-fn arrived(counters: &ViewerSnapshot) -> u64 {
-    counters.frames_whole + counters.frames_repaired + counters.frames_partial
 }
 
 #[cfg(test)]

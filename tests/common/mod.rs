@@ -2,7 +2,9 @@
 //! ([`process`]), clips of known pictures ([`clip`]) and exact comparison of pictures ([`pixels`]).
 #![allow(dead_code, unreachable_pub)] // Each test binary uses a part of it.
 
+pub mod browser;
 pub mod clip;
+pub mod http;
 pub mod net;
 pub mod pixels;
 pub mod process;

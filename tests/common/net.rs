@@ -186,6 +186,53 @@ impl Net {
     }
 }
 
+/// A sender's host and any number of viewers' hosts on one bridge, each by a cable of its own.
+pub struct Lan {
+    pub sender: Host,
+    pub viewers: Vec<Host>,
+    _switch: Host,
+}
+
+impl Lan {
+    /// The hosts with addresses and multicast routes; `None`, said once, where namespaces are not allowed.
+    pub fn with_viewers(test: &str, count: usize) -> Option<Lan> {
+        match Lan::make(count) {
+            Ok(lan) => Some(lan),
+            Err(why) => {
+                pass_over(test, &why);
+                None
+            }
+        }
+    }
+
+    fn make(count: usize) -> Result<Lan, String> {
+        let switch = Host::new(None)?;
+        switch.run("ip link add bridge0 type bridge && ip link set bridge0 up");
+        let hosts: Result<Vec<Host>, String> =
+            (0..=count).map(|_| Host::new(Some(&switch))).collect();
+        let mut hosts = hosts?;
+        for (n, host) in hosts.iter().enumerate() {
+            switch.run(&format!(
+                "ip link add port{n} type veth peer name {INTERFACE} netns {}
+                 ip link set port{n} master bridge0 up",
+                host.pid()
+            ));
+            let last = n + 1;
+            host.run(&format!(
+                "ip address add 10.77.0.{last}/24 dev {INTERFACE}
+                 ip link set {INTERFACE} up
+                 ip route add 224.0.0.0/4 dev {INTERFACE}"
+            ));
+        }
+        let sender = hosts.remove(0);
+        Ok(Lan {
+            sender,
+            viewers: hosts,
+            _switch: switch,
+        })
+    }
+}
+
 /// Whether the host of process `pid` has joined `group` on anything but loopback.
 pub fn is_member(pid: u32, group: &str) -> bool {
     if group.contains(':') {

@@ -1,0 +1,216 @@
+//! Who may look: those who know the token, if there is one; and without one only those who came by an address or a
+//! name of the local network, so that a web page elsewhere cannot make a browser read the camera for it by giving
+//! its own name this host's address (DNS rebinding).
+
+use std::net::{IpAddr, SocketAddr};
+
+use hyper::Request;
+use hyper::header::{AUTHORIZATION, COOKIE, HOST};
+use subtle::ConstantTimeEq;
+
+/// Names that no public name server knows: RFC 6762 §3, RFC 8375, and what routers use.
+const LOCAL_SUFFIXES: [&str; 5] = [".local", ".lan", ".home.arpa", ".internal", ".localhost"];
+
+/// Why a request is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// The token is missing or wrong.
+    Token,
+    /// The name by which it came is not one of the local network.
+    Host,
+}
+
+/// By what a request was let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pass {
+    /// Anyone is.
+    Open,
+    /// The token in the address: the browser is to keep it.
+    Query,
+    /// The token in a header.
+    Header,
+}
+
+/// What requests are checked against.
+#[derive(Debug)]
+pub(super) struct Guard {
+    token: Option<String>,
+    /// Cookies are kept by host, not by port: two pages on one host must not take each other's.
+    cookie: String,
+}
+
+impl Guard {
+    pub(super) fn new(token: Option<String>, address: SocketAddr) -> Guard {
+        Guard {
+            token,
+            cookie: format!("lancam_token_{}", address.port()),
+        }
+    }
+
+    /// Whether the request may be answered.
+    pub(super) fn check<B>(&self, request: &Request<B>) -> Result<Pass, Refusal> {
+        let Some(token) = &self.token else {
+            let host = request.headers().get(HOST);
+            // No browser leaves the name out.
+            let is_local = host.is_none_or(|host| host.to_str().is_ok_and(is_local));
+            return if is_local {
+                Ok(Pass::Open)
+            } else {
+                Err(Refusal::Host)
+            };
+        };
+        let is_right = |given: &str| bool::from(given.as_bytes().ct_eq(token.as_bytes()));
+        if parameter(request, "token").is_some_and(|given| is_right(&given)) {
+            return Ok(Pass::Query);
+        }
+        let bearer = request
+            .headers()
+            .get_all(AUTHORIZATION)
+            .iter()
+            .filter_map(|value| value.to_str().ok()?.strip_prefix("Bearer "))
+            .any(|given| is_right(given.trim()));
+        if bearer || self.cookies(request).any(|given| is_right(&given)) {
+            return Ok(Pass::Header);
+        }
+        Err(Refusal::Token)
+    }
+
+    fn cookies<B>(&self, request: &Request<B>) -> impl Iterator<Item = String> {
+        request
+            .headers()
+            .get_all(COOKIE)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(';'))
+            .filter_map(|pair| pair.trim().split_once('='))
+            .filter(|(name, _)| *name == self.cookie)
+            .map(|(_, value)| decoded(value))
+    }
+
+    /// The cookie that a browser keeps, so that the page's own requests are let in. A script cannot read it, and
+    /// other sites' pictures and scripts do not bring it along.
+    pub(super) fn set_cookie(&self) -> Option<String> {
+        // Whatever a token may hold, a cookie may not. RFC 6265 §4.1.1.
+        let encoded: String =
+            form_urlencoded::byte_serialize(self.token.as_ref()?.as_bytes()).collect();
+        Some(format!(
+            "{}={encoded}; Path=/; HttpOnly; SameSite=Lax; Max-Age=31536000",
+            self.cookie
+        ))
+    }
+}
+
+/// The value of a parameter in the request's address.
+pub(super) fn parameter<B>(request: &Request<B>, name: &str) -> Option<String> {
+    let query = request.uri().query()?;
+    form_urlencoded::parse(query.as_bytes())
+        .find(|(key, _)| key == name)
+        .map(|(_, value)| value.into_owned())
+}
+
+fn decoded(text: &str) -> String {
+    let pair = format!("x={text}");
+    form_urlencoded::parse(pair.as_bytes())
+        .next()
+        .map_or(String::new(), |(_, value)| value.into_owned())
+}
+
+/// Whether a Host header names an address, or a name that only the local network knows.
+fn is_local(host: &str) -> bool {
+    if host.parse::<SocketAddr>().is_ok() {
+        return true;
+    }
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let bare = name.trim_start_matches('[').trim_end_matches(']');
+    if bare.parse::<IpAddr>().is_ok() {
+        return true;
+    }
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    !name.contains('.') || LOCAL_SUFFIXES.iter().any(|suffix| name.ends_with(suffix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOKEN: &str = "correct&horse;%+=";
+
+    fn guard(token: Option<&str>) -> Guard {
+        Guard::new(token.map(str::to_owned), "127.0.0.1:8080".parse().unwrap())
+    }
+
+    fn get(address: &str, headers: &[(&str, &str)]) -> Request<()> {
+        let mut request = Request::get(address);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(()).unwrap()
+    }
+
+    #[test]
+    fn the_token_comes_in_three_ways() {
+        let guard = guard(Some(TOKEN));
+        let refused = [
+            get("/", &[]),
+            get("/?token=", &[]),
+            get("/?token=correct", &[]),
+            get("/?token=correct%26horse;%25%2B=x", &[]),
+            get("/?token=x&token=correct%26horse;%25%2B=", &[]),
+            get("/", &[("authorization", "Bearer correct&horse;%+")]),
+            get("/", &[("authorization", "Basic correct&horse;%+=")]),
+            get(
+                "/",
+                &[("cookie", "lancam_token_8081=correct%26horse%3B%25%2B%3D")],
+            ),
+        ];
+        for request in refused {
+            assert_eq!(guard.check(&request), Err(Refusal::Token), "{request:?}");
+        }
+        let query = get("/x?a=b&token=correct%26horse%3B%25%2B%3D", &[]);
+        assert_eq!(guard.check(&query), Ok(Pass::Query));
+        let bearer = format!("Bearer {TOKEN}");
+        let header = get("/", &[("authorization", &bearer)]);
+        assert_eq!(guard.check(&header), Ok(Pass::Header));
+        let kept = guard.set_cookie().unwrap();
+        let (pair, attributes) = kept.split_once("; ").unwrap();
+        assert!(attributes.contains("HttpOnly"), "{attributes}");
+        let cookie = get("/", &[("cookie", &format!("a=b; {pair}; c=d"))]);
+        assert_eq!(guard.check(&cookie), Ok(Pass::Header));
+    }
+
+    #[test]
+    fn without_a_token_public_names_are_refused() {
+        let guard = guard(None);
+        let good = [
+            "127.0.0.1:8080",
+            "192.168.1.7",
+            "[::1]:8080",
+            "[fe80::1]",
+            "localhost:8080",
+            "raspberrypi",
+            "camera.local:80",
+            "Camera.LAN",
+            "x.home.arpa.",
+        ];
+        for host in good {
+            assert_eq!(
+                guard.check(&get("/", &[("host", host)])),
+                Ok(Pass::Open),
+                "{host}"
+            );
+        }
+        for host in [
+            "evil.example",
+            "127.0.0.1.evil.example:8080",
+            "local.evil.com",
+            "evil.com.",
+        ] {
+            let request = get("/", &[("host", host)]);
+            assert_eq!(guard.check(&request), Err(Refusal::Host), "{host}");
+        }
+        assert_eq!(guard.check(&get("/", &[])), Ok(Pass::Open));
+    }
+}

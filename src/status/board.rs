@@ -1,0 +1,138 @@
+//! What the page's thread knows: put up once a second by the thread that reads the counters.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::Command;
+use super::preview::Preview;
+use crate::stats::counters;
+use crate::stats::report::{Point, Report};
+
+/// Figures older than this are not to be believed.
+const STALE: Duration = Duration::from_secs(5);
+
+/// Which end of a stream the page belongs to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// `lancam send`.
+    #[default]
+    Sender,
+    /// `lancam view`.
+    Viewer,
+}
+
+/// All that the page shows, at one moment. `scenes` stand in the order of the report's streams.
+#[derive(Clone, Debug)]
+pub(super) struct Contents {
+    pub(super) at: Instant,
+    pub(super) report: Arc<Report>,
+    pub(super) scenes: Vec<Scene>,
+}
+
+impl Default for Contents {
+    fn default() -> Contents {
+        Contents {
+            at: Instant::now(),
+            report: Arc::default(),
+            scenes: Vec::new(),
+        }
+    }
+}
+
+impl Contents {
+    /// The place of the stream of this name, or of the first one where none is asked for.
+    pub(super) fn find(&self, name: Option<&str>) -> Option<usize> {
+        let streams = &self.report.streams;
+        match name {
+            None => (!streams.is_empty()).then_some(0),
+            Some(name) => streams.iter().position(|stream| stream.name == name),
+        }
+    }
+
+    /// Whether all is well; the sentences of what is not.
+    pub(super) fn health(&self, only: Option<usize>) -> Result<(), String> {
+        if self.at.elapsed() > STALE {
+            return Err("the figures are not kept up: lancam hangs".to_owned());
+        }
+        if self.scenes.is_empty() {
+            return Err("no stream runs".to_owned());
+        }
+        let scenes = self.scenes.iter().enumerate();
+        let asked = scenes.filter(|(i, _)| only.is_none_or(|only| only == *i));
+        let ills: Vec<&str> = asked
+            .filter_map(|(_, scene)| scene.health.as_ref().err().map(String::as_str))
+            .collect();
+        match ills.is_empty() {
+            true => Ok(()),
+            false => Err(ills.join("\n")),
+        }
+    }
+}
+
+/// What the page shows of one stream beside its figures.
+#[derive(Clone, Debug)]
+pub struct Scene {
+    /// Whether frames go out, or come in; else the sentence that says why not.
+    pub health: Result<(), String>,
+    /// The last minutes.
+    pub history: Vec<Point>,
+    /// Its pictures.
+    pub preview: Arc<Preview>,
+    /// Its session description, once it is known.
+    pub sdp: Option<String>,
+    /// How to watch it.
+    pub commands: Vec<Command>,
+}
+
+counters! {
+    /// What the page's visitors did.
+    VisitorStats, VisitorSnapshot {
+        /// Requests answered, those that were refused included.
+        requests,
+        /// Refused: without the token, or by a name that this host does not have.
+        refused_access,
+        /// Refused: another method, an unknown path, too long, too slow, or no HTTP.
+        refused_requests,
+        /// Turned away: too many connections.
+        refused_connections,
+        /// Turned away: too many watch already.
+        refused_watchers,
+        /// Connections that are open.
+        connections,
+        /// Visitors that watch the moving picture.
+        watchers,
+    }
+}
+
+/// Where the figures are put up.
+#[derive(Debug, Default)]
+pub struct Board {
+    contents: Mutex<Arc<Contents>>,
+    pub(super) role: Role,
+    pub(super) visitors: VisitorStats,
+}
+
+impl Board {
+    /// An empty board.
+    pub fn new(role: Role) -> Board {
+        Board {
+            role,
+            ..Board::default()
+        }
+    }
+
+    /// Puts up what holds now: a scene for each stream of the report, in the same order.
+    pub fn put_up(&self, report: Arc<Report>, scenes: Vec<Scene>) {
+        let contents = Arc::new(Contents {
+            at: Instant::now(),
+            report,
+            scenes,
+        });
+        *self.contents.lock().unwrap_or_else(PoisonError::into_inner) = contents;
+    }
+
+    pub(super) fn contents(&self) -> Arc<Contents> {
+        Arc::clone(&self.contents.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

@@ -1,0 +1,200 @@
+//! `/metrics`: the same counters for Prometheus, as OpenMetrics 1.0 to those who ask for it, which Prometheus does, and else in
+//! the older text format 0.0.4, which every tool reads. The two differ in where a counter's `_total` stands.
+
+use std::fmt::Write;
+
+use super::board::{Contents, Role, VisitorSnapshot};
+use crate::stats::Field;
+use crate::stats::report::Totals;
+
+/// How the text is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    OpenMetrics,
+    Text,
+}
+
+impl Form {
+    pub(super) fn of(accepts_open_metrics: bool) -> Form {
+        match accepts_open_metrics {
+            true => Form::OpenMetrics,
+            false => Form::Text,
+        }
+    }
+
+    pub(super) fn content_type(self) -> &'static str {
+        match self {
+            Form::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Form::Text => "text/plain; version=0.0.4; charset=utf-8",
+        }
+    }
+}
+
+/// All metrics of what stands on the board.
+pub(super) fn write(
+    contents: &Contents,
+    role: Role,
+    visitors: &VisitorSnapshot,
+    form: Form,
+) -> String {
+    let mut families = Families::default();
+    let version = env!("CARGO_PKG_VERSION");
+    let role = match role {
+        Role::Sender => "sender",
+        Role::Viewer => "viewer",
+    };
+    let build = [("version", version), ("role", role)];
+    families.gauge("build_info", "What runs here.", &build, 1.0);
+    let uptime = contents.report.uptime_s;
+    families.gauge("uptime_seconds", "Time since the start.", &[], uptime);
+    for (report, scene) in contents.report.streams.iter().zip(&contents.scenes) {
+        let stream = [("stream", report.name.as_str())];
+        families.gauge(
+            "stream_healthy",
+            "1 while frames go out, or come in.",
+            &stream,
+            f64::from(u8::from(scene.health.is_ok())),
+        );
+        families.totals(&report.totals, &report.name);
+    }
+    for field in visitors.fields() {
+        match field.name {
+            "connections" | "watchers" => {
+                let name = format!("http_{}", field.name);
+                families.gauge(&name, field.help, &[], field.value as f64);
+            }
+            _ => families.counter("http_", &field, &[]),
+        }
+    }
+    families.write(form)
+}
+
+/// The samples by name, as both formats want them.
+#[derive(Default)]
+struct Families(Vec<Family>);
+
+struct Family {
+    name: String,
+    help: String,
+    is_counter: bool,
+    samples: Vec<(String, f64)>,
+}
+
+impl Families {
+    fn totals(&mut self, totals: &Totals, stream: &str) {
+        let label = [("stream", stream)];
+        match totals {
+            Totals::Sender {
+                sent,
+                gate,
+                watching,
+            } => {
+                for field in sent.fields() {
+                    match field.name {
+                        "viewers" => self.gauge("viewers", field.help, &label, field.value as f64),
+                        _ => self.counter("", &field, &label),
+                    }
+                }
+                for field in gate.fields() {
+                    self.counter("gate_", &field, &label);
+                }
+                let worst = watching.iter().map(|v| f64::from(v.fraction_lost));
+                if let Some(worst) = worst.reduce(f64::max) {
+                    let help = "Share of packets that the worst-off viewer lost, before repair.";
+                    self.gauge("viewers_worst_loss_ratio", help, &label, worst);
+                }
+            }
+            Totals::Viewer { received, delay_ms } => {
+                for field in received.fields() {
+                    self.counter("", &field, &label);
+                }
+                let Some(delay) = delay_ms else { return };
+                for (quantile, ms) in [("0.5", delay.p50), ("0.99", delay.p99), ("1", delay.max)] {
+                    let labels = [("stream", stream), ("quantile", quantile)];
+                    let help = "Capture to screen, or headless to the whole frame.";
+                    self.gauge("delay_seconds", help, &labels, ms * 1e-3);
+                }
+            }
+        }
+    }
+
+    fn counter(&mut self, prefix: &str, field: &Field, labels: &[(&str, &str)]) {
+        // The unit stands behind what is measured.
+        let name = match field.name {
+            "bytes_sent" => "sent_bytes",
+            "bytes_received" => "received_bytes",
+            "octets_sent" => "sent_payload_bytes",
+            name => name,
+        };
+        let name = format!("{prefix}{name}");
+        self.add(&name, field.help, true, labels, field.value as f64);
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, labels: &[(&str, &str)], value: f64) {
+        self.add(name, help, false, labels, value);
+    }
+
+    fn add(
+        &mut self,
+        name: &str,
+        help: &str,
+        is_counter: bool,
+        labels: &[(&str, &str)],
+        value: f64,
+    ) {
+        let name = format!("lancam_{name}");
+        let place = self.0.iter().position(|family| family.name == name);
+        let place = place.unwrap_or_else(|| {
+            self.0.push(Family {
+                name,
+                help: help.to_owned(),
+                is_counter,
+                samples: Vec::new(),
+            });
+            self.0.len() - 1
+        });
+        self.0[place].samples.push((braced(labels), value));
+    }
+
+    fn write(&self, form: Form) -> String {
+        let mut out = String::new();
+        for family in &self.0 {
+            let kind = if family.is_counter {
+                "counter"
+            } else {
+                "gauge"
+            };
+            let suffix = if family.is_counter { "_total" } else { "" };
+            let sample = format!("{}{suffix}", family.name);
+            let name = match form {
+                Form::OpenMetrics => &family.name,
+                Form::Text => &sample,
+            };
+            // Writing to a String cannot fail.
+            let _ = writeln!(out, "# HELP {name} {}", escaped(&family.help));
+            let _ = writeln!(out, "# TYPE {name} {kind}");
+            for (labels, value) in &family.samples {
+                let _ = writeln!(out, "{sample}{labels} {value}");
+            }
+        }
+        // In the older format this is a comment.
+        out + "# EOF\n"
+    }
+}
+
+fn braced(labels: &[(&str, &str)]) -> String {
+    if labels.is_empty() {
+        return String::new();
+    }
+    let pairs = labels
+        .iter()
+        .map(|(name, value)| format!("{name}=\"{}\"", escaped(value)));
+    format!("{{{}}}", pairs.collect::<Vec<_>>().join(","))
+}
+
+/// What stands between quotes, in both formats.
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n")
+}

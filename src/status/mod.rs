@@ -1,0 +1,104 @@
+//! The status page: what a stream does, its figures and its pictures, by HTTP/1.1 (RFC 9112) for browsers, phones
+//! and Prometheus. It runs on one thread of its own and only ever sees what was put on the [`Board`]: counters that
+//! were read once a second, and pictures that it asked for ([`preview::Preview`]). A flood of visitors costs visitors.
+//!
+//! Not a web server: a handful of exact paths, GET and HEAD, nothing that changes anything, no files.
+
+mod access;
+mod board;
+mod body;
+mod commands;
+mod feeds;
+mod metrics;
+pub mod preview;
+mod respond;
+mod server;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use tokio::sync::Notify;
+use tracing::{info, warn};
+
+pub use board::{Board, Role, Scene, VisitorSnapshot, VisitorStats};
+pub use commands::{Command, commands};
+
+use crate::config::Status;
+
+/// Why there is no status page.
+#[derive(Debug, thiserror::Error)]
+pub enum StatusError {
+    /// The address cannot be listened on.
+    #[error("the status page cannot listen on {address}: {source}; choose another address or port")]
+    Listen {
+        /// The address that was asked for.
+        address: SocketAddr,
+        /// What the kernel said.
+        source: std::io::Error,
+    },
+    /// The kernel has no thread or descriptor left.
+    #[error("the status page cannot be started: {0}")]
+    Start(#[source] std::io::Error),
+}
+
+/// The running page. It ends when this is dropped.
+#[derive(Debug)]
+pub struct Page {
+    settings: Status,
+    stop: Arc<Notify>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Page {
+    /// Listens, if `settings` ask for it, and says where.
+    ///
+    /// # Errors
+    /// If the address cannot be listened on.
+    pub fn start(settings: &Status, board: &Arc<Board>) -> Result<Option<Page>, StatusError> {
+        let Status::On { listen, token } = settings else {
+            return Ok(None);
+        };
+        let stop = Arc::new(Notify::new());
+        let server = server::Server::listen(*listen, token.clone(), Arc::clone(board))?;
+        let address = server.address();
+        info!("status page: http://{address}/");
+        if token.is_none() && !address.ip().is_loopback() {
+            info!(
+                "everyone who can reach this host can see the page: a token would keep strangers out"
+            );
+        }
+        let asked_to_stop = Arc::clone(&stop);
+        let thread = std::thread::Builder::new()
+            .name("lancam-status".to_owned())
+            .spawn(move || server.run(&asked_to_stop))
+            .map_err(StatusError::Start)?;
+        Ok(Some(Page {
+            settings: settings.clone(),
+            stop,
+            thread: Some(thread),
+        }))
+    }
+
+    /// The page as `settings` ask for it now. What cannot be is said, and stops nothing.
+    pub fn follow(page: Option<Page>, settings: &Status, board: &Arc<Board>) -> Option<Page> {
+        if page.as_ref().map_or(&Status::Off, |page| &page.settings) == settings {
+            return page;
+        }
+        drop(page);
+        Page::start(settings, board).unwrap_or_else(|error| {
+            warn!("{error}; going on without");
+            None
+        })
+    }
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        self.stop.notify_one();
+        if let Some(thread) = self.thread.take() {
+            // A panic there has been printed, and ends nothing else.
+            drop(thread.join());
+        }
+    }
+}

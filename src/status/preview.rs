@@ -1,0 +1,118 @@
+//! Pictures for those who watch by HTTP, taken off a streaming thread at no cost to it: it looks at one flag a frame,
+//! and only when a picture is asked for it copies one into a buffer that is there already. Nobody waits for the
+//! other, and nobody is woken: the asking side looks for the picture by itself.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crate::clock::Mono;
+use crate::viewer::mailbox::Mailbox;
+
+/// One copied frame.
+#[derive(Debug, Default)]
+pub struct Copy {
+    /// A whole JPEG.
+    pub jpeg: Vec<u8>,
+    /// When it was copied.
+    pub at: Mono,
+}
+
+/// Where one stream leaves a picture when it is asked for one.
+#[derive(Debug)]
+pub struct Preview {
+    wanted: AtomicBool,
+    slot: Mailbox<Copy>,
+}
+
+impl Default for Preview {
+    fn default() -> Preview {
+        // One buffer in the slot, one with the reader.
+        let slot = Mailbox::new(2);
+        slot.recycle(Box::default());
+        slot.recycle(Box::default());
+        Preview {
+            wanted: AtomicBool::new(false),
+            slot,
+        }
+    }
+}
+
+impl Preview {
+    /// Streaming thread: leaves a picture if one is asked for; `write` puts it into an empty buffer, which grows to the
+    /// size of the largest picture and stays.
+    pub fn offer(&self, write: impl FnOnce(&mut Vec<u8>)) {
+        if !self.wanted.load(Ordering::Relaxed) {
+            return;
+        }
+        let Some(mut copy) = self.slot.reclaim() else {
+            return;
+        };
+        self.wanted.store(false, Ordering::Relaxed);
+        copy.jpeg.clear();
+        write(&mut copy.jpeg);
+        copy.at = Mono::now();
+        if let Some(unread) = self.slot.put(copy) {
+            self.slot.recycle(unread);
+        }
+    }
+
+    /// Reader: asks for the next frame.
+    pub fn ask(&self) {
+        self.wanted.store(true, Ordering::Relaxed);
+    }
+
+    /// Reader, always the same thread: the picture that was asked for, if it is here.
+    pub fn take(&self) -> Option<Box<Copy>> {
+        self.slot.take(Duration::ZERO)
+    }
+
+    /// Reader: gives the buffer back.
+    pub fn give_back(&self, copy: Box<Copy>) {
+        self.slot.recycle(copy);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_copied_unless_asked_for() {
+        let preview = Preview::default();
+        preview.offer(|_| panic!("copied"));
+        preview.ask();
+        preview.offer(|out| out.extend_from_slice(b"one"));
+        preview.offer(|_| panic!("copied twice"));
+        let copy = preview.take().unwrap();
+        assert_eq!(copy.jpeg, b"one");
+        preview.give_back(copy);
+        assert!(preview.take().is_none());
+    }
+
+    #[test]
+    fn buffers_are_used_again() {
+        let preview = Preview::default();
+        let mut places = std::collections::HashSet::new();
+        for n in 0..20_u8 {
+            preview.ask();
+            preview.offer(|out| out.resize(1000, n));
+            let copy = preview.take().unwrap();
+            assert_eq!(copy.jpeg, [n; 1000]);
+            places.insert(copy.jpeg.as_ptr() as usize);
+            preview.give_back(copy);
+        }
+        assert!(places.len() <= 2, "{places:?}");
+    }
+
+    #[test]
+    fn a_reader_that_keeps_its_buffers_stops_nobody() {
+        let preview = Preview::default();
+        for _ in 0..2 {
+            preview.ask();
+            preview.offer(|out| out.push(1));
+            std::mem::forget(preview.take());
+        }
+        preview.ask();
+        preview.offer(|_| panic!("there is no buffer"));
+    }
+}

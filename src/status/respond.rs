@@ -1,0 +1,346 @@
+//! From a request to a response. Paths are compared as they came, byte for byte: there is nothing to escape to.
+
+use std::sync::Arc;
+
+use hyper::header::{
+    ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderName,
+    HeaderValue, LOCATION, REFERRER_POLICY, SET_COOKIE, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    X_FRAME_OPTIONS,
+};
+use hyper::{Method, Request, Response, StatusCode};
+use serde::Serialize;
+use tokio::sync::Semaphore;
+
+use super::access::{Guard, Pass, Refusal, parameter};
+use super::board::{Board, Contents, Role, Scene, VisitorSnapshot};
+use super::body::{Body, MOVING, Moving};
+use super::commands::Command;
+use super::feeds::Feeds;
+use super::metrics;
+use super::server::{MOST_CONNECTIONS, MOST_WATCHERS};
+use crate::stats::report::{Point, StreamReport};
+
+const PAGE: &str = include_str!("page.html");
+const PAGE_CSS: &str = include_str!("page.css");
+const PAGE_JS: &str = include_str!("page.js");
+const ICON: &str = include_str!("icon.svg");
+const LOGIN: &str = include_str!("login.html");
+
+const HTML: &str = "text/html; charset=utf-8";
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// On every response: nothing is kept, guessed, framed, sent on to others or shown inside another site's pages; the
+/// page runs its own script and nothing else.
+const HEADERS: [(HeaderName, &str); 7] = [
+    (CACHE_CONTROL, "no-store"),
+    (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (X_FRAME_OPTIONS, "DENY"),
+    (REFERRER_POLICY, "no-referrer"),
+    (
+        CONTENT_SECURITY_POLICY,
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    ),
+    (
+        HeaderName::from_static("cross-origin-resource-policy"),
+        "same-origin",
+    ),
+    (
+        HeaderName::from_static("cross-origin-opener-policy"),
+        "same-origin",
+    ),
+];
+
+/// What answers.
+pub(super) struct Site {
+    pub(super) board: Arc<Board>,
+    pub(super) feeds: Feeds,
+    guard: Guard,
+    connections: Arc<Semaphore>,
+    watchers: Arc<Semaphore>,
+}
+
+impl Site {
+    pub(super) fn new(board: Arc<Board>, guard: Guard, connections: Arc<Semaphore>) -> Site {
+        Site {
+            feeds: Feeds::new(Arc::clone(&board)),
+            board,
+            guard,
+            connections,
+            watchers: Arc::new(Semaphore::new(MOST_WATCHERS)),
+        }
+    }
+
+    /// The response to one request. Its body, if it has one, is not read.
+    pub(super) async fn answer<B>(&self, request: Request<B>) -> Response<Body> {
+        self.board.visitors.requests.add(1);
+        let mut response = match self.guard.check(&request) {
+            Ok(pass) => self.admitted(&request, pass).await,
+            Err(refusal) => {
+                self.board.visitors.refused_access.add(1);
+                refused(refusal, request.uri().path())
+            }
+        };
+        let status = response.status();
+        if [StatusCode::NOT_FOUND, StatusCode::METHOD_NOT_ALLOWED].contains(&status) {
+            self.board.visitors.refused_requests.add(1);
+        }
+        for (name, value) in HEADERS {
+            response
+                .headers_mut()
+                .insert(name, HeaderValue::from_static(value));
+        }
+        response
+    }
+
+    async fn admitted<B>(&self, request: &Request<B>, pass: Pass) -> Response<Body> {
+        if ![Method::GET, Method::HEAD].contains(request.method()) {
+            let mut response = sentence(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "only GET and HEAD are answered",
+            );
+            let allowed = HeaderValue::from_static("GET, HEAD");
+            response.headers_mut().insert(ALLOW, allowed);
+            return response;
+        }
+        match request.uri().path() {
+            // The token goes from the address bar, the history and the bookmarks into a cookie.
+            "/" if pass == Pass::Query => self.welcome(),
+            "/" => content(HTML, PAGE),
+            "/page.css" => content("text/css; charset=utf-8", PAGE_CSS),
+            "/page.js" => content("text/javascript; charset=utf-8", PAGE_JS),
+            "/icon.svg" => content("image/svg+xml", ICON),
+            "/status.json" => self.status(),
+            "/metrics" => self.metrics(request.headers()),
+            "/healthz" => self.health(request),
+            "/stream.sdp" => self.of_stream(request, sdp),
+            "/snapshot.jpg" => self.snapshot(request).await,
+            "/stream.mjpg" => self.of_stream(request, |report, scene| self.moving(report, scene)),
+            _ => sentence(
+                StatusCode::NOT_FOUND,
+                "there is nothing here; there are / /snapshot.jpg /stream.mjpg /stream.sdp /status.json /metrics /healthz",
+            ),
+        }
+    }
+
+    fn welcome(&self) -> Response<Body> {
+        let mut response = sentence(StatusCode::SEE_OTHER, "the page is at /");
+        let headers = response.headers_mut();
+        headers.insert(LOCATION, HeaderValue::from_static("/"));
+        let cookie = self.guard.set_cookie();
+        if let Some(cookie) = cookie.and_then(|cookie| cookie.try_into().ok()) {
+            headers.insert(SET_COOKIE, cookie);
+        }
+        response
+    }
+
+    /// The answer made from the stream that `?stream=NAME` names, or the first one.
+    fn of_stream<B>(
+        &self,
+        request: &Request<B>,
+        make: impl FnOnce(&StreamReport, &Scene) -> Response<Body>,
+    ) -> Response<Body> {
+        let contents = self.board.contents();
+        match find(&contents, request) {
+            Some(i) => make(&contents.report.streams[i], &contents.scenes[i]),
+            None => no_stream(),
+        }
+    }
+
+    async fn snapshot<B>(&self, request: &Request<B>) -> Response<Body> {
+        let contents = self.board.contents();
+        let Some(i) = find(&contents, request) else {
+            return no_stream();
+        };
+        let name = &contents.report.streams[i].name;
+        match self.feeds.snapshot(name, &contents.scenes[i].preview).await {
+            Some(shot) => content("image/jpeg", shot.jpeg),
+            None => sentence(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "no picture has come for three seconds",
+            ),
+        }
+    }
+
+    fn moving(&self, report: &StreamReport, scene: &Scene) -> Response<Body> {
+        let Ok(permit) = Arc::clone(&self.watchers).try_acquire_owned() else {
+            self.board.visitors.refused_watchers.add(1);
+            return sentence(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "too many watch already: take /snapshot.jpg, or run `lancam view --headless --status` on another machine",
+            );
+        };
+        let watcher = self.feeds.watch(&report.name, &scene.preview);
+        response(MOVING, Body::Moving(Moving::new(watcher, permit)))
+    }
+
+    fn status(&self) -> Response<Body> {
+        let contents = self.board.contents();
+        let streams = contents.report.streams.iter().zip(&contents.scenes);
+        let status = Status {
+            version: env!("CARGO_PKG_VERSION"),
+            role: self.board.role,
+            uptime_s: contents.report.uptime_s,
+            visitors: self.visitors(),
+            streams: streams
+                .map(|(report, scene)| Stream::of(report, scene))
+                .collect(),
+        };
+        match serde_json::to_vec(&status) {
+            Ok(json) => content("application/json", json),
+            Err(error) => sentence(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+        }
+    }
+
+    fn metrics(&self, headers: &HeaderMap) -> Response<Body> {
+        let accepts = headers
+            .get_all(ACCEPT)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .any(|value| value.contains("application/openmetrics-text"));
+        let form = metrics::Form::of(accepts);
+        let contents = self.board.contents();
+        let text = metrics::write(&contents, self.board.role, &self.visitors(), form);
+        content(form.content_type(), text)
+    }
+
+    fn health<B>(&self, request: &Request<B>) -> Response<Body> {
+        let contents = self.board.contents();
+        let asked = parameter(request, "stream");
+        let only = asked.as_deref().map(|name| contents.find(Some(name)));
+        if only == Some(None) {
+            return no_stream();
+        }
+        match contents.health(only.flatten()) {
+            Ok(()) => sentence(StatusCode::OK, "ok"),
+            Err(why) => sentence(StatusCode::SERVICE_UNAVAILABLE, why),
+        }
+    }
+
+    fn visitors(&self) -> VisitorSnapshot {
+        let taken = |most: usize, left: &Semaphore| (most - left.available_permits()) as u64;
+        VisitorSnapshot {
+            connections: taken(MOST_CONNECTIONS, &self.connections),
+            watchers: taken(MOST_WATCHERS, &self.watchers),
+            ..self.board.visitors.snapshot()
+        }
+    }
+}
+
+fn find<B>(contents: &Contents, request: &Request<B>) -> Option<usize> {
+    contents.find(parameter(request, "stream").as_deref())
+}
+
+fn sdp(_: &StreamReport, scene: &Scene) -> Response<Body> {
+    match &scene.sdp {
+        Some(text) => content("application/sdp", text.clone()),
+        None => sentence(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the stream is not known yet",
+        ),
+    }
+}
+
+fn no_stream() -> Response<Body> {
+    sentence(
+        StatusCode::NOT_FOUND,
+        "there is no stream of that name here; /status.json lists those there are",
+    )
+}
+
+fn refused(refusal: Refusal, path: &str) -> Response<Body> {
+    match refusal {
+        Refusal::Host => sentence(
+            StatusCode::MISDIRECTED_REQUEST,
+            "this page has no token, so it answers only to its address or a name of the local network: use that, or set a token",
+        ),
+        Refusal::Token => {
+            let mut response = match path {
+                "/" => response(HTML, Body::new(LOGIN)),
+                // The form needs no secret.
+                "/page.css" => return content("text/css; charset=utf-8", PAGE_CSS),
+                "/icon.svg" => return content("image/svg+xml", ICON),
+                _ => sentence(
+                    StatusCode::UNAUTHORIZED,
+                    "a token is needed: add ?token=… to the address, or send the header Authorization: Bearer …",
+                ),
+            };
+            *response.status_mut() = StatusCode::UNAUTHORIZED;
+            let scheme = HeaderValue::from_static("Bearer realm=\"lancam\"");
+            response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
+            response
+        }
+    }
+}
+
+fn response(content_type: &'static str, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    let content_type = HeaderValue::from_static(content_type);
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    response
+}
+
+fn content(content_type: &'static str, bytes: impl Into<hyper::body::Bytes>) -> Response<Body> {
+    response(content_type, Body::new(bytes))
+}
+
+fn sentence(status: StatusCode, text: impl Into<String>) -> Response<Body> {
+    let mut response = content(TEXT, text.into() + "\n");
+    *response.status_mut() = status;
+    response
+}
+
+/// `/status.json`.
+#[derive(Serialize)]
+struct Status<'a> {
+    version: &'static str,
+    role: Role,
+    uptime_s: f64,
+    visitors: VisitorSnapshot,
+    streams: Vec<Stream<'a>>,
+}
+
+/// One stream of it.
+#[derive(Serialize)]
+struct Stream<'a> {
+    #[serde(flatten)]
+    report: &'a StreamReport,
+    is_healthy: bool,
+    /// Why not.
+    problem: Option<&'a str>,
+    has_sdp: bool,
+    commands: &'a [Command],
+    history: History,
+}
+
+/// The last minutes, one value a second, by column: a fifth of the bytes.
+#[derive(Serialize)]
+struct History {
+    fps: Vec<f32>,
+    mbit_per_s: Vec<f32>,
+    loss_percent: Vec<Option<f32>>,
+    viewers: Vec<u32>,
+}
+
+impl<'a> Stream<'a> {
+    fn of(report: &'a StreamReport, scene: &'a Scene) -> Stream<'a> {
+        Stream {
+            report,
+            is_healthy: scene.health.is_ok(),
+            problem: scene.health.as_ref().err().map(String::as_str),
+            has_sdp: scene.sdp.is_some(),
+            commands: &scene.commands,
+            history: History::of(&scene.history),
+        }
+    }
+}
+
+impl History {
+    fn of(points: &[Point]) -> History {
+        History {
+            fps: points.iter().map(|p| p.fps).collect(),
+            mbit_per_s: points.iter().map(|p| p.mbit_per_s).collect(),
+            loss_percent: points.iter().map(|p| p.loss_percent).collect(),
+            viewers: points.iter().map(|p| p.viewers).collect(),
+        }
+    }
+}

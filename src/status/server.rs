@@ -1,0 +1,185 @@
+//! The listening side: connections, their limits and their end. Everything runs on one thread with a low priority.
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::io::{self, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::{SockRef, TcpKeepalive};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tracing::{debug, warn};
+
+use super::StatusError;
+use super::access::Guard;
+use super::board::Board;
+use super::respond::Site;
+use crate::net::thread;
+
+/// Connections that are served at a time; more are turned away at once.
+pub(super) const MOST_CONNECTIONS: usize = 64;
+/// Of these, visitors that watch moving pictures.
+pub(super) const MOST_WATCHERS: usize = 32;
+/// A request's first line and headers, in bytes and in number.
+const MOST_HEAD: usize = 16 << 10;
+const MOST_HEADERS: usize = 64;
+/// A request's head must be here within this time; a connection may be idle for as long.
+const HEAD_TIME: Duration = Duration::from_secs(5);
+/// A visitor that takes nothing for so long is gone.
+const WRITE_TIME: Duration = Duration::from_secs(10);
+/// A visitor that is not heard of for so long is asked.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+/// What may wait in the kernel for a slow visitor: beyond it pictures are left out, not queued.
+const MOST_UNSENT: u32 = 128 << 10;
+/// Pause after a connection that the kernel could not hand over, as when descriptors are short.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// What is told to those for whom there is no room.
+const NO_ROOM: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nRetry-After: 5\r\nContent-Length: 33\r\nConnection: close\r\n\r\ntoo many visitors: try again soon";
+
+/// A server that listens already.
+pub(super) struct Server {
+    runtime: Runtime,
+    listener: TcpListener,
+    address: SocketAddr,
+    site: Arc<Site>,
+    connections: Arc<Semaphore>,
+}
+
+impl Server {
+    pub(super) fn listen(
+        address: SocketAddr,
+        token: Option<String>,
+        board: Arc<Board>,
+    ) -> Result<Server, StatusError> {
+        let fail = |source| StatusError::Listen { address, source };
+        // SO_REUSEADDR is set: a page that restarts finds its port free.
+        let listener = TcpListener::bind(address).map_err(fail)?;
+        listener.set_nonblocking(true).map_err(fail)?;
+        let address = listener.local_addr().map_err(fail)?;
+        let runtime = Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .build()
+            .map_err(StatusError::Start)?;
+        let connections = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+        let guard = Guard::new(token, address);
+        Ok(Server {
+            runtime,
+            listener,
+            address,
+            site: Arc::new(Site::new(board, guard, Arc::clone(&connections))),
+            connections,
+        })
+    }
+
+    /// Where it listens, with the port that the kernel chose if that was left to it.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until it is asked to stop; open connections end with it.
+    pub(super) fn run(self, stop: &Notify) {
+        thread::after_others();
+        let Server {
+            runtime,
+            listener,
+            site,
+            connections,
+            ..
+        } = self;
+        runtime.block_on(async {
+            let listener = match tokio::net::TcpListener::from_std(listener) {
+                Ok(listener) => listener,
+                Err(error) => return warn!("the status page ended: {error}"),
+            };
+            let pictures = Arc::clone(&site);
+            tokio::spawn(async move { pictures.feeds.run().await });
+            let mut stopped = Box::pin(stop.notified());
+            let mut serve = Box::pin(accept(listener, site, connections));
+            poll_fn(|context| {
+                if stopped.as_mut().poll(context).is_ready() {
+                    return Poll::Ready(());
+                }
+                serve.as_mut().poll(context)
+            })
+            .await;
+        });
+    }
+}
+
+async fn accept(listener: tokio::net::TcpListener, site: Arc<Site>, connections: Arc<Semaphore>) {
+    loop {
+        let socket = match listener.accept().await {
+            Ok((socket, _)) => socket,
+            Err(error) => {
+                debug!("status page: {error}");
+                tokio::time::sleep(RETRY).await;
+                continue;
+            }
+        };
+        match Arc::clone(&connections).try_acquire_owned() {
+            Ok(permit) => {
+                tokio::spawn(serve(socket, Arc::clone(&site), permit));
+            }
+            Err(_) => {
+                site.board.visitors.refused_connections.add(1);
+                turn_away(socket);
+            }
+        }
+    }
+}
+
+/// One connection, from its first request to its end.
+async fn serve(socket: tokio::net::TcpStream, site: Arc<Site>, permit: OwnedSemaphorePermit) {
+    if let Err(error) = limit(&socket) {
+        return debug!("status page: {error}");
+    }
+    let service = service_fn(|request| {
+        let site = Arc::clone(&site);
+        async move { Ok::<_, Infallible>(site.answer(request).await) }
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME)
+        .max_buf_size(MOST_HEAD)
+        .max_headers(MOST_HEADERS)
+        .serve_connection(TokioIo::new(socket), service)
+        .await;
+    if let Err(error) = served {
+        debug!("status page: a connection ended: {error}");
+        if error.is_parse() {
+            site.board.visitors.refused_requests.add(1);
+        }
+    }
+    drop(permit);
+}
+
+/// Bounds on what a visitor that does not read, or is gone without a word, may cost.
+fn limit(socket: &tokio::net::TcpStream) -> io::Result<()> {
+    socket.set_nodelay(true)?;
+    let socket = SockRef::from(socket);
+    // tcp(7): also where the other end's window stays closed.
+    socket.set_tcp_user_timeout(Some(WRITE_TIME))?;
+    socket.set_tcp_notsent_lowat(MOST_UNSENT)?;
+    let keepalive = TcpKeepalive::new()
+        .with_time(KEEPALIVE)
+        .with_interval(KEEPALIVE);
+    socket.set_tcp_keepalive(&keepalive)
+}
+
+/// Says that there is no room, as far as that goes without waiting.
+fn turn_away(socket: tokio::net::TcpStream) {
+    let said = socket
+        .into_std()
+        .and_then(|mut socket: TcpStream| socket.write(NO_ROOM));
+    if let Err(error) = said {
+        debug!("status page: {error}");
+    }
+}
