@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 #[cfg(feature = "send")]
 use crate::config::{self, Config, ConfigError, Pacing, REPAIR_AUTO_MAX, Repair, Stream};
-use crate::config::{DEFAULT_GROUP, NOT_YET, Status, check, not_built};
+use crate::config::{DEFAULT_GROUP, Status, check, not_built};
 use crate::doctor::DoctorPlan;
 #[cfg(feature = "send")]
 use crate::net::pacing::MOST_OF_INTERVAL;
@@ -410,9 +410,14 @@ pub struct ViewArgs {
     #[arg(long, value_enum, default_value_t = OnLoss::Hold)]
     pub on_loss: OnLoss,
 
-    /// Ask the sender again for lost packets
+    /// Ask the sender again for lost packets; it must have --retransmit too
     #[arg(long)]
     pub retransmit: bool,
+
+    /// Frame intervals that an incomplete frame is waited for at most, 1 to 3
+    #[arg(long, value_name = "FRAMES", default_value_t = 1,
+        value_parser = clap::value_parser!(u8).range(1..=3))]
+    pub late: u8,
 
     /// Status page for browsers [default: off]
     #[arg(long, value_name = "ADDR:PORT", value_parser = check::listen)]
@@ -486,6 +491,8 @@ pub struct ViewConfig {
     pub on_loss: OnLoss,
     /// Whether lost packets are asked for again.
     pub retransmit: bool,
+    /// Frame intervals that an incomplete frame is waited for at most, 1 to 3.
+    pub late: u8,
     /// The status page.
     pub status: Status,
     /// Where counters are written.
@@ -506,6 +513,7 @@ impl Default for ViewConfig {
             overlay: false,
             on_loss: OnLoss::Hold,
             retransmit: false,
+            late: 1,
             status: Status::Off,
             stats: None,
         }
@@ -518,9 +526,6 @@ impl ViewArgs {
     /// # Errors
     /// [`UsageError`] in words for the user.
     pub fn resolve(&self) -> Result<ViewConfig, UsageError> {
-        if self.retransmit && NOT_YET.contains(&"retransmit") {
-            return Err(UsageError::Usage(not_built("retransmit")));
-        }
         if !cfg!(feature = "view") && !self.headless {
             return Err(UsageError::Usage(
                 "this lancam was built without a window: add --headless".to_owned(),
@@ -548,6 +553,7 @@ impl ViewArgs {
             overlay: false,
             on_loss: self.on_loss,
             retransmit: self.retransmit,
+            late: self.late,
             status: match self.status {
                 Some(listen) => Status::On {
                     listen,
@@ -1104,10 +1110,6 @@ mod tests {
             (
                 "send --repair 2",
                 "write auto, off or a number above 0 and at most 1",
-            ),
-            (
-                "send --repair auto",
-                "\"repair: Auto\" is not built in this version of lancam yet",
             ),
             ("send --status 8080", "it is no address and port"),
             (

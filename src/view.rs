@@ -202,6 +202,7 @@ pub fn run_with(
         wanted: wanted.receive.clone(),
         wanted_repair: wanted.repair(),
         options: wanted.options.clone(),
+        retransmit: config.retransmit,
         mailbox: mailbox.clone(),
         tape: tape.as_ref().map(Tape::inlet),
         frames: config.headless.then_some(config.frames).flatten(),
@@ -341,6 +342,7 @@ fn find(
         wanted.receive.interface.clone_from(&config.interface);
     }
     wanted.options.give_partial = config.on_loss == OnLoss::Conceal;
+    wanted.options.late = config.late;
     if let Some(name) = &config.name {
         wanted.name.clone_from(name);
     }

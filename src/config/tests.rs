@@ -175,11 +175,6 @@ fn mistakes_in_a_stream_are_answered_exactly() {
             "source: Stdin, only_while_watched: true",
             r#"1:48: "only_while_watched" cannot be true: standard input cannot be closed and opened again, use Exec; write true or false"#,
         ),
-        // What is read but not built.
-        (
-            "repair: Auto(max: 0.5)",
-            r#"1:21: "repair: Auto" is not built in this version of lancam yet: leave it out"#,
-        ),
         (
             "wait_for_viewers: (count: 0)",
             r#"1:39: "count" cannot be 0: write a whole number from 1 to 10000"#,

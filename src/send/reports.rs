@@ -97,6 +97,7 @@ impl Reporter {
         before: Option<SenderSide>,
         stats: Arc<StreamStats>,
         demand: Arc<Demand>,
+        control: Control,
     ) -> Result<Reporter> {
         let (bell, woken) = UnixStream::pair().context("no descriptors are left")?;
         let end = Arc::new(AtomicU8::new(0));
@@ -118,7 +119,7 @@ impl Reporter {
             side,
             stats,
             demand,
-            control: Control,
+            control,
             way: None,
             socket: None,
             has_complained: false,
@@ -229,6 +230,7 @@ impl Worker {
         self.heard = 0;
         let sent = self.sent();
         let control = &mut self.control;
+        control.tick(now);
         (self.side).tick(now, sent, |feedback| control.heard(now, feedback));
         self.look_for_a_move();
         self.connect();
