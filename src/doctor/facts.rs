@@ -63,11 +63,11 @@ pub(super) enum Announcement {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Chosen {
     /// The user.
-    ByUser,
+    User,
     /// The stream is announced there.
-    ByAnnouncement,
+    Announcement,
     /// The kernel's routes.
-    ByRoute,
+    Route,
 }
 
 /// What came to the sockets.

@@ -62,9 +62,9 @@ pub fn examine(plan: &DoctorPlan) -> Result<Report> {
     let (mut wanted, announcement) =
         gather::announced::find(&plan.target, plan.interface.as_deref())?;
     let chosen = match (&plan.interface, &wanted.receive.interface) {
-        (Some(_), _) => Chosen::ByUser,
-        (None, Some(_)) => Chosen::ByAnnouncement,
-        (None, None) => Chosen::ByRoute,
+        (Some(_), _) => Chosen::User,
+        (None, Some(_)) => Chosen::Announcement,
+        (None, None) => Chosen::Route,
     };
     if plan.interface.is_some() {
         wanted.receive.interface.clone_from(&plan.interface);

@@ -20,7 +20,7 @@ pub(super) fn interface(facts: &Facts) -> Check {
         let advice = format!("sudo ip link set {name} up");
         return Check::fail(ID, format!("{name} is down"), advice);
     }
-    if interface.is_loopback && facts.chosen == Chosen::ByRoute && facts.group.ip().is_multicast() {
+    if interface.is_loopback && facts.chosen == Chosen::Route && facts.group.ip().is_multicast() {
         let others: Vec<_> = facts.interfaces.iter().filter(|i| !i.is_loopback).collect();
         let advice = match others.as_slice() {
             [] => "connect this machine to a network".to_owned(),
@@ -37,9 +37,9 @@ pub(super) fn interface(facts: &Facts) -> Check {
         return Check::fail(ID, what, "plug the cable in, or join the Wi-Fi network");
     }
     let why = match facts.chosen {
-        Chosen::ByUser => "",
-        Chosen::ByAnnouncement => " (the stream is announced there)",
-        Chosen::ByRoute => " (by the routes)",
+        Chosen::User => "",
+        Chosen::Announcement => " (the stream is announced there)",
+        Chosen::Route => " (by the routes)",
     };
     Check::ok(ID, format!("{name} is up and has a link{why}"))
 }

@@ -76,7 +76,7 @@ fn healthy() -> Facts {
         announcement: Announcement::Heard {
             name: "porch".to_owned(),
         },
-        chosen: Chosen::ByUser,
+        chosen: Chosen::User,
         interfaces: vec![wire0()],
         interface: Ok(wire0()),
         route: Some("wire0".to_owned()),

@@ -543,7 +543,7 @@ fn datagram(kinds: &[(u8, u8, u8)], filling: &[u8]) -> Vec<u8> {
         } else {
             200 + kind % 8
         };
-        bytes.extend([0x80 | count % 32, kind, 0, words]);
+        bytes.extend([0x80 | (count % 32), kind, 0, words]);
         bytes.extend(filling.by_ref().take(usize::from(words) * 4));
     }
     bytes
