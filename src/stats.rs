@@ -108,6 +108,8 @@ counters! {
         octets_sent,
         /// Viewers that report at present.
         viewers,
+        /// 1 while there is no network to send by.
+        offline,
         /// Datagrams on the RTCP port that are no reports.
         reports_invalid,
     }

@@ -173,7 +173,7 @@ fn mistakes_in_a_stream_are_answered_exactly() {
         ("ttl: 1, ttl: 2", r#"1:21: "ttl" is there twice: keep one"#),
         (
             "source: Stdin, only_while_watched: true",
-            r#"1:56: "only_while_watched" cannot be true: standard input cannot be closed and opened again, use Exec; write true or false"#,
+            r#"1:48: "only_while_watched" cannot be true: standard input cannot be closed and opened again, use Exec; write true or false"#,
         ),
         (
             "wait_for_viewers: (count: 0)",

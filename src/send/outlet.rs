@@ -229,6 +229,7 @@ impl Outlet {
         let Some(sender) = &mut self.sender else {
             return;
         };
+        stats.offline.set(0);
         let time = RtpTime(
             RtpTime::from_nanos(captured.0)
                 .0

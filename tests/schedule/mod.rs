@@ -76,7 +76,7 @@ pub fn run(schedule: &[u8]) {
         frames: Depacketizer::new(options, Arc::clone(&stats)),
         repair: RepairDecoder::new(stats),
         asker: Asker::new(),
-        concealer: Concealer::new(),
+        concealer: Concealer::default(),
         shown: None,
         is_honest: true,
         now: Mono(1),

@@ -160,6 +160,8 @@ impl ViewerSide {
         }
         self.facts = Facts {
             bytes: self.facts.bytes,
+            // It may be under way from the other thread just now.
+            reception: facts.reception.or(self.facts.reception),
             ..facts
         };
         if self.has_changed() {
@@ -247,8 +249,9 @@ impl ViewerSide {
     pub fn poll(&mut self, now: Mono) -> Option<(Due, Outgoing)> {
         let due = self.session.poll(now)?;
         let is_for_all = due != Due::Feedback || self.wants_report;
+        // RFC 3550 §6.4: about a sender "from which this receiver has received RTP data packets since the last report".
         let block = (self.facts.reception)
-            .filter(|_| is_for_all)
+            .filter(|r| is_for_all && r.received != self.told.received)
             .map(|reception| self.block(now, &reception));
         let media = self.facts.reception.map(|r| r.ssrc);
         let bytes = Compound {
