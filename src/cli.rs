@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 #[cfg(feature = "send")]
 use crate::config::{self, Config, ConfigError, Pacing, REPAIR_AUTO_MAX, Repair, Stream};
-use crate::config::{DEFAULT_GROUP, Status, check, not_built};
+use crate::config::{DEFAULT_GROUP, Status, check};
 use crate::doctor::DoctorPlan;
 #[cfg(feature = "send")]
 use crate::net::pacing::MOST_OF_INTERVAL;
@@ -240,9 +240,6 @@ impl SendArgs {
             None => Config::default(),
         };
         self.override_config(&mut config)?;
-        if let Some(key) = config::not_yet(&config).first() {
-            return Err(UsageError::Usage(not_built(key)));
-        }
         Ok(SendPlan {
             config,
             stats: self.stats.clone(),
