@@ -11,6 +11,7 @@ mod outlet;
 mod progress;
 mod reports;
 mod stream;
+mod supervisor;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,11 +21,13 @@ use tracing::{info, warn};
 
 use crate::cli::StatsTo;
 use crate::config::{Config, Stream};
+use crate::net::{GroupError, is_network_down};
 use crate::send::announce::Announcer;
 use crate::send::figures::Figures;
 use crate::send::progress::Progress;
 use crate::send::reports::End;
 use crate::send::stream::{Ended, Running};
+use crate::send::supervisor::Supervisor;
 use crate::signals::{Signal, Signals};
 use crate::stats::StatsWriter;
 use crate::stats::report::Report;
@@ -34,6 +37,9 @@ use crate::status::{Board, Page, Role};
 const TICK: Duration = Duration::from_millis(200);
 /// How often the figures are taken.
 const STATS_PERIOD: Duration = Duration::from_secs(1);
+
+/// How often a network is looked for that was not there at the start.
+const NETWORK_RETRY: Duration = Duration::from_secs(1);
 
 /// What `lancam send` does, and where it tells about it.
 pub struct Job {
@@ -52,7 +58,10 @@ pub struct Job {
 /// is returned at the end.
 pub fn run(job: Job, mut signals: Signals) -> Result<()> {
     let mut stats = job.stats.as_ref().map(StatsWriter::open).transpose()?;
-    let mut streams = Streams::start(&job.config, Tell::Commands)?;
+    let mut supervisor = Supervisor::find();
+    let Some(mut streams) = start(&job.config, &supervisor, &mut signals)? else {
+        return Ok(());
+    };
     let board = Arc::new(Board::new(Role::Sender));
     let mut page = match Page::start(&job.config.status, &board) {
         Ok(page) => page,
@@ -65,19 +74,24 @@ pub fn run(job: Job, mut signals: Signals) -> Result<()> {
     let mut progress = Progress::new();
     let mut stats_due = Instant::now() + STATS_PERIOD;
     streams.put_up(&mut figures, &board);
+    supervisor.ready();
 
     while !streams.running.is_empty() {
         match signals.wait(TICK) {
             Some(Signal::Stop) => break,
-            Some(Signal::Reload) => match (job.reload)() {
-                Ok(config) => {
-                    streams.reload(&config);
-                    page = Page::follow(page, &config.status, &board);
+            Some(Signal::Reload) => {
+                supervisor.reloading();
+                match (job.reload)() {
+                    Ok(config) => {
+                        streams.reload(&config);
+                        page = Page::follow(page, &config.status, &board);
+                    }
+                    Err(error) => {
+                        warn!("the config was not reloaded, the old settings stay: {error:#}")
+                    }
                 }
-                Err(error) => {
-                    warn!("the config was not reloaded, the old settings stay: {error:#}")
-                }
-            },
+                supervisor.ready();
+            }
             Some(Signal::Woken) | None => {}
         }
         streams.reap();
@@ -85,12 +99,14 @@ pub fn run(job: Job, mut signals: Signals) -> Result<()> {
         if Instant::now() >= stats_due {
             stats_due += STATS_PERIOD;
             let report = streams.put_up(&mut figures, &board);
+            supervisor.tell(&report);
             if let Some(stats) = &mut stats {
                 stats.write(&*report);
             }
         }
     }
 
+    supervisor.stopping();
     streams.end_all();
     progress.clear();
     if let Some(stats) = &mut stats {
@@ -100,6 +116,45 @@ pub fn run(job: Job, mut signals: Signals) -> Result<()> {
         info!("{}", end.summary());
     }
     streams.into_result()
+}
+
+/// Starts the streams. Under a supervisor a network that is not there yet is waited for: a board must come up in
+/// whatever order its parts do. `None`: the end was asked for meanwhile.
+fn start(
+    config: &Config,
+    supervisor: &Supervisor,
+    signals: &mut Signals,
+) -> Result<Option<Streams>> {
+    let mut told = String::new();
+    loop {
+        let error = match Streams::start(config, Tell::Commands) {
+            Ok(streams) => return Ok(Some(streams)),
+            Err(error) => error,
+        };
+        if !supervisor.is_there() || !is_network_missing(&error) {
+            return Err(error);
+        }
+        let why = format!("waiting for the network: {error:#}");
+        supervisor.waits(&why);
+        if why != told {
+            warn!("{why}");
+            told = why;
+        }
+        if signals.wait(NETWORK_RETRY) == Some(Signal::Stop) {
+            return Ok(None);
+        }
+    }
+}
+
+fn is_network_missing(error: &anyhow::Error) -> bool {
+    let group = error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<GroupError>());
+    match group {
+        Some(GroupError::Interface(_)) => true,
+        Some(GroupError::Io { source, .. }) => is_network_down(source),
+        _ => false,
+    }
 }
 
 /// Whether streams tell how to watch them.

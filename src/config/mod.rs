@@ -26,11 +26,11 @@ pub use describe::describe;
 #[cfg(feature = "send")]
 pub use error::{ConfigError, Mistake};
 #[cfg(feature = "send")]
-pub use stream::{Config, Stream, WaitForViewers, load, not_yet, parse};
+pub use stream::{Config, Stream, WaitForViewers, load, parse};
 #[cfg(feature = "send")]
 pub(crate) use {
     resolve::{CORES, MTU_MIN_V6, RESIZE_RANGE},
-    stream::{fold_into_camera, unbuilt},
+    stream::fold_into_camera,
 };
 
 /// Where streams go, and are looked for, unless the user says otherwise.
@@ -41,16 +41,6 @@ pub const DEFAULT_GROUP: SocketAddr =
 pub const DEFAULT_STATUS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 /// The most repair that `Auto` sends unless the user says otherwise, in repair packets for each packet.
 pub const REPAIR_AUTO_MAX: f32 = 0.5;
-
-/// Settings that are read and checked but that this version cannot follow yet, by their key in
-/// the file or their flag, and the value if not all are unbuilt. Asking for one is refused: a setting that is silently ignored deceives.
-/// Whoever builds one takes it off this list.
-pub(crate) const NOT_YET: &[&str] = &["adapt", "repair: Auto", "retransmit"];
-
-/// That `key` is not built, as the user is told it.
-pub(crate) fn not_built(key: &str) -> String {
-    format!("\"{key}\" is not built in this version of lancam yet: leave it out")
-}
 
 /// How repair packets (FEC) are made for a stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

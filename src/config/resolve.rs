@@ -29,16 +29,10 @@ pub(crate) const MTU_MIN_V6: u16 = 1280;
 /// Cores that an affinity mask has room for (CPU_SETSIZE).
 pub(crate) const CORES: RangeInclusive<usize> = 0..=1023;
 
-/// Reads a config from `text`, which stands in the file called `file`. Keys in `not_yet` are
-/// refused where they ask for something.
-pub(super) fn resolve(
-    file: &str,
-    text: &str,
-    not_yet: &[&'static str],
-) -> Result<Config, ConfigError> {
+/// Reads a config from `text`, which stands in the file called `file`.
+pub(super) fn resolve(file: &str, text: &str) -> Result<Config, ConfigError> {
     let mut reader = Reader {
         mistakes: Mistakes::new(file, text),
-        not_yet,
     };
     let config = reader.config(Key::read(text));
     reader.mistakes.into_result(config)
@@ -46,7 +40,6 @@ pub(super) fn resolve(
 
 struct Reader<'a> {
     mistakes: Mistakes<'a>,
-    not_yet: &'a [&'static str],
 }
 
 /// Width and height in pixels.
@@ -108,11 +101,6 @@ impl<'a> Reader<'a> {
         let source = raw.source.text;
         let (fps, mtu) = (raw.fps.text, raw.mtu.text);
         let only_while_watched = raw.only_while_watched.text;
-        let wanted = [
-            ("repair: Auto", raw.repair.text),
-            ("retransmit", raw.retransmit.text),
-            ("adapt", raw.adapt.text),
-        ];
         let mut stream = Stream {
             name: self.checked("name", raw.name, d.name, |v| check::name(&v)),
             source: self.source(raw.source, d.source),
@@ -157,10 +145,6 @@ impl<'a> Reader<'a> {
             let why = "standard input cannot be closed and opened again, use Exec";
             let key = "only_while_watched";
             self.mistakes.value(key, only_while_watched, why);
-        }
-        for key in super::unbuilt(&stream, self.not_yet) {
-            let text = wanted.iter().find(|(k, _)| *k == key);
-            self.unbuilt(key, text.map_or("", |(_, text)| text));
         }
         Placed {
             stream,
@@ -294,10 +278,6 @@ impl<'a> Reader<'a> {
             );
             self.mistakes.at(place(b.sdp), sentence);
         }
-    }
-
-    fn unbuilt(&mut self, key: &str, text: &str) {
-        self.mistakes.at(text, super::not_built(key));
     }
 
     /// The value, if the key is there and of its type.

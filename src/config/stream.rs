@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use super::{Adapt, ConfigError, DEFAULT_GROUP, NOT_YET, Pacing, Repair, Status, resolve};
+use super::{Adapt, ConfigError, DEFAULT_GROUP, Pacing, Repair, Status, resolve};
 use crate::source::{CameraSpec, DEFAULT_QUALITY, SourceSpec};
 
 /// What `lancam send` does.
@@ -152,31 +152,7 @@ pub fn load(path: &Path) -> Result<Config, ConfigError> {
 pub fn parse(file: &str, text: &str) -> Result<Config, ConfigError> {
     // Some editors begin a file with a byte order mark.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    resolve::resolve(file, text, NOT_YET)
-}
-
-/// The keys that `config` uses and that this version cannot follow yet. A config from
-/// [`load`] uses none; one that the command line made may.
-pub fn not_yet(config: &Config) -> Vec<&'static str> {
-    let mut keys: Vec<&str> = config
-        .streams
-        .iter()
-        .flat_map(|stream| unbuilt(stream, NOT_YET))
-        .collect();
-    keys.sort_unstable();
-    keys.dedup();
-    keys
-}
-
-/// The keys among `not_yet` that `stream` asks something of.
-pub(crate) fn unbuilt(stream: &Stream, not_yet: &[&'static str]) -> Vec<&'static str> {
-    let asks = |key: &str| match key {
-        "adapt" => stream.adapt != Adapt::Off,
-        "repair: Auto" => matches!(stream.repair, Repair::Auto { .. }),
-        "retransmit" => stream.retransmit,
-        _ => false,
-    };
-    not_yet.iter().copied().filter(|key| asks(key)).collect()
+    resolve::resolve(file, text)
 }
 
 /// Hands the stream's quality and frame rate to its camera. `false`: the camera was given another rate.

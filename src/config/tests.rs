@@ -15,10 +15,10 @@ fn answer(text: &str) -> String {
     }
 }
 
-/// The config in `text` with everything taken as built.
+/// The config in `text`.
 #[track_caller]
-fn built(text: &str) -> Config {
-    resolve::resolve("porch.ron", text, &[]).unwrap_or_else(|e| panic!("{e}"))
+fn read(text: &str) -> Config {
+    parse("porch.ron", text).unwrap_or_else(|e| panic!("{e}"))
 }
 
 fn repository(path: &str) -> std::path::PathBuf {
@@ -173,12 +173,7 @@ fn mistakes_in_a_stream_are_answered_exactly() {
         ("ttl: 1, ttl: 2", r#"1:21: "ttl" is there twice: keep one"#),
         (
             "source: Stdin, only_while_watched: true",
-            r#"1:56: "only_while_watched" cannot be true: standard input cannot be closed and opened again, use Exec; write true or false"#,
-        ),
-        // What is read but not built.
-        (
-            "repair: Auto(max: 0.5)",
-            r#"1:21: "repair: Auto" is not built in this version of lancam yet: leave it out"#,
+            r#"1:48: "only_while_watched" cannot be true: standard input cannot be closed and opened again, use Exec; write true or false"#,
         ),
         (
             "wait_for_viewers: (count: 0)",
@@ -256,7 +251,7 @@ fn every_mistake_is_told_at_once() {
 
 #[test]
 fn all_that_can_be_written_is_read() {
-    let config = built(
+    let config = read(
         r#"(
             streams: [(
                 name: "porch",
@@ -320,12 +315,11 @@ fn all_that_can_be_written_is_read() {
         token: Some("correct-horse".to_owned()),
     };
     assert_eq!(config.status, want);
-    assert_eq!(not_yet(&config), NOT_YET);
 }
 
 #[test]
 fn the_frame_rate_reaches_the_camera() {
-    let config = built("(streams: [(source: Camera(), fps: 15)])");
+    let config = read("(streams: [(source: Camera(), fps: 15)])");
     let SourceSpec::Camera(camera) = &config.streams[0].source else {
         panic!("no camera");
     };
@@ -339,7 +333,6 @@ fn an_empty_config_is_the_default_one() {
         parse("x", "\u{feff}(streams: [()])").unwrap(),
         Config::default()
     );
-    assert!(not_yet(&Config::default()).is_empty());
 }
 
 #[test]

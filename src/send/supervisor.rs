@@ -1,0 +1,279 @@
+//! What a supervisor such as systemd hears of the sender: that it is ready, a line on each stream, that it reads its
+//! config again, that it lives. sd_notify(3). Without `NOTIFY_SOCKET` nothing happens. Not a log: that goes to
+//! standard error.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use sd_notify::NotifyState;
+use tracing::debug;
+
+use crate::stats::State;
+use crate::stats::report::{Report, StreamReport, Totals};
+
+/// How often the status line is told anew, if it has changed.
+const STATUS_PERIOD: Duration = Duration::from_secs(2);
+
+/// The supervisor, if there is one.
+pub(super) struct Supervisor {
+    is_there: bool,
+    /// How long a stream may make no progress; `None`: there is no watchdog.
+    patience: Option<Duration>,
+    /// By the streams' names.
+    streams: HashMap<String, Progress>,
+    said: String,
+    say_at: Instant,
+}
+
+/// Frames that a stream has sent, and since when.
+struct Progress {
+    frames: u64,
+    at: Instant,
+}
+
+impl Supervisor {
+    /// As the environment says.
+    pub(super) fn find() -> Supervisor {
+        Supervisor {
+            is_there: std::env::var_os("NOTIFY_SOCKET").is_some(),
+            // It is fed once a second: half of its time is enough for both.
+            patience: sd_notify::watchdog_enabled().map(|limit| limit / 2),
+            streams: HashMap::new(),
+            said: String::new(),
+            say_at: Instant::now(),
+        }
+    }
+
+    /// Whether somebody starts this program again, and may be told of waiting.
+    pub(super) fn is_there(&self) -> bool {
+        self.is_there
+    }
+
+    /// The streams run, or wait for what is not theirs to mend.
+    pub(super) fn ready(&self) {
+        self.notify(&[NotifyState::Ready]);
+    }
+
+    /// Nothing is sent yet, and why; all the same this is no reason to be started again.
+    pub(super) fn waits(&self, why: &str) {
+        let line = one_line(why);
+        self.notify(&[
+            NotifyState::Ready,
+            NotifyState::Status(&line),
+            NotifyState::Watchdog,
+        ]);
+    }
+
+    /// The config is read again; [`Supervisor::ready`] ends it.
+    pub(super) fn reloading(&self) {
+        // systemd tells this reload from an older one by the time.
+        match NotifyState::monotonic_usec_now() {
+            Ok(now) => self.notify(&[NotifyState::Reloading, now]),
+            Err(error) => debug!("no monotonic time: {error}"),
+        }
+    }
+
+    /// The end was asked for.
+    pub(super) fn stopping(&self) {
+        self.notify(&[NotifyState::Stopping]);
+    }
+
+    /// Takes in the figures of one more second.
+    pub(super) fn tell(&mut self, report: &Report) {
+        if !self.is_there {
+            return;
+        }
+        let now = Instant::now();
+        if self.lives(report, now) {
+            self.notify(&[NotifyState::Watchdog]);
+        }
+        let line = status(report);
+        if now >= self.say_at && line != self.said {
+            self.notify(&[NotifyState::Status(&line)]);
+            self.said = line;
+            self.say_at = now + STATUS_PERIOD;
+        }
+    }
+
+    /// Whether every stream that is to send does: frames, or the "no signal" picture.
+    fn lives(&mut self, report: &Report, now: Instant) -> bool {
+        let patience = self.patience.unwrap_or(Duration::MAX);
+        self.streams
+            .retain(|name, _| report.streams.iter().any(|s| s.name == *name));
+        let mut all = true;
+        for stream in &report.streams {
+            let frames = frames_sent(stream);
+            let last =
+                (self.streams.entry(stream.name.clone())).or_insert(Progress { frames, at: now });
+            if last.frames != frames || is_excused(stream) {
+                *last = Progress { frames, at: now };
+            }
+            all &= now.saturating_duration_since(last.at) <= patience;
+        }
+        all
+    }
+
+    fn notify(&self, states: &[NotifyState<'_>]) {
+        if !self.is_there {
+            return;
+        }
+        if let Err(error) = sd_notify::notify(states) {
+            debug!("the supervisor was not told: {error}");
+        }
+    }
+}
+
+fn frames_sent(stream: &StreamReport) -> u64 {
+    match &stream.totals {
+        Totals::Sender { sent, .. } => sent.frames_sent,
+        Totals::Viewer { .. } => 0,
+    }
+}
+
+/// Whether a stream that sends nothing has a reason that no new start would mend.
+fn is_excused(stream: &StreamReport) -> bool {
+    let is_offline = matches!(&stream.totals, Totals::Sender { sent, .. } if sent.offline > 0);
+    is_offline || matches!(stream.state, State::WaitingForViewers | State::Ended(_))
+}
+
+/// `porch: 30.0 fps, 3 viewers, 0.2 % loss; yard: no signal: /dev/video0 was unplugged`
+fn status(report: &Report) -> String {
+    let lines: Vec<String> = report.streams.iter().map(line).collect();
+    one_line(&lines.join("; "))
+}
+
+fn line(stream: &StreamReport) -> String {
+    let name = &stream.name;
+    match (&stream.state, &stream.totals) {
+        (State::NoSignal(why), _) => return format!("{name}: no signal: {why}"),
+        (State::WaitingForViewers, _) => return format!("{name}: waits for viewers"),
+        (State::Ended(None), _) => return format!("{name}: has ended"),
+        (State::Ended(Some(why)), _) => return format!("{name}: has failed: {why}"),
+        (State::Waiting, _) => return format!("{name}: starts"),
+        (State::Streaming, Totals::Sender { sent, .. }) if sent.offline > 0 => {
+            return format!("{name}: no network");
+        }
+        (State::Streaming, _) => {}
+    }
+    let mut line = format!("{name}: {:.1} fps", stream.rates.fps);
+    if let Totals::Sender { watching, .. } = &stream.totals {
+        line += &match watching.len() {
+            1 => ", 1 viewer".to_owned(),
+            n => format!(", {n} viewers"),
+        };
+    }
+    if let Some(loss) = stream.rates.loss_percent {
+        line += &format!(", {loss:.1} % loss");
+    }
+    line
+}
+
+/// Assignments are lines of their own. sd_notify(3).
+fn one_line(text: &str) -> String {
+    text.replace(['\n', '\r'], " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jpeg::gate::GateSnapshot;
+    use crate::stats::SenderSnapshot;
+    use crate::stats::report::Rates;
+
+    fn stream(name: &str, state: State, sent: SenderSnapshot) -> StreamReport {
+        StreamReport {
+            name: name.to_owned(),
+            state,
+            format: None,
+            totals: Totals::Sender {
+                sent,
+                gate: GateSnapshot::default(),
+                watching: Vec::new(),
+            },
+            rates: Rates {
+                fps: 29.97,
+                loss_percent: Some(0.21),
+                ..Rates::default()
+            },
+        }
+    }
+
+    fn sent(frames_sent: u64) -> SenderSnapshot {
+        SenderSnapshot {
+            frames_sent,
+            ..SenderSnapshot::default()
+        }
+    }
+
+    fn report(streams: Vec<StreamReport>) -> Report {
+        Report {
+            streams,
+            ..Report::default()
+        }
+    }
+
+    fn supervisor() -> Supervisor {
+        Supervisor {
+            is_there: true,
+            patience: Some(Duration::from_secs(10)),
+            streams: HashMap::new(),
+            said: String::new(),
+            say_at: Instant::now(),
+        }
+    }
+
+    #[test]
+    fn the_status_is_one_line() {
+        let both = report(vec![
+            stream("porch", State::Streaming, sent(9)),
+            stream("yard", State::NoSignal("gone\nREADY=1".into()), sent(9)),
+        ]);
+        assert_eq!(
+            status(&both),
+            "porch: 30.0 fps, 0 viewers, 0.2 % loss; yard: no signal: gone READY=1"
+        );
+    }
+
+    #[test]
+    fn the_watchdog_is_fed_while_frames_go_out() {
+        let mut supervisor = supervisor();
+        let start = Instant::now();
+        let at = |s| start + Duration::from_secs(s);
+        let one = |frames| report(vec![stream("porch", State::Streaming, sent(frames))]);
+        assert!(supervisor.lives(&one(1), at(0)));
+        assert!(supervisor.lives(&one(2), at(9)));
+        assert!(supervisor.lives(&one(2), at(19)));
+        assert!(!supervisor.lives(&one(2), at(20)));
+        assert!(supervisor.lives(&one(3), at(21)));
+    }
+
+    #[test]
+    fn one_stream_that_hangs_is_enough() {
+        let mut supervisor = supervisor();
+        let start = Instant::now();
+        let two = |frames| {
+            report(vec![
+                stream("porch", State::Streaming, sent(frames)),
+                stream("yard", State::NoSignal("gone".into()), sent(7)),
+            ])
+        };
+        assert!(supervisor.lives(&two(1), start));
+        assert!(!supervisor.lives(&two(2), start + Duration::from_secs(11)));
+    }
+
+    #[test]
+    fn who_waits_for_viewers_or_a_network_lives() {
+        let mut supervisor = supervisor();
+        let start = Instant::now();
+        let offline = SenderSnapshot {
+            offline: 1,
+            ..sent(7)
+        };
+        let both = report(vec![
+            stream("porch", State::WaitingForViewers, sent(7)),
+            stream("yard", State::Streaming, offline),
+        ]);
+        assert!(supervisor.lives(&both, start));
+        assert!(supervisor.lives(&both, start + Duration::from_secs(60)));
+    }
+}
