@@ -86,7 +86,7 @@ def plan(image, wishes):
     _check_system(image, root, package)
     accounts = Accounts(root)
     package.put(root, accounts)
-    _config(root, wishes)
+    _config(root, accounts, wishes)
     _name(root, wishes)
     _network(root, wishes, made, kernel_line)
     _login(root, accounts, wishes, made)
@@ -288,6 +288,11 @@ class Accounts:
     def user(self, name):
         return self._row("passwd", name)
 
+    def group(self, name):
+        """Its number, or None."""
+        row = self._row("group", name)
+        return int(row[2]) if row else None
+
     def first_user(self):
         """The image's own person, if it has one."""
         return next((row[0] for row in self._tables["passwd"] if 1000 <= int(row[2]) < 60000), None)
@@ -366,13 +371,10 @@ class KernelLine:
         return word in self._dropped or word.startswith(tuple(names))
 
 
-def _config(root, wishes):
-    before = root.stat(CONFIG)
-    mode, uid, gid = (before.mode, before.uid, before.gid) if before else (0o644, 0, 0)
-    planned = root.changes.get(root.resolve(CONFIG))
-    if planned:
-        mode, uid, gid = planned.mode, planned.uid, planned.gid
-    root.write(CONFIG, wishes.config, mode, uid, gid)
+def _config(root, accounts, wishes):
+    """Readable for the service's user only, as the package's script would have it: it may hold a token."""
+    group = accounts.group("lancam")
+    root.write(CONFIG, wishes.config, *((0o644, 0, 0) if group is None else (0o640, 0, group)))
 
 
 def _name(root, wishes):
