@@ -11,6 +11,7 @@ mod outlet;
 mod progress;
 mod reports;
 mod stream;
+mod supervisor;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,11 +21,13 @@ use tracing::{info, warn};
 
 use crate::cli::StatsTo;
 use crate::config::{Config, Stream};
+use crate::net::GroupError;
 use crate::send::announce::Announcer;
 use crate::send::figures::Figures;
 use crate::send::progress::Progress;
 use crate::send::reports::End;
 use crate::send::stream::{Ended, Running};
+use crate::send::supervisor::Supervisor;
 use crate::signals::{Signal, Signals};
 use crate::stats::StatsWriter;
 use crate::stats::report::Report;
@@ -34,6 +37,8 @@ use crate::status::{Board, Page, Role};
 const TICK: Duration = Duration::from_millis(200);
 /// How often the figures are taken.
 const STATS_PERIOD: Duration = Duration::from_secs(1);
+/// How often a supervised start without its interface is tried again.
+const NETWORK_PERIOD: Duration = Duration::from_secs(1);
 
 /// What `lancam send` does, and where it tells about it.
 pub struct Job {
@@ -52,9 +57,12 @@ pub struct Job {
 /// is returned at the end.
 pub fn run(job: Job, mut signals: Signals) -> Result<()> {
     let mut stats = job.stats.as_ref().map(StatsWriter::open).transpose()?;
-    let mut streams = Streams::start(&job.config, Tell::Commands)?;
+    let mut supervisor = Supervisor::find();
+    let Some((config, mut streams)) = start(&job, &mut signals, &mut supervisor)? else {
+        return Ok(());
+    };
     let board = Arc::new(Board::new(Role::Sender));
-    let mut page = match Page::start(&job.config.status, &board) {
+    let mut page = match Page::start(&config.status, &board) {
         Ok(page) => page,
         Err(error) => {
             streams.end_all();
@@ -65,19 +73,19 @@ pub fn run(job: Job, mut signals: Signals) -> Result<()> {
     let mut progress = Progress::new();
     let mut stats_due = Instant::now() + STATS_PERIOD;
     streams.put_up(&mut figures, &board);
+    supervisor.ready();
 
     while !streams.running.is_empty() {
         match signals.wait(TICK) {
             Some(Signal::Stop) => break,
-            Some(Signal::Reload) => match (job.reload)() {
-                Ok(config) => {
-                    streams.reload(&config);
-                    page = Page::follow(page, &config.status, &board);
+            Some(Signal::Reload) => {
+                supervisor.reloading();
+                if let Some(new) = read_again(&job) {
+                    streams.reload(&new);
+                    page = Page::follow(page, &new.status, &board);
                 }
-                Err(error) => {
-                    warn!("the config was not reloaded, the old settings stay: {error:#}")
-                }
-            },
+                supervisor.ready();
+            }
             Some(Signal::Woken) | None => {}
         }
         streams.reap();
@@ -85,12 +93,14 @@ pub fn run(job: Job, mut signals: Signals) -> Result<()> {
         if Instant::now() >= stats_due {
             stats_due += STATS_PERIOD;
             let report = streams.put_up(&mut figures, &board);
+            supervisor.tell(&report);
             if let Some(stats) = &mut stats {
                 stats.write(&*report);
             }
         }
     }
 
+    supervisor.stopping();
     streams.end_all();
     progress.clear();
     if let Some(stats) = &mut stats {
@@ -100,6 +110,52 @@ pub fn run(job: Job, mut signals: Signals) -> Result<()> {
         info!("{}", end.summary());
     }
     streams.into_result()
+}
+
+/// Starts the streams. Under a supervisor an interface that is missing or down is waited for: at the boot it may come
+/// later, and nobody is there to start the service again. Gives the config that they started with; `None`: a signal
+/// asked to stop.
+fn start(
+    job: &Job,
+    signals: &mut Signals,
+    supervisor: &mut Supervisor,
+) -> Result<Option<(Config, Streams)>> {
+    let mut config = job.config.clone();
+    let mut has_told = false;
+    loop {
+        let error = match Streams::start(&config, Tell::Commands) {
+            Ok(streams) => return Ok(Some((config, streams))),
+            Err(error) => error,
+        };
+        if !supervisor.is_there() || !is_network_missing(&error) {
+            return Err(error);
+        }
+        if !std::mem::replace(&mut has_told, true) {
+            warn!("{error:#}; waiting for it");
+        }
+        supervisor.waits(&format!("waiting for the network: {error:#}"));
+        match signals.wait(NETWORK_PERIOD) {
+            Some(Signal::Stop) => return Ok(None),
+            Some(Signal::Reload) => config = read_again(job).unwrap_or(config),
+            Some(Signal::Woken) | None => {}
+        }
+    }
+}
+
+/// The config as it is now; if it is wrong, that is said.
+fn read_again(job: &Job) -> Option<Config> {
+    let error = match (job.reload)() {
+        Ok(config) => return Some(config),
+        Err(error) => error,
+    };
+    warn!("the config was not reloaded, the old settings stay: {error:#}");
+    None
+}
+
+/// Whether the streams did not start for want of an interface.
+fn is_network_missing(error: &anyhow::Error) -> bool {
+    let mut chain = error.chain();
+    chain.any(|e| matches!(e.downcast_ref(), Some(GroupError::Interface(e)) if e.may_come()))
 }
 
 /// Whether streams tell how to watch them.

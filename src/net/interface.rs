@@ -78,6 +78,13 @@ pub enum InterfaceError {
     List(#[source] io::Error),
 }
 
+impl InterfaceError {
+    /// Whether waiting may help: the interface may be plugged in, or switched on.
+    pub fn may_come(&self) -> bool {
+        matches!(self, Self::Unknown { .. } | Self::Down { .. })
+    }
+}
+
 impl Interface {
     /// Whether it has an address of the same family as `ip`.
     pub fn has_address_like(&self, ip: IpAddr) -> bool {
