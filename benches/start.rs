@@ -117,7 +117,10 @@ fn sizes() {
     println!("\n| binary | bytes |\n|---|---|");
     for file in files {
         let name = file.file_name().unwrap_or_default().to_string_lossy();
-        println!("| {name} | {} |", fs::metadata(&file).map_or(0, |m| m.len()));
+        println!(
+            "| {name} | {} |",
+            fs::metadata(&file).map_or(0, |m| m.len())
+        );
     }
 }
 

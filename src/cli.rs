@@ -10,7 +10,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 #[cfg(feature = "send")]
 use crate::config::{self, Config, ConfigError, Pacing, REPAIR_AUTO_MAX, Repair, Stream};
-use crate::config::{DEFAULT_GROUP, NOT_YET, Status, check, not_built};
+use crate::config::{DEFAULT_GROUP, Status, check, not_built};
+use crate::doctor::DoctorPlan;
 #[cfg(feature = "send")]
 use crate::net::pacing::MOST_OF_INTERVAL;
 #[cfg(feature = "send")]
@@ -61,6 +62,9 @@ Watch it, on any other machine:
   lancam view
   lancam list
 
+No picture?
+  lancam doctor
+
 Exit codes: 0 done, 1 failed while running, 2 wrong usage or config."
 )]
 pub struct Cli {
@@ -92,6 +96,8 @@ pub enum Command {
     /// Read a config and say what it means, or what is wrong and where
     #[cfg(feature = "send")]
     Check(CheckArgs),
+    /// Why can I not see it? Look at everything between a sender and a picture
+    Doctor(DoctorArgs),
 }
 
 /// Arguments that cannot be followed: exit code 2.
@@ -419,9 +425,14 @@ pub struct ViewArgs {
     #[arg(long, value_enum, default_value_t = OnLoss::Hold)]
     pub on_loss: OnLoss,
 
-    /// Ask the sender again for lost packets
+    /// Ask the sender again for lost packets; it must have --retransmit too
     #[arg(long)]
     pub retransmit: bool,
+
+    /// Frame intervals that an incomplete frame is waited for at most, 1 to 3
+    #[arg(long, value_name = "FRAMES", default_value_t = 1,
+        value_parser = clap::value_parser!(u8).range(1..=3))]
+    pub late: u8,
 
     /// Status page for browsers [default: off]
     #[arg(long, value_name = "ADDR:PORT", value_parser = check::listen)]
@@ -495,6 +506,8 @@ pub struct ViewConfig {
     pub on_loss: OnLoss,
     /// Whether lost packets are asked for again.
     pub retransmit: bool,
+    /// Frame intervals that an incomplete frame is waited for at most, 1 to 3.
+    pub late: u8,
     /// The status page.
     pub status: Status,
     /// Where counters are written.
@@ -515,6 +528,7 @@ impl Default for ViewConfig {
             overlay: false,
             on_loss: OnLoss::Hold,
             retransmit: false,
+            late: 1,
             status: Status::Off,
             stats: None,
         }
@@ -527,9 +541,6 @@ impl ViewArgs {
     /// # Errors
     /// [`UsageError`] in words for the user.
     pub fn resolve(&self) -> Result<ViewConfig, UsageError> {
-        if self.retransmit && NOT_YET.contains(&"retransmit") {
-            return Err(UsageError::Usage(not_built("retransmit")));
-        }
         if !cfg!(feature = "view") && !self.headless {
             return Err(UsageError::Usage(
                 "this lancam was built without a window: add --headless".to_owned(),
@@ -557,6 +568,7 @@ impl ViewArgs {
             overlay: false,
             on_loss: self.on_loss,
             retransmit: self.retransmit,
+            late: self.late,
             status: match self.status {
                 Some(listen) => Status::On {
                     listen,
@@ -763,6 +775,58 @@ impl CheckArgs {
     }
 }
 
+/// `lancam doctor`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Joins the group, listens for a few seconds, and prints a line for each check:
+ok, warn, fail or skip, and what to do. It changes nothing. With sudo it sees
+more: packets before the firewall, its rules, and queries for members.
+
+Examples:
+  lancam doctor
+  sudo lancam doctor 224.3.29.72:10000 --interface eth0
+  lancam doctor porch
+  lancam doctor porch.sdp
+  sudo lancam doctor --wait 130     long enough to hear any querier
+
+Exit codes: 0 the stream can be watched, 1 it cannot, 2 wrong usage.")]
+pub struct DoctorArgs {
+    /// Stream to look for: its name, ADDR:PORT or an .sdp file [default: what
+    /// `lancam view` alone would show]
+    #[arg(value_name = "NAME|ADDR:PORT|FILE.sdp")]
+    pub target: Option<String>,
+
+    /// Interface to listen on, by name or address
+    #[arg(long, value_parser = check::interface)]
+    pub interface: Option<String>,
+
+    /// How long to listen
+    #[arg(long, value_name = "SECONDS", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub wait: u64,
+
+    /// As JSON, for programs
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl DoctorArgs {
+    /// What the arguments mean.
+    ///
+    /// # Errors
+    /// [`UsageError`] in words for the user.
+    pub fn resolve(&self) -> Result<DoctorPlan, UsageError> {
+        Ok(DoctorPlan {
+            target: match &self.target {
+                Some(text) => target(text)?,
+                None => Target::Any,
+            },
+            interface: self.interface.clone(),
+            wait: Duration::from_secs(self.wait),
+            json: self.json,
+        })
+    }
+}
+
 #[cfg(feature = "send")]
 fn fps(text: &str) -> Result<f64, String> {
     let fps = text.parse().map_err(|_| "it is no number".to_owned())?;
@@ -914,6 +978,7 @@ mod tests {
             Err(e) => e,
             Ok(Command::Send(args)) => args.resolve().unwrap_err().to_string(),
             Ok(Command::View(args)) => args.resolve().unwrap_err().to_string(),
+            Ok(Command::Doctor(args)) => args.resolve().unwrap_err().to_string(),
             Ok(other) => panic!("{other:?}"),
         }
     }
@@ -1061,10 +1126,6 @@ mod tests {
                 "send --repair 2",
                 "write auto, off or a number above 0 and at most 1",
             ),
-            (
-                "send --repair auto",
-                "\"repair: Auto\" is not built in this version of lancam yet",
-            ),
             ("send --status 8080", "it is no address and port"),
             (
                 "view --status-token short",
@@ -1098,6 +1159,8 @@ mod tests {
                 "both write to standard output",
             ),
             ("view --headless --on-loss green", "invalid value 'green'"),
+            ("doctor 224.3.29.71", "the port is missing"),
+            ("doctor --wait 0", "0 is not in 1..=3600"),
             ("watch", "unrecognized subcommand"),
         ];
         for (line, want) in table {
@@ -1144,6 +1207,22 @@ mod tests {
         assert_eq!(plan.stream.ttl, 0);
         assert_eq!(plan.view.target, Target::Group(plan.stream.group));
         assert!(plan.view.headless);
+    }
+
+    #[test]
+    fn what_to_examine() {
+        let Ok(Command::Doctor(args)) =
+            parse("doctor porch.sdp --interface eth0 --wait 130 --json")
+        else {
+            panic!("no doctor");
+        };
+        let want = DoctorPlan {
+            target: Target::Sdp("porch.sdp".into()),
+            interface: Some("eth0".to_owned()),
+            wait: Duration::from_secs(130),
+            json: true,
+        };
+        assert_eq!(args.resolve().unwrap(), want);
     }
 
     #[test]

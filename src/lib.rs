@@ -12,6 +12,7 @@
 //! | [`net`] | sockets, batch send and receive, pacing, interfaces | UDP |
 //! | [`source`] | pattern, file, pipe, camera: each lends one frame at a time | devices, files |
 //! | [`viewer`] | decode, window, overlay, recorder | screen, files |
+//! | [`doctor`] | why a stream cannot be seen | all, reading only |
 //! | [`status`] | the status page | HTTP |
 //! | [`announced`], [`list`] | what is announced on this network | UDP |
 //! | [`send`], [`view`] | the two pipelines: threads, wiring, recovery | wires the above |
@@ -25,6 +26,7 @@ pub mod clock;
 pub mod config;
 #[cfg(feature = "send")]
 pub mod demo;
+pub mod doctor;
 pub mod files;
 mod host;
 pub mod jpeg;

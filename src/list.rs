@@ -171,17 +171,18 @@ impl Row<'_> {
     }
 }
 
-const HEADS: [&str; 7] = [
+const HEADS: [&str; 8] = [
     "NAME",
     "GROUP",
     "PICTURES",
     "SENDER",
     "BY",
+    "TTL",
     "REPAIR",
     "LANCAM CAN SHOW IT",
 ];
 
-fn cells(heard: &Heard) -> [String; 7] {
+fn cells(heard: &Heard) -> [String; 8] {
     let s = &heard.stream;
     let size = s.size.map(|(w, h)| format!(" {w}x{h}"));
     let rate = s.framerate.map(|fps| format!(" {fps}/s"));
@@ -196,6 +197,7 @@ fn cells(heard: &Heard) -> [String; 7] {
         ),
         heard.from.to_string(),
         heard.interface.clone(),
+        s.ttl.map_or("-".to_owned(), |ttl| ttl.to_string()),
         if s.repair_port.is_some() { "yes" } else { "no" }.to_owned(),
         can_show(s).map_or_else(|why| format!("no: {why}"), |()| "yes".to_owned()),
     ]
@@ -206,8 +208,8 @@ fn table(streams: &[Arc<Heard>]) -> String {
     let mut rows = vec![HEADS.map(str::to_owned)];
     rows.extend(streams.iter().map(|heard| cells(heard)));
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
-    let widths: [usize; 7] = std::array::from_fn(|column| width(column).unwrap_or_default());
-    let line = |row: &[String; 7]| {
+    let widths: [usize; 8] = std::array::from_fn(|column| width(column).unwrap_or_default());
+    let line = |row: &[String; 8]| {
         let cells = row.iter().zip(widths);
         let padded: Vec<String> = cells
             .map(|(cell, width)| format!("{cell:<width$}"))

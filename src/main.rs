@@ -50,6 +50,7 @@ fn run(command: Command) -> Result<()> {
             print!("{}", args.run()?);
             Ok(())
         }
+        Command::Doctor(args) => lancam::doctor::run(&args.resolve()?),
     }
 }
 

@@ -21,7 +21,7 @@ use tracing::{info, warn};
 
 use crate::cli::StatsTo;
 use crate::config::{Config, Stream};
-use crate::net::GroupError;
+use crate::net::{GroupError, is_network_down};
 use crate::send::announce::Announcer;
 use crate::send::figures::Figures;
 use crate::send::progress::Progress;
@@ -37,8 +37,9 @@ use crate::status::{Board, Page, Role};
 const TICK: Duration = Duration::from_millis(200);
 /// How often the figures are taken.
 const STATS_PERIOD: Duration = Duration::from_secs(1);
-/// How often a supervised start without its interface is tried again.
-const NETWORK_PERIOD: Duration = Duration::from_secs(1);
+
+/// How often a network is looked for that was not there at the start.
+const NETWORK_RETRY: Duration = Duration::from_secs(1);
 
 /// What `lancam send` does, and where it tells about it.
 pub struct Job {
@@ -58,7 +59,7 @@ pub struct Job {
 pub fn run(job: Job, mut signals: Signals) -> Result<()> {
     let mut stats = job.stats.as_ref().map(StatsWriter::open).transpose()?;
     let mut supervisor = Supervisor::find();
-    let Some((config, mut streams)) = start(&job, &mut signals, &mut supervisor)? else {
+    let Some((config, mut streams)) = start(&job, &supervisor, &mut signals)? else {
         return Ok(());
     };
     let board = Arc::new(Board::new(Role::Sender));
@@ -112,16 +113,15 @@ pub fn run(job: Job, mut signals: Signals) -> Result<()> {
     streams.into_result()
 }
 
-/// Starts the streams. Under a supervisor an interface that is missing or down is waited for: at the boot it may come
-/// later, and nobody is there to start the service again. Gives the config that they started with; `None`: a signal
-/// asked to stop.
+/// Starts the streams. Under a supervisor a network that is not there yet is waited for: a board must come up in
+/// whatever order its parts do. Gives the config that they started with; `None`: the end was asked for meanwhile.
 fn start(
     job: &Job,
+    supervisor: &Supervisor,
     signals: &mut Signals,
-    supervisor: &mut Supervisor,
 ) -> Result<Option<(Config, Streams)>> {
     let mut config = job.config.clone();
-    let mut has_told = false;
+    let mut told = String::new();
     loop {
         let error = match Streams::start(&config, Tell::Commands) {
             Ok(streams) => return Ok(Some((config, streams))),
@@ -130,11 +130,13 @@ fn start(
         if !supervisor.is_there() || !is_network_missing(&error) {
             return Err(error);
         }
-        if !std::mem::replace(&mut has_told, true) {
-            warn!("{error:#}; waiting for it");
+        let why = format!("waiting for the network: {error:#}");
+        supervisor.waits(&why);
+        if why != told {
+            warn!("{why}");
+            told = why;
         }
-        supervisor.waits(&format!("waiting for the network: {error:#}"));
-        match signals.wait(NETWORK_PERIOD) {
+        match signals.wait(NETWORK_RETRY) {
             Some(Signal::Stop) => return Ok(None),
             Some(Signal::Reload) => config = read_again(job).unwrap_or(config),
             Some(Signal::Woken) | None => {}
@@ -144,18 +146,24 @@ fn start(
 
 /// The config as it is now; if it is wrong, that is said.
 fn read_again(job: &Job) -> Option<Config> {
-    let error = match (job.reload)() {
-        Ok(config) => return Some(config),
-        Err(error) => error,
-    };
-    warn!("the config was not reloaded, the old settings stay: {error:#}");
-    None
+    match (job.reload)() {
+        Ok(config) => Some(config),
+        Err(error) => {
+            warn!("the config was not reloaded, the old settings stay: {error:#}");
+            None
+        }
+    }
 }
 
-/// Whether the streams did not start for want of an interface.
 fn is_network_missing(error: &anyhow::Error) -> bool {
-    let mut chain = error.chain();
-    chain.any(|e| matches!(e.downcast_ref(), Some(GroupError::Interface(e)) if e.may_come()))
+    let group = error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<GroupError>());
+    match group {
+        Some(GroupError::Interface(_)) => true,
+        Some(GroupError::Io { source, .. }) => is_network_down(source),
+        _ => false,
+    }
 }
 
 /// Whether streams tell how to watch them.

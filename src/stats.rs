@@ -90,8 +90,16 @@ counters! {
         frames_dropped,
         /// RTP packets sent.
         packets_sent,
-        /// Repair packets sent.
+        /// Repair packets sent, those with packets that viewers asked for again included.
         repair_packets_sent,
+        /// Packets sent again because a viewer asked.
+        packets_resent,
+        /// Packets not sent again because those who asked had their share.
+        requests_refused,
+        /// Repair packets for each thousand packets, at present.
+        repair_permille,
+        /// Frames left out because the link is full.
+        frames_thinned,
         /// UDP payload bytes sent, repair included.
         bytes_sent,
         /// Calls to send that the kernel refused.
@@ -100,6 +108,8 @@ counters! {
         octets_sent,
         /// Viewers that report at present.
         viewers,
+        /// 1 while there is no network to send by.
+        offline,
         /// Datagrams on the RTCP port that are no reports.
         reports_invalid,
     }

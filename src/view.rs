@@ -3,18 +3,19 @@
 //! only module that wires sockets, depacketizer and viewer together.
 
 mod control;
-mod find;
+pub(crate) mod find;
 mod receive;
 mod reports;
 mod sockets;
 mod tape;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use tracing::{info, warn};
@@ -26,7 +27,7 @@ use crate::jpeg::recode::partial::Concealer;
 use crate::net::{ReceiveOptions, ReceiveSocket};
 use crate::rtp::jpeg::{FrameBuffer, Options};
 use crate::rtp::sdp::{self, StreamDescription};
-use crate::signals::{Signals, Waker};
+use crate::signals::{Signal, Signals, Waker};
 use crate::stats::{FormatSeen, Latest, State, StatsWriter, ViewerStats};
 use crate::status::preview::Preview;
 use crate::status::{Board, Page, Role};
@@ -93,21 +94,21 @@ impl crate::viewer::Frame for FrameBuffer {
 
 /// The stream to watch, as far as it is known beforehand.
 #[derive(Clone, Debug)]
-struct Wanted {
-    name: String,
-    receive: ReceiveOptions,
+pub(crate) struct Wanted {
+    pub(crate) name: String,
+    pub(crate) receive: ReceiveOptions,
     /// Port of the repair packets, where another than the usual one.
     repair_port: Option<u16>,
     /// The stream's TTL, where that is known.
     ttl: Option<u8>,
-    options: Options,
+    pub(crate) options: Options,
     /// The session description that it was found by.
     sdp: Option<String>,
 }
 
 impl Wanted {
     /// Whatever comes to `group`.
-    fn group(group: SocketAddr) -> Wanted {
+    pub(crate) fn group(group: SocketAddr) -> Wanted {
         Wanted {
             name: group.to_string(),
             receive: ReceiveOptions::new(group),
@@ -118,8 +119,23 @@ impl Wanted {
         }
     }
 
+    /// What an SDP file describes.
+    ///
+    /// # Errors
+    /// The file cannot be read, or describes no stream that can be shown.
+    pub(crate) fn of_file(path: &Path) -> Result<Wanted> {
+        let text = read_sdp(path).with_context(|| format!("{} cannot be read", path.display()))?;
+        let stream = StreamDescription::parse(&text)
+            .with_context(|| format!("{} is no SDP that describes a stream", path.display()))?;
+        let wanted = described(stream).with_context(|| path.display().to_string())?;
+        Ok(Wanted {
+            sdp: Some(String::from_utf8_lossy(&text).into_owned()),
+            ..wanted
+        })
+    }
+
     /// Where its repair packets are heard; `None` where no port is left for them.
-    fn repair(&self) -> Option<ReceiveOptions> {
+    pub(crate) fn repair(&self) -> Option<ReceiveOptions> {
         let mut options = self.receive.clone();
         let usual = options.group.port().checked_add(REPAIR_PORT_OFFSET);
         options.group.set_port(self.repair_port.or(usual)?);
@@ -186,6 +202,7 @@ pub fn run_with(
         wanted: wanted.receive.clone(),
         wanted_repair: wanted.repair(),
         options: wanted.options.clone(),
+        retransmit: config.retransmit,
         mailbox: mailbox.clone(),
         tape: tape.as_ref().map(Tape::inlet),
         frames: config.headless.then_some(config.frames).flatten(),
@@ -304,25 +321,16 @@ fn find(
     signals: &mut Signals,
 ) -> Result<Option<(Wanted, Option<ReceiveSocket>)>> {
     let interface = config.interface.as_deref();
+    let is_over = || signals.wait(Duration::ZERO) == Some(Signal::Stop);
     let mut socket = None;
     let mut wanted = match &config.target {
         Target::Group(group) => Wanted::group(*group),
-        Target::Sdp(path) => {
-            let text =
-                read_sdp(path).with_context(|| format!("{} cannot be read", path.display()))?;
-            let stream = StreamDescription::parse(&text)
-                .with_context(|| format!("{} is no SDP that describes a stream", path.display()))?;
-            let wanted = described(stream).with_context(|| path.display().to_string())?;
-            Wanted {
-                sdp: Some(String::from_utf8_lossy(&text).into_owned()),
-                ..wanted
-            }
-        }
-        Target::Name(name) => match find::by_name(name, interface, signals)? {
+        Target::Sdp(path) => Wanted::of_file(path)?,
+        Target::Name(name) => match find::by_name(name, interface, is_over)? {
             Some(wanted) => wanted,
             None => return Ok(None),
         },
-        Target::Any => match find::only(interface, signals)? {
+        Target::Any => match find::only(interface, is_over)? {
             Some(found) => {
                 socket = found.socket;
                 found.wanted
@@ -334,13 +342,14 @@ fn find(
         wanted.receive.interface.clone_from(&config.interface);
     }
     wanted.options.give_partial = config.on_loss == OnLoss::Conceal;
+    wanted.options.late = config.late;
     if let Some(name) = &config.name {
         wanted.name.clone_from(name);
     }
     Ok(Some((wanted, socket)))
 }
 
-fn read_sdp(path: &std::path::Path) -> Result<Vec<u8>> {
+fn read_sdp(path: &Path) -> Result<Vec<u8>> {
     use std::io::Read;
     let mut text = Vec::new();
     std::fs::File::open(path)?

@@ -168,6 +168,25 @@ fn an_unannounced_stream_is_not_listed() {
     view(&net, "").succeed();
 }
 
+/// A source that is open only while somebody watches must be found before anybody does.
+#[test]
+fn a_stream_that_waits_for_viewers_is_found() {
+    let Some(net) = Net::pair("a_stream_that_waits_for_viewers") else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("waits.ron");
+    let text = format!(
+        "(streams: [(name: \"porch\", source: Pattern(\"320x240@15\"), interface: \"{INTERFACE}\",
+          group: \"239.255.7.7:5000\", only_while_watched: true)])"
+    );
+    fs::write(&config, text).unwrap();
+    let command = format!("send --config {}", config.display());
+    let sender = Process::spawn("lancam send", net.sender.lancam(&command));
+    sender.wait_for_message("stays closed until a viewer reports");
+    view(&net, "porch").succeed();
+}
+
 #[test]
 fn a_stream_is_announced_again_when_the_network_is_back() {
     let Some(net) = Net::pair("the_network_is_back") else {

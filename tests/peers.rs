@@ -194,12 +194,13 @@ fn gst_own_decode(scene: &Scene) -> Vec<Vec<u8>> {
     read_series(scene.folder.path(), "own")
 }
 
-fn lancam_to_gstreamer(test: &str, kind: Kind) {
+/// `more`: flags of the sender.
+fn lancam_to_gstreamer(test: &str, kind: Kind, more: &str) {
     let Some(scene) = Scene::set(test, kind, &GST) else {
         return;
     };
     let mut receiver = gst_receiver(&scene);
-    scene.send("").succeed();
+    scene.send(more).succeed();
     wait_for(&format!("{} frames from {receiver}", kind.frames), || {
         scene
             .path(&format!("{:03}.raw", kind.frames - 1))
@@ -236,19 +237,19 @@ fn lancam_to_gstreamer(test: &str, kind: Kind) {
 fn lancam_to_gstreamer_422() {
     kinds(Chroma::C422)
         .into_iter()
-        .for_each(|kind| lancam_to_gstreamer("lancam_to_gstreamer_422", kind));
+        .for_each(|kind| lancam_to_gstreamer("lancam_to_gstreamer_422", kind, ""));
 }
 
 #[test]
 fn lancam_to_gstreamer_420() {
     kinds(Chroma::C420)
         .into_iter()
-        .for_each(|kind| lancam_to_gstreamer("lancam_to_gstreamer_420", kind));
+        .for_each(|kind| lancam_to_gstreamer("lancam_to_gstreamer_420", kind, ""));
 }
 
 #[test]
 fn lancam_to_gstreamer_above_2040_pixels() {
-    lancam_to_gstreamer("lancam_to_gstreamer_above_2040_pixels", large());
+    lancam_to_gstreamer("lancam_to_gstreamer_above_2040_pixels", large(), "");
 }
 
 fn gstreamer_to_lancam(test: &str, kind: Kind) {
@@ -305,12 +306,12 @@ fn gstreamer_to_lancam_above_2040_pixels() {
 // ---- ffmpeg ----
 
 /// ffmpeg from lancam's own SDP, started while lancam already sends.
-fn lancam_to_ffmpeg(test: &str, kind: Kind) {
+fn lancam_to_ffmpeg(test: &str, kind: Kind, more: &str) {
     let Some(scene) = Scene::set(test, kind, &[]) else {
         return;
     };
     let sdp = scene.path("lancam.sdp");
-    let sender = scene.send(&format!("--loop --sdp {}", sdp.display()));
+    let sender = scene.send(&format!("--loop --sdp {} {more}", sdp.display()));
     wait_for(&format!("an SDP from {sender}"), || {
         sdp.exists().then_some(())
     });
@@ -409,14 +410,14 @@ fn ffmpeg_own_decode(scene: &Scene) -> Vec<Planes> {
 fn lancam_to_ffmpeg_422() {
     kinds(Chroma::C422)
         .into_iter()
-        .for_each(|kind| lancam_to_ffmpeg("lancam_to_ffmpeg_422", kind));
+        .for_each(|kind| lancam_to_ffmpeg("lancam_to_ffmpeg_422", kind, ""));
 }
 
 #[test]
 fn lancam_to_ffmpeg_420() {
     kinds(Chroma::C420)
         .into_iter()
-        .for_each(|kind| lancam_to_ffmpeg("lancam_to_ffmpeg_420", kind));
+        .for_each(|kind| lancam_to_ffmpeg("lancam_to_ffmpeg_420", kind, ""));
 }
 
 /// ffmpeg's sender drops the restart header, so it is only tried without restart markers.
@@ -451,15 +452,13 @@ fn ffmpeg_to_lancam_420() {
 // ---- VLC ----
 
 /// VLC with the command that the README gives; its pictures are colour-converted, so they are compared by eye's measure.
-#[test]
-fn lancam_to_vlc() {
-    let test = "lancam_to_vlc";
+fn lancam_to_vlc(test: &str, more: &str) {
     let kind = Kind::new(640, 480, Chroma::C420);
     let Some(scene) = Scene::set(test, kind, &["vlc", "djpeg"]) else {
         return;
     };
     let sdp = scene.path("lancam.sdp");
-    let sender = scene.send(&format!("--loop --sdp {}", sdp.display()));
+    let sender = scene.send(&format!("--loop --sdp {} {more}", sdp.display()));
     wait_for(&format!("an SDP from {sender}"), || {
         sdp.exists().then_some(())
     });
@@ -515,6 +514,32 @@ fn lancam_to_vlc() {
         best > 30.0,
         "VLC's picture is like none of the clip's: {best:.1} dB at best"
     );
+}
+
+#[test]
+fn lancam_to_vlc_420() {
+    lancam_to_vlc("lancam_to_vlc_420", "");
+}
+
+// ---- Beside a stream with repair ----
+
+const REPAIR: &str = "--repair 0.3 --retransmit";
+
+#[test]
+fn repair_is_nothing_to_gstreamer() {
+    let kind = Kind::new(1280, 720, Chroma::C422);
+    lancam_to_gstreamer("repair_is_nothing_to_gstreamer", kind, REPAIR);
+}
+
+#[test]
+fn repair_is_nothing_to_ffmpeg() {
+    let kind = Kind::new(1280, 720, Chroma::C422);
+    lancam_to_ffmpeg("repair_is_nothing_to_ffmpeg", kind, REPAIR);
+}
+
+#[test]
+fn repair_is_nothing_to_vlc() {
+    lancam_to_vlc("repair_is_nothing_to_vlc", REPAIR);
 }
 
 // ---- lancam with itself, over the same wire ----

@@ -1,7 +1,9 @@
-//! Repair over a network that loses packets: both programs, two network namespaces, one wire on which 5 % of
-//! the packets are lost at random (nftables, on the viewer's side). Skipped where that is not allowed.
+//! Repair, retransmission and fewer frames over a network that loses packets: both programs, two network namespaces, one
+//! wire on which 5 % of the packets are lost at random (nftables, on the viewer's side), or which is too narrow (a token
+//! bucket on the sender's). Skipped where that is not allowed.
 
 use std::fs;
+use std::net::{Ipv4Addr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -85,47 +87,80 @@ fn shell(on: &Machine, script: &str) -> bool {
     })
 }
 
+/// Two machines on one wire that carries packets one by one.
+struct Scene {
+    camera: Machine,
+    viewer: Machine,
+    folder: tempfile::TempDir,
+}
+
+impl Scene {
+    fn new() -> Option<Scene> {
+        let (camera, viewer) = two_machines()?;
+        for (machine, device) in [(&camera, "cam0"), (&viewer, "view0")] {
+            machine.ip(&format!("route add 224.0.0.0/4 dev {device}"));
+        }
+        // In one piece a lost packet would be 46 lost ones.
+        if !shell(&camera, "ethtool -K cam0 tx-udp-segmentation off gso off") {
+            eprintln!("SKIPPED: no ethtool here");
+            return None;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        Some(Scene {
+            camera,
+            viewer,
+            folder,
+        })
+    }
+
+    /// One whose wire loses packets.
+    fn lossy() -> Option<Scene> {
+        let scene = Scene::new()?;
+        let rules = scene.folder.path().join("loss.nft");
+        fs::write(&rules, LOSS).unwrap();
+        if !shell(&scene.viewer, &format!("nft -f {}", rules.display())) {
+            eprintln!("SKIPPED: no nftables here");
+            return None;
+        }
+        Some(scene)
+    }
+
+    /// A viewer that has joined.
+    fn watch(&self, flags: &str) -> Program {
+        let arguments = format!("view {GROUP} --headless --interface view0 {flags}");
+        let watching = Program::start(&self.viewer, self.folder.path(), "viewer", &arguments);
+        // The kernel prints the group as it lies in memory.
+        let group = format!("{:08X}", u32::from_ne_bytes([224, 3, 29, 71]));
+        wait_for("the viewer to join", || {
+            let path = format!("/proc/{}/net/igmp", watching.child.id());
+            fs::read_to_string(path).is_ok_and(|text| text.contains(&group))
+        });
+        watching
+    }
+
+    /// A sender with these keys of its stream.
+    fn send(&self, keys: &str) -> Program {
+        let config = self.folder.path().join("sender.ron");
+        let text = format!(
+            "(streams: [(source: Pattern(\"1920x1080@15\"), quality: 100, group: {GROUP:?}, interface: \"cam0\", {keys})])"
+        );
+        fs::write(&config, text).unwrap();
+        let arguments = format!("send --config {}", config.display());
+        Program::start(&self.camera, self.folder.path(), "sender", &arguments)
+    }
+}
+
 /// Sends over the lossy wire, and gives what sender and viewer counted.
-fn over_a_lossy_wire(repair: &str) -> Option<(Value, Value)> {
-    let (camera, viewer) = two_machines()?;
-    let folder = tempfile::tempdir().unwrap();
-    let rules = folder.path().join("loss.nft");
-    fs::write(&rules, LOSS).unwrap();
-    // In one piece a lost packet would be 46 lost ones.
-    let cut = shell(&camera, "ethtool -K cam0 tx-udp-segmentation off gso off");
-    if !cut || !shell(&viewer, &format!("nft -f {}", rules.display())) {
-        eprintln!("SKIPPED: no ethtool or nftables here");
-        return None;
-    }
-    for (machine, device) in [(&camera, "cam0"), (&viewer, "view0")] {
-        machine.ip(&format!("route add 224.0.0.0/4 dev {device}"));
-    }
-    let watching = Program::start(
-        &viewer,
-        folder.path(),
-        "viewer",
-        &format!("view {GROUP} --headless --interface view0"),
-    );
-    // The kernel prints the group as it lies in memory.
-    let group = format!("{:08X}", u32::from_ne_bytes([224, 3, 29, 71]));
-    wait_for("the viewer to join", || {
-        let path = format!("/proc/{}/net/igmp", watching.child.id());
-        fs::read_to_string(path).is_ok_and(|text| text.contains(&group))
-    });
-    let sending = Program::start(
-        &camera,
-        folder.path(),
-        "sender",
-        &format!(
-            "send --source pattern:1920x1080@15 --quality 100 --group {GROUP} --interface cam0 --repair {repair}"
-        ),
-    );
+fn over_a_lossy_wire(keys: &str, flags: &str) -> Option<(Value, Value)> {
+    let scene = Scene::lossy()?;
+    let watching = scene.watch(flags);
+    let sending = scene.send(keys);
     wait_for("frames", || {
         (sending.stats()).is_some_and(|s| s["frames_sent"].as_u64() >= Some(FRAMES))
     });
     let sent = sending.stop();
     let seen = watching.stop();
-    eprintln!("--repair {repair}\n  sender {sent}\n  viewer {seen}");
+    eprintln!("{keys}\n  sender {sent}\n  viewer {seen}");
     Some((sent, seen))
 }
 
@@ -135,7 +170,7 @@ fn number(of: &Value, key: &str) -> f64 {
 
 #[test]
 fn with_repair_nearly_all_frames_come_whole() {
-    let Some((sent, seen)) = over_a_lossy_wire("0.3") else {
+    let Some((sent, seen)) = over_a_lossy_wire("repair: Fixed(0.3)", "") else {
         return;
     };
     let frames = number(&sent, "frames_sent");
@@ -152,7 +187,7 @@ fn with_repair_nearly_all_frames_come_whole() {
 
 #[test]
 fn without_repair_few_frames_do() {
-    let Some((sent, seen)) = over_a_lossy_wire("off") else {
+    let Some((sent, seen)) = over_a_lossy_wire("repair: Off", "") else {
         return;
     };
     assert_eq!(number(&sent, "repair_packets_sent"), 0.0);
@@ -161,4 +196,129 @@ fn without_repair_few_frames_do() {
     let whole = number(&seen, "frames_whole");
     assert!(whole < frames * 0.2, "{whole} of {frames} frames");
     assert_eq!(number(&seen, "frames_repaired"), 0.0);
+}
+
+#[test]
+fn repair_follows_what_the_viewer_loses() {
+    let Some((sent, seen)) = over_a_lossy_wire("repair: Auto(max: 0.5)", "") else {
+        return;
+    };
+    let share = number(&sent, "repair_packets_sent") / number(&sent, "packets_sent");
+    assert!((0.08..0.25).contains(&share), "{share}");
+    let whole = number(&seen, "frames_whole") + number(&seen, "frames_repaired");
+    assert!(whole >= number(&sent, "frames_sent") * 0.95, "{seen}");
+}
+
+#[test]
+fn what_is_asked_for_is_sent_again() {
+    // A viewer asks once it has reported.
+    let keys = "retransmit: true, wait_for_viewers: (count: 1, at_most_s: 10)";
+    let Some((sent, seen)) = over_a_lossy_wire(keys, "--retransmit") else {
+        return;
+    };
+    let again = number(&sent, "packets_resent");
+    let share = again / number(&sent, "packets_sent");
+    assert!((0.03..0.10).contains(&share), "{share}");
+    assert_eq!(again, number(&sent, "repair_packets_sent"));
+    let whole = number(&seen, "frames_whole") + number(&seen, "frames_repaired");
+    assert!(whole >= number(&sent, "frames_sent") * 0.95, "{seen}");
+    assert_eq!(number(&seen, "packets_invalid"), 0.0);
+}
+
+#[test]
+fn nobody_is_answered_where_retransmission_is_off() {
+    let Some((sent, _)) = over_a_lossy_wire("repair: Off", "--retransmit") else {
+        return;
+    };
+    assert_eq!(number(&sent, "packets_resent"), 0.0);
+    assert_eq!(number(&sent, "repair_packets_sent"), 0.0);
+}
+
+/// One who asks for everything, over and over.
+#[test]
+fn a_flood_of_requests_is_answered_within_its_share() {
+    let Some(scene) = Scene::new() else { return };
+    let sending = scene.send("retransmit: true");
+    wait_for("the stream", || {
+        (sending.stats()).is_some_and(|s| s["frames_sent"].as_u64() >= Some(5))
+    });
+    let (asked, junk) = scene.viewer.run(|| {
+        let group: Ipv4Addr = "224.3.29.71".parse().unwrap();
+        let own: Ipv4Addr = "10.77.0.2".parse().unwrap();
+        let stream = UdpSocket::bind((group, 10_000)).unwrap();
+        stream.join_multicast_v4(&group, &own).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let socket = UdpSocket::bind((own, 0)).unwrap();
+        let mut packet = [0; 2048];
+        let until = Instant::now() + Duration::from_secs(5);
+        let (mut asked, mut junk) = (0, 0);
+        while Instant::now() < until {
+            let len = stream.recv(&mut packet).unwrap();
+            assert!(len > 12);
+            // RFC 4585 §6.1, §6.2.1: this packet and the 16 behind it; SSRC 1 asks.
+            let mut nack = vec![0x80, 201, 0, 1, 0, 0, 0, 1, 0x81, 205, 0, 3, 0, 0, 0, 1];
+            nack.extend_from_slice(&packet[8..12]);
+            nack.extend_from_slice(&packet[2..4]);
+            nack.extend([0xff, 0xff]);
+            socket.send_to(&nack, "10.77.0.1:10001").unwrap();
+            asked += 17;
+            // And what is no RTCP at all, or of no length.
+            if asked % 1700 == 0 {
+                socket.send_to(&nack[..7], "10.77.0.1:10001").unwrap();
+                socket.send_to(&[0xff; 900], "10.77.0.1:10001").unwrap();
+                junk += 2;
+            }
+        }
+        (asked, junk)
+    });
+    let sent = sending.stop();
+    eprintln!("{asked} asked for, {junk} datagrams of junk: {sent}");
+    let share = number(&sent, "packets_resent") / number(&sent, "packets_sent");
+    assert!((0.01..0.20).contains(&share), "{share}");
+    assert!(number(&sent, "requests_refused") > 0.0);
+    assert!(number(&sent, "reports_invalid") > 0.0);
+    assert_eq!(number(&sent, "frames_dropped"), 0.0);
+}
+
+/// A wire too narrow for the stream: with more repair it would only get worse.
+#[test]
+fn a_full_link_gets_fewer_frames() {
+    let Some(scene) = Scene::new() else { return };
+    let watching = scene.watch("");
+    let sending =
+        scene.send("repair: Auto(max: 0.5), adapt: FrameRate(min: 2), pacing: Spread(0.8)");
+    wait_for("the stream's rate", || {
+        (sending.stats()).is_some_and(|s| s["frames_sent"].as_u64() >= Some(30))
+    });
+    let stats = sending.stats().unwrap();
+    let rate = number(&stats, "bytes_sent") * 8.0 / number(&stats, "frames_sent") * 15.0;
+    // Room for half of it.
+    let bits = (rate * 0.5) as u64;
+    let bucket = format!("tc qdisc add dev cam0 root tbf rate {bits}bit burst 64kb limit 128kb");
+    if !shell(&scene.camera, &bucket) {
+        eprintln!("SKIPPED: no token bucket filter (sch_tbf) here");
+        return;
+    }
+    // Found out within some seconds, and then nearly every frame that is sent comes whole.
+    wait_for("fewer frames", || {
+        (sending.stats()).is_some_and(|s| s["frames_thinned"].as_u64() >= Some(60))
+    });
+    let count = |p: &Program| {
+        let s = p.stats().unwrap();
+        let whole = ["frames_whole", "frames_repaired"].map(|key| s[key].as_f64().unwrap_or(0.0));
+        (
+            s["frames_sent"].as_f64().unwrap_or(0.0),
+            whole[0] + whole[1],
+        )
+    };
+    let before = (count(&sending).0, count(&watching).1);
+    wait_for("more frames", || count(&sending).0 >= before.0 + 100.0);
+    let (sent, whole) = (count(&sending).0 - before.0, count(&watching).1 - before.1);
+    eprintln!(
+        "{whole} of {sent} frames whole: {}",
+        sending.stats().unwrap()
+    );
+    assert!(whole >= sent * 0.7, "{whole} of {sent} frames");
+    sending.stop();
+    watching.stop();
 }

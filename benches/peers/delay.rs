@@ -1,32 +1,24 @@
 //! Frame handed to the sender → decoded picture: the delay of the whole chain.
 
-use std::io::{Read, Write};
-use std::os::fd::AsFd;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::io::Read;
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
 
 use lancam::clock::Mono;
-use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::Signal;
 
 use crate::Bench;
 use crate::child::{self, Seen};
-use crate::clips::{Clip, DIFFERENT, INTERVAL, number};
+use crate::clips::{Clip, DIFFERENT, number};
 use crate::common::net::GROUP;
 use crate::common::process::Process;
 use crate::common::wait_for;
+use crate::feed::{START, feed, widen};
 use crate::programs::{self, Gst, Input, Job};
 use crate::table::{Table, percentile, target};
 
 /// Frames before the first that counts: programs look at the first ones before they start.
 const WARM_UP: usize = 30;
-/// Room in each pipe, so that a frame fits and nobody waits for its reader.
-const PIPE_BYTES: i32 = 1 << 20;
-/// How long a peer has to get ready.
-const START: Duration = Duration::from_secs(1);
-/// How long the last frame may take.
-const LAST: Duration = Duration::from_millis(600);
 
 /// Delays in milliseconds, and how many frames were handed over.
 struct Delays {
@@ -165,7 +157,12 @@ fn lancam(bench: &Bench, sender: Command) -> Delays {
         child::command(&bench.net.viewer, &["viewer", "decode"]),
     );
     viewer.wait_until_joined(GROUP);
-    let handed = feed(bench, sender, false);
+    let handed = feed(
+        &bench.full_hd().frames,
+        bench.frames() + WARM_UP,
+        sender,
+        false,
+    );
     viewer.stop(Signal::SIGTERM);
     delays(&handed, &child::seen(&mut viewer))
 }
@@ -177,43 +174,13 @@ fn peer(bench: &Bench, sender: Command, receiver: Command, picture_bytes: usize)
         crate::common::net::is_member(pid, GROUP).then_some(())
     });
     thread::sleep(START);
-    let handed = feed(bench, sender, true);
+    let handed = feed(
+        &bench.full_hd().frames,
+        bench.frames() + WARM_UP,
+        sender,
+        true,
+    );
     delays(&handed, &receiver.stop())
-}
-
-/// Hands the frames to a sender, one by one; when each was.
-fn feed(bench: &Bench, sender: Command, is_multipart: bool) -> Vec<u64> {
-    let frames = &bench.full_hd().frames;
-    let mut sender = Process::spawn("sender", sender);
-    let mut input = sender.stdin();
-    let _ = fcntl(input.as_fd(), FcntlArg::F_SETPIPE_SZ(PIPE_BYTES));
-    let mut handed = Vec::new();
-    let mut due = Instant::now();
-    for n in 0..bench.frames() + WARM_UP {
-        due += INTERVAL;
-        thread::sleep(due.saturating_duration_since(Instant::now()));
-        handed.push(Mono::now().0);
-        if let Err(error) = hand_over(&mut input, &frames[n % DIFFERENT], is_multipart) {
-            panic!("{sender}\n{error}");
-        }
-    }
-    thread::sleep(LAST);
-    handed
-}
-
-fn hand_over(input: &mut ChildStdin, frame: &[u8], is_multipart: bool) -> std::io::Result<()> {
-    if is_multipart {
-        let length = frame.len();
-        write!(
-            input,
-            "--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {length}\r\n\r\n"
-        )?;
-    }
-    input.write_all(frame)?;
-    if is_multipart {
-        input.write_all(b"\r\n")?;
-    }
-    input.flush()
 }
 
 /// Each frame seen belongs to the last one handed over with its number.
@@ -249,7 +216,7 @@ impl Raw {
             .stderr(Stdio::null());
         let mut child = command.spawn().expect("a peer");
         let output = child.stdout.take().expect("its output");
-        let _ = fcntl(output.as_fd(), FcntlArg::F_SETPIPE_SZ(PIPE_BYTES));
+        widen(&output);
         let reader = thread::spawn(move || read_pictures(output, picture_bytes, width));
         Raw { child, reader }
     }

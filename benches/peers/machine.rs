@@ -6,8 +6,7 @@ use std::process::Command;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::Bench;
-use crate::clips::FPS;
+use crate::clips::{Clip, FPS};
 
 /// `net.core.rmem_*` as Linux ships it, in bytes.
 const STOCK: &str = "212992";
@@ -19,7 +18,7 @@ const RMEM: [&str; 2] = [
 ];
 
 /// Prints the machine, the programs and the clips.
-pub(crate) fn describe(bench: &Bench) {
+pub(crate) fn describe<'a>(clips: impl IntoIterator<Item = &'a Clip>) {
     let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpus
         .lines()
@@ -40,7 +39,7 @@ pub(crate) fn describe(bench: &Bench) {
         first_line("gst-launch-1.0", "--version"),
         first_line("ffmpeg", "-version")
     );
-    for clip in &bench.clips {
+    for clip in clips {
         println!(
             "Clip {}: 4:2:2, {} KB a frame, {FPS} fps.",
             clip.size(),

@@ -13,6 +13,7 @@ mod clips;
 mod cost;
 mod delay;
 mod delivery;
+mod feed;
 mod machine;
 mod programs;
 mod receiving;
@@ -107,7 +108,7 @@ fn main() {
         buffers: machine::Buffers::set(),
         folder: tempfile::tempdir().expect("a folder"),
     };
-    machine::describe(&bench);
+    machine::describe(&bench.clips);
     for (name, table) in TABLES {
         if words.is_empty() || words.iter().any(|word| word == name) {
             table(&bench);

@@ -28,6 +28,9 @@ pub(crate) enum Job {
     Decode,
     /// Decodes them and writes the pictures to standard output.
     Write,
+    /// Writes the JPEGs to standard output (ffmpeg only).
+    #[allow(dead_code, reason = "for the benchmark of loss")]
+    Pass,
 }
 
 pub(crate) fn lancam_send(host: &Host, input: Input<'_>, more: &str) -> Command {
@@ -47,7 +50,7 @@ pub(crate) fn lancam_view(host: &Host) -> Command {
 }
 
 /// GStreamer from `words` and more; its reports about single buffers come on standard error.
-fn gst(host: &Host, words: &str) -> Command {
+pub(crate) fn gst(host: &Host, words: &str) -> Command {
     let mut command = host.command("sh");
     command.args(["-c", &format!("exec gst-launch-1.0 {words}")]);
     command
@@ -162,7 +165,7 @@ pub(crate) fn ffmpeg_receive(
     if has_large_buffer {
         command.args(["-buffer_size", "4000000"]);
     }
-    if job == Job::Write {
+    if matches!(job, Job::Write | Job::Pass) {
         // The lowest delay that it is known to give.
         command.args(
             "-fflags nobuffer -flags low_delay -max_delay 0 -reorder_queue_size 0".split(' '),
@@ -172,6 +175,7 @@ pub(crate) fn ffmpeg_receive(
     command.arg("-i").arg(&sdp);
     command.args(match job {
         Job::Take => ["-c", "copy", "-f", "null", "-"].as_slice(),
+        Job::Pass => &["-c", "copy", "-flush_packets", "1", "-f", "mjpeg", "pipe:1"],
         Job::Decode => &["-vsync", "passthrough", "-f", "null", "-"],
         // Its encoder's threads would hold each picture back until the next one.
         Job::Write => &[

@@ -45,7 +45,7 @@ pub const REPAIR_AUTO_MAX: f32 = 0.5;
 /// Settings that are read and checked but that this version cannot follow yet, by their key in
 /// the file or their flag, and the value if not all are unbuilt. Asking for one is refused: a setting that is silently ignored deceives.
 /// Whoever builds one takes it off this list.
-pub(crate) const NOT_YET: &[&str] = &["adapt", "repair: Auto", "retransmit"];
+pub(crate) const NOT_YET: &[&str] = &[];
 
 /// That `key` is not built, as the user is told it.
 pub(crate) fn not_built(key: &str) -> String {

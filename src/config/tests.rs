@@ -173,12 +173,7 @@ fn mistakes_in_a_stream_are_answered_exactly() {
         ("ttl: 1, ttl: 2", r#"1:21: "ttl" is there twice: keep one"#),
         (
             "source: Stdin, only_while_watched: true",
-            r#"1:56: "only_while_watched" cannot be true: standard input cannot be closed and opened again, use Exec; write true or false"#,
-        ),
-        // What is read but not built.
-        (
-            "repair: Auto(max: 0.5)",
-            r#"1:21: "repair: Auto" is not built in this version of lancam yet: leave it out"#,
+            r#"1:48: "only_while_watched" cannot be true: standard input cannot be closed and opened again, use Exec; write true or false"#,
         ),
         (
             "wait_for_viewers: (count: 0)",

@@ -78,13 +78,6 @@ pub enum InterfaceError {
     List(#[source] io::Error),
 }
 
-impl InterfaceError {
-    /// Whether waiting may help: the interface may be plugged in, or switched on.
-    pub fn may_come(&self) -> bool {
-        matches!(self, Self::Unknown { .. } | Self::Down { .. })
-    }
-}
-
 impl Interface {
     /// Whether it has an address of the same family as `ip`.
     pub fn has_address_like(&self, ip: IpAddr) -> bool {
@@ -160,10 +153,7 @@ pub fn find(wanted: &str) -> Result<Interface, InterfaceError> {
 /// # Errors
 /// The interface does not exist, is down, or cannot carry the group.
 pub fn choose(wanted: Option<&str>, to: SocketAddr) -> Result<Interface, InterfaceError> {
-    let interface = match wanted {
-        Some(wanted) => find(wanted)?,
-        None => routed(to)?,
-    };
+    let interface = meant(wanted, to)?;
     if !interface.is_up {
         return Err(InterfaceError::Down {
             name: interface.name,
@@ -178,6 +168,27 @@ pub fn choose(wanted: Option<&str>, to: SocketAddr) -> Result<Interface, Interfa
         });
     }
     Ok(interface)
+}
+
+/// The same, whether it is up and carries multicast or not.
+///
+/// # Errors
+/// There is no such interface.
+pub fn meant(wanted: Option<&str>, to: SocketAddr) -> Result<Interface, InterfaceError> {
+    match wanted {
+        Some(wanted) => find(wanted),
+        None => routed(to),
+    }
+}
+
+/// The interface that the kernel's routes have for `to`; `None`: there is no route.
+///
+/// # Errors
+/// The interfaces could not be listed.
+pub fn by_route(to: SocketAddr) -> Result<Option<Interface>, InterfaceError> {
+    let all = list()?;
+    let source = route_source(to);
+    Ok(source.and_then(|source| owner(&all, source)).cloned())
 }
 
 /// The interface that the kernel would take for `to`.

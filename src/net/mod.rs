@@ -1,7 +1,8 @@
 //! Sockets: group membership, batch send (`sendmmsg`, UDP GSO, fallbacks), batch receive (`recvmmsg`,
-//! UDP GRO), pacing, interfaces, `/proc/net/igmp`. Knows packets as bytes, not what is in them.
+//! UDP GRO), pacing, interfaces, `/proc/net/igmp`, this machine's limits and clock. Knows packets as bytes, not what is in them.
 
 mod group;
+pub mod host;
 pub mod igmp;
 pub mod interface;
 mod listener;

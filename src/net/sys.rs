@@ -1,9 +1,9 @@
 //! The system calls that `std`, `socket2` and `nix` lack or get wrong, behind safe functions: batch send
-//! and receive with UDP GSO and GRO, a few socket options, SCHED_FIFO. The only unsafe module of `net`.
+//! and receive with UDP GSO and GRO, a few socket options, SCHED_FIFO, the clock's state. The only unsafe module of `net`.
 //! Not a policy: what to send, when, and what to do about a refusal is decided by the callers.
 //!
 //! Man pages quoted: sendmmsg(2), recvmmsg(2), udp(7), ip(7), ipv6(7), socket(7), cmsg(3), netdevice(7),
-//! sched_setscheduler(2).
+//! sched_setscheduler(2), adjtimex(2).
 #![allow(unsafe_code)]
 
 use std::ffi::c_int;
@@ -550,5 +550,17 @@ pub fn set_realtime(priority: c_int) -> io::Result<()> {
     match unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &param) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// adjtimex(2): "The modes field determines which parameters, if any, to set": with none it only reads, for which
+/// nobody needs a privilege. The state that the call returns, and what it read.
+pub fn read_clock() -> io::Result<(c_int, libc::timex)> {
+    // SAFETY: `timex` is a C struct of numbers; all zeroes is valid, and `modes` 0 sets nothing.
+    let mut timex: libc::timex = unsafe { zeroed() };
+    // SAFETY: `timex` is initialised, and the kernel writes within it.
+    match unsafe { libc::adjtimex(&mut timex) } {
+        -1 => Err(io::Error::last_os_error()),
+        state => Ok((state, timex)),
     }
 }

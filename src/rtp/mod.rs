@@ -2,6 +2,7 @@
 //! JPEG payload (RFC 2435), lancam's repair, RTCP (RFC 3550), SDP (RFC 8866), SAP (RFC 2974). Bytes and a time in, bytes and events out: no sockets, no
 //! clocks, no threads.
 
+pub mod adapt;
 pub mod header;
 pub mod jpeg;
 pub mod repair;

@@ -1,7 +1,6 @@
 //! The thread that keeps every stream's SDP true: in the file of `--sdp`, and in the announcements (SAP, RFC 2974) that it sends
 //! on the interface that the stream takes. One for all streams; their own threads tell it what has changed, and never wait for it.
 
-use std::hash::{BuildHasher, RandomState};
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -16,6 +15,7 @@ use super::description::{self, Description, Facts};
 use super::stream::StreamStats;
 use crate::clock::Mono;
 use crate::config::Stream;
+use crate::host;
 use crate::net::{BatchSender, Interface, Listener, SendOptions, SendSocket, interface};
 use crate::rtp::sap::{self, Directory, Heard, Packet, Schedule};
 
@@ -274,7 +274,7 @@ impl Entry {
                     self.schedule.restart();
                     RETRY
                 }
-                Some(()) => self.schedule.next(bytes, random()),
+                Some(()) => self.schedule.next(bytes, host::random() as u32),
             };
     }
 
@@ -371,11 +371,6 @@ impl Out {
             listener: listener.map_err(|error| debug!("{error}")).ok(),
         })
     }
-}
-
-fn random() -> u32 {
-    // Each RandomState is keyed from the system's random numbers.
-    RandomState::new().hash_one(0) as u32
 }
 
 /// Prints how to watch a stream, in one piece.

@@ -11,6 +11,7 @@ use tracing::{debug, info, warn};
 
 use super::announce::Told;
 use super::description::{self, Facts};
+use super::feedback::Steering;
 use super::reports::{Demand, Subject};
 use crate::clock::{Mono, Ntp};
 use crate::config::check::REPAIR_PORT_OFFSET;
@@ -21,6 +22,7 @@ use crate::net::pacing::{self, Load, Pacer};
 use crate::net::{BatchSender, SendError, SendOptions, SendSocket, Sent};
 use crate::rtp::header::{FRAME_EXTENSION_LEN, HEADER_LEN};
 use crate::rtp::jpeg::Packetizer;
+use crate::rtp::repair::wire::AGAIN_HEADER;
 use crate::rtp::repair::{Parity, largest_packet};
 use crate::rtp::{RepairEncoder, RtpTime, SeqNo, Ssrc};
 use crate::stats::SenderStats;
@@ -83,6 +85,8 @@ pub(super) struct Outlet {
     sender: Option<BatchSender>,
     /// `None`: no repair packets.
     repair: Option<RepairOutlet>,
+    /// How much of them, and where frames are laid down that may be asked for again.
+    steering: Arc<Steering>,
     retry_at: Mono,
     /// Says when the way out is another one.
     demand: Arc<Demand>,
@@ -98,16 +102,14 @@ impl Outlet {
     ///
     /// # Errors
     /// If it cannot be opened; what is wrong then is more likely the config than the network.
-    pub(super) fn open(config: &Stream, identity: Identity, demand: Arc<Demand>) -> Result<Outlet> {
-        let options = SendOptions {
-            group: config.group,
-            interface: config.interface.clone(),
-            ttl: config.ttl,
-            loopback: config.loopback,
-            dscp: config.dscp,
-        };
+    pub(super) fn open(
+        config: &Stream,
+        identity: Identity,
+        demand: Arc<Demand>,
+        steering: Arc<Steering>,
+    ) -> Result<Outlet> {
         let mut outlet = Outlet {
-            options,
+            options: options(config),
             mtu: config.mtu,
             packetizer: Packetizer::new(identity.ssrc, identity.next_seq, 0),
             time_offset: identity.time_offset,
@@ -115,11 +117,8 @@ impl Outlet {
             pacing: config.pacing,
             pacer: Pacer::new(),
             sender: None,
-            repair: match config.repair {
-                Repair::Fixed(share) => Some(RepairOutlet::new(share)),
-                // `Auto` is not built: the config refuses it.
-                Repair::Off | Repair::Auto { .. } => None,
-            },
+            repair: (config.repair != Repair::Off).then(RepairOutlet::default),
+            steering,
             retry_at: Mono(0),
             demand,
             rate: FrameRate::default(),
@@ -145,6 +144,8 @@ impl Outlet {
             repair.connect(&self.options)?;
             // A parity packet holds a whole packet and more, and must fit too.
             datagram = largest_packet(datagram);
+        } else if self.steering.shelf.is_some() {
+            datagram -= AGAIN_HEADER.len();
         }
         self.packetizer.set_max_datagram(datagram);
         self.sender = Some(BatchSender::new(socket));
@@ -228,6 +229,7 @@ impl Outlet {
         let Some(sender) = &mut self.sender else {
             return;
         };
+        stats.offline.set(0);
         let time = RtpTime(
             RtpTime::from_nanos(captured.0)
                 .0
@@ -248,9 +250,10 @@ impl Outlet {
         };
         let packets = plan.packets.len();
         let parity = match &self.repair {
-            Some(repair) => Parity::of(plan, repair.share),
+            Some(_) => Parity::of(plan, self.steering.share()),
             None => Parity::default(),
         };
+        self.steering.sent(packets, interval);
         let load = Load {
             bytes: plan.headers.len() + picture.scan.len() + parity.bytes(),
             packets: packets + parity.packets,
@@ -261,7 +264,14 @@ impl Outlet {
             self.pacer.wait(schedule.gap);
             let is_first = burst.start == 0;
             match sender.send(plan, picture.scan, burst) {
-                Ok(sent) => count(stats, &sent, is_first),
+                Ok(sent) => {
+                    count(stats, &sent, is_first);
+                    // In the pause before the second burst, or behind the only one: no packet waits for this copy, and
+                    // it is there before the first request.
+                    if let Some(shelf) = self.steering.shelf.as_ref().filter(|_| is_first) {
+                        shelf.keep(plan, picture.scan);
+                    }
+                }
                 Err(error) => {
                     count(stats, &error.sent, is_first);
                     stats.send_errors.add(1);
@@ -319,30 +329,38 @@ impl Outlet {
     }
 }
 
+/// How a stream's packets leave.
+pub(super) fn options(config: &Stream) -> SendOptions {
+    SendOptions {
+        group: config.group,
+        interface: config.interface.clone(),
+        ttl: config.ttl,
+        loopback: config.loopback,
+        dscp: config.dscp,
+    }
+}
+
+/// How its repair packets do.
+pub(super) fn repair_options(stream: &SendOptions) -> SendOptions {
+    let mut options = stream.clone();
+    // The config has seen to it that this port exists.
+    options
+        .group
+        .set_port(stream.group.port() + REPAIR_PORT_OFFSET);
+    options
+}
+
 /// Where a stream's repair packets leave.
+#[derive(Default)]
 struct RepairOutlet {
-    /// Parity packets for each packet of a frame.
-    share: f32,
     encoder: RepairEncoder,
     sender: Option<BatchSender>,
 }
 
 impl RepairOutlet {
-    fn new(share: f32) -> RepairOutlet {
-        RepairOutlet {
-            share,
-            encoder: RepairEncoder::new(),
-            sender: None,
-        }
-    }
-
     /// Opens the socket beside that of a stream.
     fn connect(&mut self, stream: &SendOptions) -> Result<()> {
-        let mut options = stream.clone();
-        // The config has seen to it that this port exists.
-        options
-            .group
-            .set_port(stream.group.port() + REPAIR_PORT_OFFSET);
+        let options = repair_options(stream);
         self.sender = Some(BatchSender::new(SendSocket::open(&options)?));
         Ok(())
     }

@@ -97,6 +97,7 @@ impl Reporter {
         before: Option<SenderSide>,
         stats: Arc<StreamStats>,
         demand: Arc<Demand>,
+        control: Control,
     ) -> Result<Reporter> {
         let (bell, woken) = UnixStream::pair().context("no descriptors are left")?;
         let end = Arc::new(AtomicU8::new(0));
@@ -118,11 +119,11 @@ impl Reporter {
             side,
             stats,
             demand,
-            control: Control,
+            control,
             way: None,
             socket: None,
             has_complained: false,
-            told_viewers: 0,
+            told: (0, now),
             watched_at: now,
             obeyed: None,
             heard: 0,
@@ -176,7 +177,8 @@ struct Worker {
     /// `None` while the network is down.
     socket: Option<ReportSocket>,
     has_complained: bool,
-    told_viewers: usize,
+    /// How many viewers were told of, and from when on it may be told again.
+    told: (usize, Mono),
     /// When somebody watched last.
     watched_at: Mono,
     /// What the camera was told last.
@@ -228,14 +230,22 @@ impl Worker {
         self.heard = 0;
         let sent = self.sent();
         let control = &mut self.control;
+        control.tick(now);
         (self.side).tick(now, sent, |feedback| control.heard(now, feedback));
         self.look_for_a_move();
         self.connect();
         self.stats.audience.set(self.side.reports(now));
+        self.tell(now);
+    }
+
+    /// Says how many viewers there are, at once but not more than once a tick.
+    fn tell(&mut self, now: Mono) {
         let viewers = self.side.viewers();
-        if std::mem::replace(&mut self.told_viewers, viewers) != viewers {
-            info!("{viewers} viewer(s) report");
+        if self.told.0 == viewers || now < self.told.1 {
+            return;
         }
+        self.told = (viewers, now + TICK);
+        info!("{viewers} viewer(s) report");
     }
 
     /// A cable that is plugged in after the start, an address by DHCP, a default route that moved: packets would go on
@@ -313,6 +323,7 @@ impl Worker {
         if self.stats.sender.viewers.get() != viewers as u64 {
             self.stats.sender.viewers.set(viewers as u64);
             self.stats.audience.set(self.side.reports(now));
+            self.tell(now);
         }
         if !self.on_demand {
             return;

@@ -10,6 +10,7 @@ use tracing::{info, info_span, warn};
 
 use super::announce::Handle;
 use super::description::Description;
+use super::feedback::{Control, Steering};
 use super::outlet::{Identity, Outlet};
 use super::reports::{Demand, End, Reporter};
 use crate::clock::Mono;
@@ -18,6 +19,7 @@ use crate::jpeg::Picture;
 use crate::jpeg::gate::{Gate, GateCounters, GateOptions};
 use crate::jpeg::rebuild::write_jpeg;
 use crate::net::thread;
+use crate::rtp::adapt::Thinner;
 use crate::rtp::rtcp::SenderSide;
 use crate::source::{self, Frame, OpenOptions, Source, SourceError, SourceSpec};
 use crate::stats::report::{Rates, StreamReport, Totals};
@@ -133,12 +135,15 @@ impl Running {
         let reports = before.and_then(|b| b.reports.clone());
         let is_watched = reports.as_ref().is_some_and(|r| r.viewers() > 0);
         let demand = Arc::new(Demand::new(!config.only_while_watched || is_watched));
+        let steering = Arc::new(Steering::new(&config));
+        let control = Control::new(&config, Arc::clone(&steering), Arc::clone(&stats));
         let reporter = Reporter::start(
             &config,
             identity.subject(),
             reports,
             Arc::clone(&stats),
             Arc::clone(&demand),
+            control,
         )?;
         let (opened, is_open) = mpsc::sync_channel(1);
         let worker = Worker {
@@ -146,6 +151,7 @@ impl Running {
             stop: Arc::clone(&stop),
             stats: Arc::clone(&stats),
             demand: Arc::clone(&demand),
+            steering,
             announcer,
         };
         let name: String = config.name.chars().take(15).collect(); // The kernel keeps 15 bytes.
@@ -234,6 +240,7 @@ struct Worker {
     stop: Arc<AtomicBool>,
     stats: Arc<StreamStats>,
     demand: Arc<Demand>,
+    steering: Arc<Steering>,
     announcer: Handle,
 }
 
@@ -251,7 +258,13 @@ impl Worker {
         let span = info_span!("stream", name = %self.config.name);
         let _entered = span.enter();
         self.prepare_thread();
-        let mut outlet = match Outlet::open(&self.config, identity, Arc::clone(&self.demand)) {
+        let outlet = Outlet::open(
+            &self.config,
+            identity,
+            Arc::clone(&self.demand),
+            Arc::clone(&self.steering),
+        );
+        let mut outlet = match outlet {
             Ok(outlet) => outlet,
             Err(error) => return (Err(error), identity),
         };
@@ -428,6 +441,7 @@ impl Worker {
         outlet: &mut Outlet,
     ) -> Result<Outcome> {
         let mut refusals = RefusalLog::default();
+        let mut thinner = Thinner::default();
         loop {
             // A camera that was plugged in again may have another rate.
             let interval = source.interval();
@@ -438,7 +452,10 @@ impl Worker {
                 Err(SourceError::Unusable(reason)) => return Err(anyhow!(reason)),
                 Err(SourceError::Failed(reason)) => return Ok(Outcome::Failed(reason)),
             };
-            self.send(&frame, interval, gate, outlet, &mut refusals);
+            match thinner.passes(self.steering.keep()) {
+                true => self.send(&frame, interval, gate, outlet, &mut refusals),
+                false => self.leave_out(&frame),
+            }
             if let Some((at, in_all)) = source.position() {
                 self.stats.position.set(at);
                 self.stats.frames_in_all.set(in_all.unwrap_or(0));
@@ -464,6 +481,14 @@ impl Worker {
             totals.frames_dropped,
             source.describe()
         ))
+    }
+
+    /// A frame for which the link has no room.
+    fn leave_out(&self, frame: &Frame<'_>) {
+        let stats = &self.stats.sender;
+        stats.frames_read.add(1);
+        stats.frames_dropped.add(u64::from(frame.missed));
+        stats.frames_thinned.add(1);
     }
 
     /// One frame through gate and outlet, or into the count of those that were dropped.

@@ -1,205 +1,174 @@
-//! What the service manager is told: that the streams have started, how they are, that they reload or stop, and that
-//! frames still go out. sd_notify(3); without NOTIFY_SOCKET in the environment all of this does nothing. The unit that
-//! listens is deploy/lancam.service.
+//! What a supervisor such as systemd hears of the sender: that it is ready, a line on each stream, that it reads its
+//! config again, that it lives. sd_notify(3). Without `NOTIFY_SOCKET` nothing happens. Not a log: that goes to
+//! standard error.
 
 use std::collections::HashMap;
-use std::env;
 use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
-use tracing::warn;
+use tracing::debug;
 
 use crate::clock::Mono;
+use crate::stats::State;
 use crate::stats::report::{Report, StreamReport, Totals};
-use crate::stats::{SenderSnapshot, State};
 
-/// The status line goes out when it changed, and no more often than this.
-const STATUS_PERIOD: Duration = Duration::from_secs(5);
-/// A stream may be without a frame for so long, or for three of its own intervals.
-const QUIET: Duration = Duration::from_secs(3);
+/// How often the status line is told anew, if it has changed.
+const STATUS_PERIOD: Duration = Duration::from_secs(2);
 
-/// The side of the service manager.
+/// The supervisor, if there is one.
 pub(super) struct Supervisor {
     is_there: bool,
-    status: String,
-    status_at: Option<Instant>,
+    /// How long a stream may make no progress; `None`: there is no watchdog.
+    patience: Option<Duration>,
     /// By the streams' names.
-    pulses: HashMap<String, Pulse>,
+    streams: HashMap<String, Progress>,
+    said: String,
+    say_at: Instant,
+}
+
+/// Frames that a stream has sent, and since when.
+struct Progress {
+    frames: u64,
+    at: Instant,
 }
 
 impl Supervisor {
-    /// Finds it by the environment.
+    /// As the environment says.
     pub(super) fn find() -> Supervisor {
         Supervisor {
-            is_there: env::var_os("NOTIFY_SOCKET").is_some(),
-            status: String::new(),
-            status_at: None,
-            pulses: HashMap::new(),
+            is_there: std::env::var_os("NOTIFY_SOCKET").is_some(),
+            // It is fed once a second: half of its time is enough for both.
+            patience: sd_notify::watchdog_enabled().map(|limit| limit / 2),
+            streams: HashMap::new(),
+            said: String::new(),
+            say_at: Instant::now(),
         }
     }
 
-    /// Whether anybody supervises this process.
+    /// Whether somebody starts this program again, and may be told of waiting.
     pub(super) fn is_there(&self) -> bool {
         self.is_there
     }
 
-    /// The start, or a reload, is over.
-    pub(super) fn ready(&mut self) {
+    /// The streams run, or wait for what is not theirs to mend.
+    pub(super) fn ready(&self) {
         self.notify(&[NotifyState::Ready]);
     }
 
-    /// The streams cannot start yet. That is no reason to hold up the boot, nor to be ended by the watchdog.
-    pub(super) fn waits(&mut self, why: &str) {
+    /// Nothing is sent yet, and why; all the same this is no reason to be started again.
+    pub(super) fn waits(&self, why: &str) {
+        let line = one_line(why);
         self.notify(&[
             NotifyState::Ready,
-            NotifyState::Status(&one_line(why)),
+            NotifyState::Status(&line),
             NotifyState::Watchdog,
         ]);
     }
 
-    /// The config is read again.
-    pub(super) fn reloading(&mut self) {
-        // sd_notify(3): "the service should send RELOADING=1 [...] together with MONOTONIC_USEC=".
+    /// The config is read again; [`Supervisor::ready`] ends it.
+    pub(super) fn reloading(&self) {
+        // systemd tells this reload from an older one by the time. Microseconds since the boot, not by
+        // `NotifyState::monotonic_usec_now`, whose seconds overflow on 32-bit boards after half an hour.
         let now = i128::from(Mono::now().0 / 1000);
         self.notify(&[NotifyState::Reloading, NotifyState::MonotonicUsec(now)]);
     }
 
-    /// The streams are being ended.
-    pub(super) fn stopping(&mut self) {
+    /// The end was asked for.
+    pub(super) fn stopping(&self) {
         self.notify(&[NotifyState::Stopping]);
     }
 
-    /// Takes in one more second's figures.
+    /// Takes in the figures of one more second.
     pub(super) fn tell(&mut self, report: &Report) {
         if !self.is_there {
             return;
         }
         let now = Instant::now();
-        if self.is_alive(report, now) {
+        if self.lives(report, now) {
             self.notify(&[NotifyState::Watchdog]);
         }
-        let is_due = self
-            .status_at
-            .is_none_or(|at| now.duration_since(at) >= STATUS_PERIOD);
-        let status = status(report);
-        if is_due && status != self.status {
-            self.notify(&[NotifyState::Status(&status)]);
-            self.status = status;
-            self.status_at = Some(now);
+        let line = status(report);
+        if now >= self.say_at && line != self.said {
+            self.notify(&[NotifyState::Status(&line)]);
+            self.said = line;
+            self.say_at = now + STATUS_PERIOD;
         }
     }
 
-    /// Whether every stream does what it should.
-    fn is_alive(&mut self, report: &Report, now: Instant) -> bool {
-        self.pulses
+    /// Whether every stream that is to send does: frames, or the "no signal" picture.
+    fn lives(&mut self, report: &Report, now: Instant) -> bool {
+        let patience = self.patience.unwrap_or(Duration::MAX);
+        self.streams
             .retain(|name, _| report.streams.iter().any(|s| s.name == *name));
-        let pulses = &mut self.pulses;
-        // Each is looked at, also behind one that is not alive.
-        let beats = report.streams.iter().map(|stream| {
-            let pulse = pulses
-                .entry(stream.name.clone())
-                .or_insert_with(|| Pulse::new(now));
-            pulse.beats(stream, now)
-        });
-        beats.fold(true, |all, beats| all & beats)
+        let mut all = true;
+        for stream in &report.streams {
+            let frames = frames_sent(stream);
+            let last =
+                (self.streams.entry(stream.name.clone())).or_insert(Progress { frames, at: now });
+            if last.frames != frames || is_excused(stream) {
+                *last = Progress { frames, at: now };
+            }
+            all &= now.saturating_duration_since(last.at) <= patience;
+        }
+        all
     }
 
-    /// A manager that does not listen is no reason to stop sending.
-    fn notify(&mut self, states: &[NotifyState<'_>]) {
+    fn notify(&self, states: &[NotifyState<'_>]) {
         if !self.is_there {
             return;
         }
         if let Err(error) = sd_notify::notify(states) {
-            self.is_there = false;
-            warn!("the service manager does not listen ({error}): it is told nothing from now on");
+            debug!("the supervisor was not told: {error}");
         }
     }
 }
 
-/// When a stream last did something.
-struct Pulse {
-    sent: u64,
-    read: u64,
-    errors: u64,
-    /// The kernel refused packets, and has taken none since: no restart brings a network back.
-    is_cut_off: bool,
-    at: Instant,
-    /// Time between the last two moments at which something was done.
-    gap: Duration,
-}
-
-impl Pulse {
-    fn new(now: Instant) -> Pulse {
-        Pulse {
-            sent: 0,
-            read: 0,
-            errors: 0,
-            is_cut_off: false,
-            at: now,
-            gap: Duration::ZERO,
-        }
-    }
-
-    /// Whether frames go out ("no signal" pictures count), or nobody wants any. While the network is down it is enough
-    /// that frames come.
-    fn beats(&mut self, stream: &StreamReport, now: Instant) -> bool {
-        let Totals::Sender { sent, .. } = &stream.totals else {
-            return true;
-        };
-        if self.has_moved(sent) || is_idle(&stream.state) {
-            self.gap = now.saturating_duration_since(self.at);
-            self.at = now;
-        }
-        now.saturating_duration_since(self.at) <= QUIET.max(self.gap * 3)
-    }
-
-    fn has_moved(&mut self, now: &SenderSnapshot) -> bool {
-        let has_sent = now.frames_sent > self.sent;
-        let has_read = now.frames_read > self.read;
-        if has_sent {
-            self.is_cut_off = false;
-        } else if now.send_errors > self.errors {
-            self.is_cut_off = true;
-        }
-        (self.sent, self.read, self.errors) = (now.frames_sent, now.frames_read, now.send_errors);
-        has_sent || self.is_cut_off && has_read
+fn frames_sent(stream: &StreamReport) -> u64 {
+    match &stream.totals {
+        Totals::Sender { sent, .. } => sent.frames_sent,
+        Totals::Viewer { .. } => 0,
     }
 }
 
-fn is_idle(state: &State) -> bool {
-    matches!(state, State::WaitingForViewers | State::Ended(_))
+/// Whether a stream that sends nothing has a reason that no new start would mend.
+fn is_excused(stream: &StreamReport) -> bool {
+    let is_offline = matches!(&stream.totals, Totals::Sender { sent, .. } if sent.offline > 0);
+    is_offline || matches!(stream.state, State::WaitingForViewers | State::Ended(_))
 }
 
-/// `porch: 30.0 fps, 3 viewers, 0.2 % loss; yard: no signal: unplugged`
+/// `porch: 30.0 fps, 3 viewers, 0.2 % loss; yard: no signal: /dev/video0 was unplugged`
 fn status(report: &Report) -> String {
-    let parts: Vec<String> = report.streams.iter().map(stream_status).collect();
-    one_line(&parts.join("; "))
+    let lines: Vec<String> = report.streams.iter().map(line).collect();
+    one_line(&lines.join("; "))
 }
 
-fn stream_status(stream: &StreamReport) -> String {
-    let Totals::Sender { watching, .. } = &stream.totals else {
-        return stream.name.clone();
-    };
-    let what = match &stream.state {
-        State::Waiting => "starting".to_owned(),
-        State::WaitingForViewers => "waits for viewers".to_owned(),
-        State::NoSignal(why) => format!("no signal: {why}"),
-        State::Ended(None) => "has ended".to_owned(),
-        State::Ended(Some(why)) => format!("has failed: {why}"),
-        State::Streaming => {
-            let viewers = match watching.len() {
-                1 => "1 viewer".to_owned(),
-                count => format!("{count} viewers"),
-            };
-            let loss = stream.rates.loss_percent;
-            let loss = loss.map_or(String::new(), |percent| format!(", {percent:.1} % loss"));
-            format!("{:.1} fps, {viewers}{loss}", stream.rates.fps)
+fn line(stream: &StreamReport) -> String {
+    let name = &stream.name;
+    match (&stream.state, &stream.totals) {
+        (State::NoSignal(why), _) => return format!("{name}: no signal: {why}"),
+        (State::WaitingForViewers, _) => return format!("{name}: waits for viewers"),
+        (State::Ended(None), _) => return format!("{name}: has ended"),
+        (State::Ended(Some(why)), _) => return format!("{name}: has failed: {why}"),
+        (State::Waiting, _) => return format!("{name}: starts"),
+        (State::Streaming, Totals::Sender { sent, .. }) if sent.offline > 0 => {
+            return format!("{name}: no network");
         }
-    };
-    format!("{}: {what}", stream.name)
+        (State::Streaming, _) => {}
+    }
+    let mut line = format!("{name}: {:.1} fps", stream.rates.fps);
+    if let Totals::Sender { watching, .. } = &stream.totals {
+        line += &match watching.len() {
+            1 => ", 1 viewer".to_owned(),
+            n => format!(", {n} viewers"),
+        };
+    }
+    if let Some(loss) = stream.rates.loss_percent {
+        line += &format!(", {loss:.1} % loss");
+    }
+    line
 }
 
-/// A line break would end the status and begin another message.
+/// Assignments are lines of their own. sd_notify(3).
 fn one_line(text: &str) -> String {
     text.replace(['\n', '\r'], " ")
 }
@@ -207,110 +176,104 @@ fn one_line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::jpeg::gate::GateSnapshot;
+    use crate::stats::SenderSnapshot;
     use crate::stats::report::Rates;
 
-    fn stream(sent: SenderSnapshot, state: State) -> StreamReport {
+    fn stream(name: &str, state: State, sent: SenderSnapshot) -> StreamReport {
         StreamReport {
-            name: "porch".to_owned(),
+            name: name.to_owned(),
             state,
             format: None,
             totals: Totals::Sender {
                 sent,
-                gate: Default::default(),
+                gate: GateSnapshot::default(),
                 watching: Vec::new(),
             },
             rates: Rates {
-                fps: 29.96,
-                loss_percent: Some(0.234),
+                fps: 29.97,
+                loss_percent: Some(0.21),
                 ..Rates::default()
             },
         }
     }
 
-    fn sent(frames: u64) -> SenderSnapshot {
+    fn sent(frames_sent: u64) -> SenderSnapshot {
         SenderSnapshot {
-            frames_read: frames,
-            frames_sent: frames,
-            ..Default::default()
+            frames_sent,
+            ..SenderSnapshot::default()
         }
     }
 
-    /// Whether the pulse beats in each second, given the counters of that second.
-    fn beats(seconds: &[(SenderSnapshot, State)]) -> Vec<bool> {
-        let start = Instant::now();
-        let mut pulse = Pulse::new(start);
-        let of_second = |(second, (sent, state)): (usize, &(SenderSnapshot, State))| {
-            let now = start + Duration::from_secs(second as u64 + 1);
-            pulse.beats(&stream(*sent, state.clone()), now)
-        };
-        seconds.iter().enumerate().map(of_second).collect()
-    }
-
-    #[test]
-    fn a_stream_without_frames_stops_beating() {
-        let seconds = [10, 20, 20, 20, 20, 20, 30].map(|n| (sent(n), State::Streaming));
-        assert_eq!(
-            beats(&seconds),
-            [true, true, true, true, true, false, true],
-            "three seconds may pass"
-        );
-    }
-
-    #[test]
-    fn the_card_counts_and_so_does_waiting_for_viewers() {
-        let lost = || State::NoSignal("unplugged".to_owned());
-        let cards: Vec<_> = (1..20).map(|n| (sent(n), lost())).collect();
-        assert!(beats(&cards).iter().all(|beats| *beats));
-        let idle: Vec<_> = (1..20)
-            .map(|_| (sent(5), State::WaitingForViewers))
-            .collect();
-        assert!(beats(&idle).iter().all(|beats| *beats));
-        let stuck: Vec<_> = (1..20).map(|_| (sent(5), lost())).collect();
-        assert!(!beats(&stuck)[18]);
-    }
-
-    #[test]
-    fn a_network_that_is_down_needs_no_restart_but_a_stuck_source_does() {
-        let down = |read| SenderSnapshot {
-            frames_read: read,
-            frames_sent: 30,
-            send_errors: 1,
-            ..Default::default()
-        };
-        let mut seconds = vec![(sent(30), State::Streaming)];
-        seconds.extend((2..20).map(|second| (down(second * 30), State::Streaming)));
-        assert!(beats(&seconds).iter().all(|beats| *beats));
-        seconds.extend((0..5).map(|_| (down(570), State::Streaming)));
-        assert_eq!(beats(&seconds).last(), Some(&false));
-        // Frames of which none can be sent are no life.
-        let broken = |read| SenderSnapshot {
-            frames_read: read,
-            ..Default::default()
-        };
-        let seconds: Vec<_> = (1..9).map(|n| (broken(n * 30), State::Streaming)).collect();
-        assert_eq!(beats(&seconds).last(), Some(&false));
-    }
-
-    #[test]
-    fn a_slow_stream_may_be_slow() {
-        // A frame every ten seconds.
-        let seconds: Vec<_> = (1..60).map(|n| (sent(n / 10), State::Streaming)).collect();
-        assert!(beats(&seconds)[20..].iter().all(|beats| *beats));
-    }
-
-    #[test]
-    fn the_status_says_how_each_stream_is() {
-        let streams = vec![
-            stream(sent(30), State::Streaming),
-            stream(sent(30), State::NoSignal("un\nplugged".to_owned())),
-        ];
-        let report = Report {
+    fn report(streams: Vec<StreamReport>) -> Report {
+        Report {
             streams,
             ..Report::default()
-        };
+        }
+    }
+
+    fn supervisor() -> Supervisor {
+        Supervisor {
+            is_there: true,
+            patience: Some(Duration::from_secs(10)),
+            streams: HashMap::new(),
+            said: String::new(),
+            say_at: Instant::now(),
+        }
+    }
+
+    #[test]
+    fn the_status_is_one_line() {
+        let both = report(vec![
+            stream("porch", State::Streaming, sent(9)),
+            stream("yard", State::NoSignal("gone\nREADY=1".into()), sent(9)),
+        ]);
         assert_eq!(
-            status(&report),
-            "porch: 30.0 fps, 0 viewers, 0.2 % loss; porch: no signal: un plugged"
+            status(&both),
+            "porch: 30.0 fps, 0 viewers, 0.2 % loss; yard: no signal: gone READY=1"
         );
+    }
+
+    #[test]
+    fn the_watchdog_is_fed_while_frames_go_out() {
+        let mut supervisor = supervisor();
+        let start = Instant::now();
+        let at = |s| start + Duration::from_secs(s);
+        let one = |frames| report(vec![stream("porch", State::Streaming, sent(frames))]);
+        assert!(supervisor.lives(&one(1), at(0)));
+        assert!(supervisor.lives(&one(2), at(9)));
+        assert!(supervisor.lives(&one(2), at(19)));
+        assert!(!supervisor.lives(&one(2), at(20)));
+        assert!(supervisor.lives(&one(3), at(21)));
+    }
+
+    #[test]
+    fn one_stream_that_hangs_is_enough() {
+        let mut supervisor = supervisor();
+        let start = Instant::now();
+        let two = |frames| {
+            report(vec![
+                stream("porch", State::Streaming, sent(frames)),
+                stream("yard", State::NoSignal("gone".into()), sent(7)),
+            ])
+        };
+        assert!(supervisor.lives(&two(1), start));
+        assert!(!supervisor.lives(&two(2), start + Duration::from_secs(11)));
+    }
+
+    #[test]
+    fn who_waits_for_viewers_or_a_network_lives() {
+        let mut supervisor = supervisor();
+        let start = Instant::now();
+        let offline = SenderSnapshot {
+            offline: 1,
+            ..sent(7)
+        };
+        let both = report(vec![
+            stream("porch", State::WaitingForViewers, sent(7)),
+            stream("yard", State::Streaming, offline),
+        ]);
+        assert!(supervisor.lives(&both, start));
+        assert!(supervisor.lives(&both, start + Duration::from_secs(60)));
     }
 }

@@ -11,31 +11,30 @@ use crate::announced::{Announced, can_show};
 use crate::config::DEFAULT_GROUP;
 use crate::net::{ReceiveOptions, ReceiveSocket, has_datagram};
 use crate::rtp::sap::Heard;
-use crate::signals::{Signal, Signals};
 
 /// So long lancam's streams take to be heard. After it the only one is taken for the only one, and the beginning of a name
 /// for a name.
 const SETTLED: Duration = Duration::from_secs(3);
 /// So long others take: ffmpeg announces every 5 s.
-const LONGEST: Duration = Duration::from_secs(6);
+pub(crate) const LONGEST: Duration = Duration::from_secs(6);
 /// How often the user is told what is waited for.
 const TELL_PERIOD: Duration = Duration::from_secs(5);
 /// Signals are looked at this often.
 const TICK: Duration = Duration::from_millis(20);
 
-/// Waits until a stream called `name` is announced. `None`: the user does not want to wait.
+/// Waits until a stream called `name` is announced. `None`: it is over, because the user, or a time limit, says so.
 ///
 /// # Errors
 /// If several streams are meant, the one cannot be shown, or announcements cannot be heard.
-pub(super) fn by_name(
+pub(crate) fn by_name(
     name: &str,
     interface: Option<&str>,
-    signals: &mut Signals,
+    mut is_over: impl FnMut() -> bool,
 ) -> Result<Option<Wanted>> {
     let mut announced = Announced::open(interface)?;
     let started = Instant::now();
     let mut tell_at = started + SETTLED;
-    while !is_over(signals) {
+    while !is_over() {
         announced.hear(TICK)?;
         let is_settled = started.elapsed() >= SETTLED;
         match announced.directory().find(name, is_settled).as_slice() {
@@ -61,10 +60,10 @@ pub(super) fn by_name(
 }
 
 /// What `lancam view` alone finds.
-pub(super) struct Found {
-    pub(super) wanted: Wanted,
+pub(crate) struct Found {
+    pub(crate) wanted: Wanted,
     /// The stream's socket, where it is open already.
-    pub(super) socket: Option<ReceiveSocket>,
+    pub(crate) socket: Option<ReceiveSocket>,
 }
 
 /// The stream in the default group, if one comes there; else the only one that is announced and can be shown; else the default
@@ -72,7 +71,10 @@ pub(super) struct Found {
 ///
 /// # Errors
 /// If several streams are announced.
-pub(super) fn only(interface: Option<&str>, signals: &mut Signals) -> Result<Option<Found>> {
+pub(crate) fn only(
+    interface: Option<&str>,
+    mut is_over: impl FnMut() -> bool,
+) -> Result<Option<Found>> {
     let mut options = ReceiveOptions::new(DEFAULT_GROUP);
     options.interface = interface.map(str::to_owned);
     let socket = ReceiveSocket::open(&options)?;
@@ -85,7 +87,7 @@ pub(super) fn only(interface: Option<&str>, signals: &mut Signals) -> Result<Opt
         }
     };
     let started = Instant::now();
-    while started.elapsed() < LONGEST && !is_over(signals) {
+    while started.elapsed() < LONGEST && !is_over() {
         announced.hear(TICK)?;
         if has_datagram(&socket).context("cannot wait for packets")? {
             return found(in_default_group(&announced, interface)?, Some(socket));
@@ -105,7 +107,7 @@ pub(super) fn only(interface: Option<&str>, signals: &mut Signals) -> Result<Opt
             }
         }
     }
-    if is_over(signals) {
+    if is_over() {
         return Ok(None);
     }
     debug!("no stream is announced that can be shown");
@@ -129,10 +131,6 @@ fn in_default_group(announced: &Announced, interface: Option<&str>) -> Result<Wa
     let mut wanted = wanted(heard)?;
     wanted.receive.interface = interface.map(str::to_owned);
     Ok(wanted)
-}
-
-fn is_over(signals: &mut Signals) -> bool {
-    signals.wait(Duration::ZERO) == Some(Signal::Stop)
 }
 
 /// What to open for a stream that was heard: on the interface that it was heard on.

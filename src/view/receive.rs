@@ -14,8 +14,9 @@ use super::sockets::Sockets;
 use super::tape::Inlet;
 use crate::clock::Mono;
 use crate::net::{MAX_WAIT, ReceiveOptions, ReceiveSocket};
-use crate::rtp::RepairDecoder;
 use crate::rtp::jpeg::{Depacketizer, Event, FrameBuffer, Options, SenderChange, Why};
+use crate::rtp::repair::{Asker, Heard};
+use crate::rtp::{RepairDecoder, SeqNo};
 use crate::stats::State;
 use crate::viewer::mailbox::Mailbox;
 
@@ -38,6 +39,8 @@ pub(super) struct Receiver {
     /// The same for repair packets; `None`: there is no such port.
     pub(super) wanted_repair: Option<ReceiveOptions>,
     pub(super) options: Options,
+    /// Whether lost packets are asked for again.
+    pub(super) retransmit: bool,
     /// Where the window takes frames from; `None`: headless, each frame counts as shown.
     pub(super) mailbox: Option<Arc<Mailbox<FrameBuffer>>>,
     pub(super) tape: Option<Inlet>,
@@ -52,7 +55,10 @@ impl Receiver {
     pub(super) fn run(mut self, socket: ReceiveSocket) {
         let mut depacketizer =
             Depacketizer::new(self.options.clone(), Arc::clone(&self.shared.stats));
-        let mut repair = RepairDecoder::new(Arc::clone(&self.shared.stats));
+        let mut mending = Mending {
+            repair: RepairDecoder::new(Arc::clone(&self.shared.stats)),
+            asker: self.retransmit.then(Asker::new),
+        };
         let mut sockets = Some(Sockets::new(socket, self.wanted_repair.clone()));
         let mut signal = Signal::default();
         let mut refresh_at = Mono::now() + REFRESH;
@@ -64,7 +70,7 @@ impl Receiver {
                     .map(|socket| Sockets::new(socket, self.wanted_repair.clone()));
                 continue;
             };
-            if let Err(error) = self.receive(open, &mut depacketizer, &mut repair, &mut signal) {
+            if let Err(error) = self.receive(open, &mut depacketizer, &mut mending, &mut signal) {
                 warn!(
                     "cannot receive from {}: {error}; trying again",
                     self.wanted.group
@@ -89,18 +95,19 @@ impl Receiver {
         &mut self,
         sockets: &mut Sockets,
         depacketizer: &mut Depacketizer,
-        repair: &mut RepairDecoder,
+        mending: &mut Mending,
         signal: &mut Signal,
     ) -> io::Result<()> {
         let now = Mono::now();
         sockets.follow(now, depacketizer.ssrc());
-        depacketizer.set_reorder(match sockets.expects_repair(now) {
+        depacketizer.set_reorder(match sockets.expects_parity(now) {
             true => REPAIR_REORDER,
             false => self.options.reorder,
         });
         let wait = depacketizer
             .deadline()
             .map_or(MAX_WAIT, |at| at.since(now).min(MAX_WAIT));
+        let wait = wait.min(mending.wait(now));
         let ready = sockets.wait(now, wait)?;
         if let Some(wait) = ready.media {
             let batch = sockets.media.receive(Some(wait))?;
@@ -110,7 +117,7 @@ impl Receiver {
             }
             for (_, datagram) in batch.datagrams() {
                 depacketizer.push(now, datagram);
-                repair.packets_came(now, depacketizer);
+                mending.repair.packets_came(now, depacketizer);
                 // Drained at once: a batch may hold several frames.
                 self.drain(depacketizer, now, signal);
             }
@@ -123,17 +130,49 @@ impl Receiver {
             }
         }
         if ready.repair {
-            let (now, mut heard) = (Mono::now(), false);
+            let (now, mut heard) = (Mono::now(), (false, false));
             sockets.read_repair(|datagram| {
-                heard |= repair.push(now, datagram, depacketizer);
+                match mending.repair.push(now, datagram, depacketizer) {
+                    Heard::Nothing => {}
+                    Heard::Parity => heard.0 = true,
+                    Heard::Again(seq) => {
+                        heard.1 = true;
+                        mending.came(now, seq);
+                    }
+                }
                 self.drain(depacketizer, now, signal);
             });
-            if heard {
-                sockets.heard_repair(now);
+            if heard.0 {
+                sockets.heard_parity(now);
+            }
+            if heard.1 {
+                sockets.expect_answers(now);
             }
         }
-        self.drain(depacketizer, Mono::now(), signal);
+        let now = Mono::now();
+        self.drain(depacketizer, now, signal);
+        self.ask(now, sockets, depacketizer, mending);
         Ok(())
+    }
+
+    /// Asks for what is missing and cannot be repaired.
+    fn ask(
+        &self,
+        now: Mono,
+        sockets: &mut Sockets,
+        frames: &mut Depacketizer,
+        mending: &mut Mending,
+    ) {
+        let (Some(asker), Some(ssrc)) = (&mut mending.asker, frames.ssrc()) else {
+            return;
+        };
+        let repair = sockets.hears_parity(now).then_some(&mending.repair);
+        let missing = asker.update(now, frames, repair);
+        if !missing.is_empty() {
+            self.link.ask_for(now, ssrc, missing.iter().copied());
+            sockets.expect_answers(now);
+        }
+        frames.set_asking(asker.is_answered(now));
     }
 
     fn drain(&mut self, depacketizer: &mut Depacketizer, now: Mono, signal: &mut Signal) {
@@ -240,6 +279,27 @@ fn sentence(change: &SenderChange) -> String {
         Why::Silence => format!("the sender fell silent, following {ssrc:08x}"),
         Why::Bye => format!("the sender said goodbye, following {ssrc:08x}"),
         Why::Restart => format!("sender {ssrc:08x} began again"),
+    }
+}
+
+/// What brings lost packets back.
+struct Mending {
+    repair: RepairDecoder,
+    /// `None`: nobody is asked.
+    asker: Option<Asker>,
+}
+
+impl Mending {
+    /// The time after which there may be something to ask for.
+    fn wait(&self, now: Mono) -> Duration {
+        let deadline = self.asker.as_ref().and_then(Asker::deadline);
+        deadline.map_or(MAX_WAIT, |at| at.since(now))
+    }
+
+    fn came(&mut self, now: Mono, seq: SeqNo) {
+        if let Some(asker) = &mut self.asker {
+            asker.came(now, seq);
+        }
     }
 }
 

@@ -27,6 +27,8 @@ use crate::rtp::{SeqNo, Ssrc};
 const TOOL: &str = "lancam view";
 /// How often it is looked whether there is more to report than usual.
 const LOOK: Duration = Duration::from_millis(200);
+/// How old figures may be where something is asked for.
+const FRESH: Duration = Duration::from_millis(20);
 /// How often the network is looked after.
 const REFRESH: Duration = Duration::from_secs(1);
 /// For so long a goodbye is remembered: packets from before it may still come.
@@ -113,7 +115,6 @@ impl Link {
     /// Asks `media` for packets again by a NACK, as soon as RTCP's rules allow: in a small group at once. Those that
     /// cannot be asked for within a quarter of a second are not. One system call for all of `missing`; more than
     /// [`wire::MAX_NACKED`] waiting at a time are dropped.
-    #[allow(dead_code, reason = "retransmission is not built")]
     pub(super) fn ask_for(&self, now: Mono, media: Ssrc, missing: impl Iterator<Item = SeqNo>) {
         for seq in missing {
             let wish = Wish {
@@ -180,6 +181,7 @@ impl Reporter {
             link: Arc::clone(&link),
             shared: Arc::clone(shared),
             bye_until: now,
+            looked: now,
         };
         let thread = super::spawn("lancam-reports", move || worker.run(&woken))?;
         Ok(Reporter { link, thread })
@@ -224,6 +226,7 @@ struct Worker {
     link: Arc<Link>,
     shared: Arc<Shared>,
     bye_until: Mono,
+    looked: Mono,
 }
 
 impl Worker {
@@ -261,6 +264,7 @@ impl Worker {
     }
 
     fn look(&mut self, now: Mono) {
+        self.looked = now;
         let stats = self.shared.stats.snapshot();
         let saturate = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
         let delay = self.shared.delay.total().map(|d| (d.p50 * 10.0) as u16);
@@ -291,6 +295,9 @@ impl Worker {
         }
         let mut missing = Vec::new();
         while let Some(wish) = self.link.missing.pop() {
+            if self.side.followed() != Some(wish.media) || now.since(self.looked) > FRESH {
+                self.look(now);
+            }
             if now.since(wish.at) < WISH_LASTS && self.side.followed() == Some(wish.media) {
                 missing.push(wish.seq);
             }

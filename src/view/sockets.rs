@@ -36,6 +36,9 @@ pub(super) struct Sockets {
     ssrc: Option<Ssrc>,
     /// Both are waited for until then.
     both_until: Mono,
+    /// Parity comes, or may, until then; and has come until then.
+    parity_until: Mono,
+    heard_until: Mono,
     look_at: Mono,
 }
 
@@ -49,6 +52,8 @@ impl Sockets {
             ssrc: None,
             // Repair may come with the first frame.
             both_until: Mono(u64::MAX),
+            parity_until: Mono(u64::MAX),
+            heard_until: Mono(0),
             look_at: Mono(0),
         };
         if let Some(Err(error)) = sockets.open_repair() {
@@ -63,14 +68,26 @@ impl Sockets {
         Some(opened.map(|socket| self.repair = Some(BatchReceiver::new(socket))))
     }
 
-    /// Whether repair comes, or may.
-    pub(super) fn expects_repair(&self, now: Mono) -> bool {
-        self.repair.is_some() && now < self.both_until
+    /// Whether parity comes, or may.
+    pub(super) fn expects_parity(&self, now: Mono) -> bool {
+        self.repair.is_some() && now < self.parity_until
     }
 
-    /// Repair has come.
-    pub(super) fn heard_repair(&mut self, now: Mono) {
+    /// Whether parity comes.
+    pub(super) fn hears_parity(&self, now: Mono) -> bool {
+        self.repair.is_some() && now < self.heard_until
+    }
+
+    /// Parity has come.
+    pub(super) fn heard_parity(&mut self, now: Mono) {
         self.both_until = now + QUIET;
+        self.parity_until = now + QUIET;
+        self.heard_until = now + QUIET;
+    }
+
+    /// Packets were asked for, or have come, again.
+    pub(super) fn expect_answers(&mut self, now: Mono) {
+        self.both_until = self.both_until.max(now + QUIET);
     }
 
     /// This sender is followed; a new one may send repair.
@@ -78,6 +95,8 @@ impl Sockets {
         if self.ssrc != ssrc {
             self.ssrc = ssrc;
             self.both_until = now + QUIET;
+            self.parity_until = now + QUIET;
+            self.heard_until = Mono(0);
         }
     }
 

@@ -281,6 +281,11 @@ impl FrameBuffer {
         })
     }
 
+    /// The extended numbers of the packets it has, in order.
+    pub(super) fn numbers(&self) -> impl Iterator<Item = u64> + use<'_> {
+        self.records.iter().map(|r| r.seq)
+    }
+
     /// How many packets it has.
     pub(super) fn received_count(&self) -> usize {
         self.records.len()

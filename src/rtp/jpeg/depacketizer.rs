@@ -64,9 +64,11 @@ pub struct Options {
     pub size: Option<(u16, u16)>,
     /// Largest frame in bytes; at most 16 MiB.
     pub max_frame: usize,
-    /// Packets of later frames that prove a missing one lost. With repair or retransmission, which may
-    /// come behind them, larger: then [`Depacketizer::deadline`] decides.
+    /// Packets of later frames that prove a missing one lost. With repair, which may come behind them, larger: then
+    /// [`Depacketizer::deadline`] decides.
     pub reorder: u16,
+    /// Frame intervals after its newest packet for which a frame that stays incomplete is waited for at most.
+    pub late: u8,
     /// Whether frames that stay incomplete come as [`Event::Partial`] where anything of them can be shown.
     pub give_partial: bool,
 }
@@ -78,6 +80,7 @@ impl Default for Options {
             size: None,
             max_frame: MAX_SCAN,
             reorder: 32,
+            late: 1,
             give_partial: false,
         }
     }
@@ -189,9 +192,9 @@ impl Sender {
 
     /// When a frame that stays incomplete is given up. Without a packet behind it nothing says that the
     /// rest was lost: the sender may have been held up in the middle of it.
-    fn due(&self, frame: &FrameBuffer) -> Mono {
+    fn due(&self, frame: &FrameBuffer, late: Duration) -> Mono {
         let wait = match self.tracker.highest() > frame.newest() {
-            true => self.interval(),
+            true => late,
             false => STALLED,
         };
         frame.last_arrival() + wait
@@ -250,10 +253,68 @@ struct Others {
     told: Option<Mono>,
 }
 
+/// A frame that waits for packets.
+#[derive(Clone, Copy, Debug)]
+pub struct Waiting<'a> {
+    frame: &'a FrameBuffer,
+    /// Extended numbers that are its own for all that is known.
+    from: u64,
+    to: u64,
+    /// Whether its last number is known.
+    has_end: bool,
+}
+
+impl<'a> Waiting<'a> {
+    /// Its timestamp.
+    pub fn time(&self) -> RtpTime {
+        self.frame.time()
+    }
+
+    /// When the last of its packets came.
+    pub fn last_arrival(&self) -> Mono {
+        self.frame.last_arrival()
+    }
+
+    /// How many of its packets are there.
+    pub fn received(&self) -> usize {
+        self.frame.received_count()
+    }
+
+    /// The extended number of its first packet, if that came.
+    pub fn first(&self) -> Option<u64> {
+        self.frame.has_start().then(|| self.frame.oldest())
+    }
+
+    /// The extended number behind the last one that is known to be its own.
+    pub fn end(&self) -> u64 {
+        self.to
+    }
+
+    /// Whether [`Waiting::end`] is its true end. If not, the sender may not have come that far yet.
+    pub fn has_end(&self) -> bool {
+        self.has_end
+    }
+
+    /// Extended numbers, below [`Waiting::end`], of packets that have not come.
+    pub fn missing(&self) -> impl Iterator<Item = u64> + use<'a> {
+        let mut next = self.from;
+        self.frame
+            .numbers()
+            .chain([self.to])
+            .flat_map(move |number| {
+                let gap = next..number;
+                next = number + 1;
+                gap
+            })
+    }
+}
+
 /// Puts frames together from one group's datagrams.
 #[derive(Debug)]
 pub struct Depacketizer {
     options: Options,
+    /// Missing packets are asked for again.
+    is_asking: bool,
     stats: Arc<ViewerStats>,
     sender: Option<Sender>,
     /// Frames being put together, oldest first.
@@ -283,6 +344,7 @@ impl Depacketizer {
                 max_frame,
                 ..options
             },
+            is_asking: false,
             stats,
             sender: None,
             slots: Vec::with_capacity(MAX_SLOTS),
@@ -355,12 +417,26 @@ impl Depacketizer {
     pub fn deadline(&self) -> Option<Mono> {
         let sender = self.sender.as_ref()?;
         let head = self.slots.first()?;
+        let hold = self.hold(sender);
         let own = match head.whole_since() {
-            Some(since) => since + HOLD,
-            None => sender.due(head),
+            Some(since) => since + hold,
+            None => sender.due(head, self.late(sender)),
         };
         let later = self.slots[1..].iter().filter_map(|s| s.whole_since());
-        Some(later.map(|since| since + HOLD).fold(own, Mono::min))
+        Some(later.map(|since| since + hold).fold(own, Mono::min))
+    }
+
+    /// How long an incomplete frame is waited for.
+    fn late(&self, sender: &Sender) -> Duration {
+        sender.interval() * u32::from(self.options.late)
+    }
+
+    /// How long a whole frame waits for those before it.
+    fn hold(&self, sender: &Sender) -> Duration {
+        match self.is_asking {
+            true => self.late(sender),
+            false => HOLD,
+        }
     }
 
     /// Takes a buffer back, for a later frame.
@@ -406,6 +482,50 @@ impl Depacketizer {
     /// Another [`Options::reorder`] from now on.
     pub fn set_reorder(&mut self, reorder: u16) {
         self.options.reorder = reorder;
+    }
+
+    /// Whether missing packets are asked for again from now on: then only time proves one lost, and whole frames wait
+    /// as long as [`Options::late`] says for one before them.
+    pub fn set_asking(&mut self, is_asking: bool) {
+        self.is_asking = is_asking;
+    }
+
+    /// The frames that wait for packets, oldest first.
+    pub fn waiting(&self) -> impl Iterator<Item = Waiting<'_>> {
+        let closed = self.sender.as_ref().and_then(|s| s.closed);
+        // What came before the first packet of all was not lost.
+        let mut next = closed.map(|c| c.ext + 1);
+        self.slots.iter().enumerate().filter_map(move |(i, frame)| {
+            let later = self.slots.get(i + 1).map(|s| s.oldest());
+            let from = match frame.has_start() {
+                true => frame.oldest(),
+                false => next.unwrap_or(frame.oldest()).min(frame.oldest()),
+            };
+            let has_end = frame.has_end() || later.is_some();
+            let to = match later {
+                Some(later) if !frame.has_end() => later,
+                _ => frame.newest() + 1,
+            };
+            next = Some(to);
+            let waits = frame.whole_since().is_none() && !frame.is_broken();
+            waits.then_some(Waiting {
+                frame,
+                from,
+                to,
+                has_end,
+            })
+        })
+    }
+
+    /// The newest extended number of all that came.
+    pub fn highest(&self) -> Option<u64> {
+        self.sender.as_ref().map(|s| s.tracker.highest())
+    }
+
+    /// The time from frame to frame, as the frames tell it.
+    pub fn interval(&self) -> Duration {
+        let interval = self.sender.as_ref().map(|s| s.interval());
+        interval.unwrap_or(DEFAULT_INTERVAL)
     }
 
     /// Whether the frame that begins with `first` is over: handed out or given up.
@@ -582,21 +702,25 @@ impl Depacketizer {
             return Verdict::Wait;
         };
         let highest = sender.tracker.highest();
-        let reorder = u64::from(self.options.reorder);
+        let hold = self.hold(sender);
+        let reorder = match self.is_asking {
+            true => u64::MAX / 2,
+            false => u64::from(self.options.reorder),
+        };
         let close = if let Some(since) = head.whole_since() {
             // Is the one before it over, or can nothing of it come any more?
             sender.closed.is_none_or(|c| c.ext + 1 == head.oldest())
                 || highest >= head.oldest() + reorder
-                || now >= since + HOLD
+                || now >= since + hold
         } else {
             let overtaken = self.slots[1..]
                 .iter()
                 .filter_map(|s| s.whole_since())
-                .any(|since| now >= since + HOLD);
+                .any(|since| now >= since + hold);
             head.is_broken()
                 || overtaken
                 || highest > head.newest() + reorder
-                || now >= sender.due(head)
+                || now >= sender.due(head, self.late(sender))
         };
         if close { Verdict::Close } else { Verdict::Wait }
     }

@@ -10,6 +10,6 @@ mod tests;
 pub mod wire;
 
 pub use assembly::{FrameBuffer, ReceivedPacket};
-pub use depacketizer::{Depacketizer, Event, LostFrame, Options, SenderChange, Why};
+pub use depacketizer::{Depacketizer, Event, LostFrame, Options, SenderChange, Waiting, Why};
 pub use packetizer::{MIN_DATAGRAM, Packetizer, PlanError};
 pub use reception::Reception;

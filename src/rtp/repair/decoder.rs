@@ -10,10 +10,10 @@ use std::sync::Arc;
 use reed_solomon_simd::{Error, ReedSolomonDecoder};
 
 use super::encoder::fill_shard;
-use super::wire::{LENGTH_LEN, RepairHeader};
+use super::wire::{LENGTH_LEN, RepairHeader, packet_again};
 use crate::clock::Mono;
 use crate::rtp::header::Packet;
-use crate::rtp::{Depacketizer, SeqNo};
+use crate::rtp::{Depacketizer, RtpTime, SeqNo, Ssrc};
 use crate::stats::ViewerStats;
 
 /// Frames whose parity waits at a time: as many as the depacketizer puts together.
@@ -31,8 +31,34 @@ struct Group {
     indices: Vec<u16>,
     /// The shards of `indices`, one after the other.
     shards: Vec<u8>,
+    /// When the last of them came.
+    heard: Mono,
     /// The frame is complete, or its parity has lied.
     is_done: bool,
+}
+
+/// What a datagram was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// Nothing of the sender that is followed.
+    Nothing,
+    /// Parity.
+    Parity,
+    /// This packet, again.
+    Again(SeqNo),
+}
+
+/// What repair has of a frame that it cannot repair yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Number of the frame's first packet.
+    pub first: SeqNo,
+    /// Packets of the frame.
+    pub packets: usize,
+    /// Parity packets that have come.
+    pub parity: usize,
+    /// When the last of these came.
+    pub heard: Mono,
 }
 
 impl Group {
@@ -99,28 +125,60 @@ impl RepairDecoder {
         }
     }
 
-    /// Takes a datagram from the repair port; true if it is of the sender that `frames` follows. Poll
-    /// `frames` afterwards.
-    pub fn push(&mut self, now: Mono, datagram: &[u8], frames: &mut Depacketizer) -> bool {
+    /// Takes a datagram from the repair port. Poll `frames` afterwards.
+    pub fn push(&mut self, now: Mono, datagram: &[u8], frames: &mut Depacketizer) -> Heard {
         self.stats.bytes_received.add(datagram.len() as u64);
+        let heard = match packet_again(datagram) {
+            Some(packet) => self.again(now, packet, frames),
+            None => self.parity(now, datagram, frames),
+        };
+        match heard {
+            Heard::Nothing => self.stats.packets_invalid.add(1),
+            _ => self.stats.repair_packets_received.add(1),
+        }
+        heard
+    }
+
+    /// A packet that was sent again.
+    fn again(&mut self, now: Mono, datagram: &[u8], frames: &mut Depacketizer) -> Heard {
+        let packet = Packet::parse(datagram).ok();
+        let Some(packet) = packet.filter(|p| Some(p.ssrc()) == frames.ssrc()) else {
+            return Heard::Nothing;
+        };
+        frames.insert_recovered(now, datagram);
+        self.packets_came(now, frames);
+        Heard::Again(packet.seq())
+    }
+
+    fn parity(&mut self, now: Mono, datagram: &[u8], frames: &mut Depacketizer) -> Heard {
         let parsed = RepairHeader::parse(datagram).ok();
         let Some((header, shard)) = parsed.filter(|(h, _)| Some(h.ssrc) == frames.ssrc()) else {
-            self.stats.packets_invalid.add(1);
-            return false;
+            return Heard::Nothing;
         };
-        self.stats.repair_packets_received.add(1);
         // The usual case on a good network: the frame was whole before its parity came.
         if frames.is_over(header.ssrc, header.first, header.time) {
-            return true;
+            return Heard::Parity;
         }
         let group = self.group(header, frames);
-        if self.groups[group].is_done {
-            return true;
-        }
-        if self.keep(group, header, shard) {
+        if !self.groups[group].is_done && self.keep(group, header, shard) {
+            self.groups[group].heard = now;
             self.try_repair(group, now, frames);
         }
-        true
+        Heard::Parity
+    }
+
+    /// What waits for the rest of a frame that is still incomplete.
+    pub fn standing(&self, ssrc: Ssrc, time: RtpTime) -> Option<Standing> {
+        let groups = self.groups.iter().filter(|g| !g.is_done);
+        groups.into_iter().find_map(|group| {
+            let header = group.header.filter(|h| (h.ssrc, h.time) == (ssrc, time))?;
+            Some(Standing {
+                first: header.first,
+                packets: header.packets.into(),
+                parity: group.indices.len(),
+                heard: group.heard,
+            })
+        })
     }
 
     /// Packets of frames have come: repairs those that have enough now. Call it after

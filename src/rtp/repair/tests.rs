@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use super::history::Shelf;
 use super::wire::{HEADER_LEN, InvalidRepair, MAX_PACKETS};
 use super::*;
 use crate::clock::Mono;
 use crate::jpeg::{Picture, Sampling};
-use crate::rtp::{Depacketizer, Event, Options, Packetizer, RtpTime, SeqNo, Ssrc};
+use crate::rtp::{Depacketizer, Event, Options, PacketPlan, Packetizer, RtpTime, SeqNo, Ssrc};
 use crate::stats::ViewerStats;
 
 const SENDER: Ssrc = Ssrc(7);
@@ -29,6 +30,8 @@ struct Sender {
     packetizer: Packetizer,
     encoder: RepairEncoder,
     frames: u32,
+    /// Of the last frame.
+    plan: PacketPlan,
 }
 
 impl Sender {
@@ -37,6 +40,7 @@ impl Sender {
             packetizer: Packetizer::new(SENDER, SeqNo(first), largest_packet(datagram)),
             encoder: RepairEncoder::new(),
             frames: 0,
+            plan: PacketPlan::default(),
         }
     }
 
@@ -62,6 +66,7 @@ impl Sender {
             let (header, payload) = plan.parts(i, &scan);
             [header, payload].concat()
         });
+        self.plan = plan.clone();
         Sent {
             first: plan.first_seq,
             time: plan.time,
@@ -395,6 +400,257 @@ fn frames_that_never_were_push_each_other_out() {
     frame.media[1..].iter().for_each(|d| viewer.media(d));
     viewer.parity(&frame.parity[0]);
     assert!(viewer.whole() == [frame.scan]);
+}
+
+/// A viewer that asks, behind a network that loses packets, and its sender. Steps of 100 µs.
+struct Link {
+    sender: Sender,
+    viewer: Viewer,
+    asker: Asker,
+    shelf: Arc<Shelf>,
+    history: History,
+    seed: u64,
+    loss: f64,
+    /// Bytes of packets, and of all that was sent again.
+    bytes: (usize, usize),
+    /// Requests and answers on their way, and when they arrive.
+    requests: Vec<(Mono, Vec<SeqNo>)>,
+    answers: Vec<(Mono, Vec<u8>)>,
+    frames: u64,
+    whole: usize,
+}
+
+const STEP: Duration = Duration::from_micros(100);
+/// One way.
+const WAY: Duration = Duration::from_micros(300);
+
+impl Link {
+    fn new(loss: f64, seed: u64) -> Link {
+        let mut sender = Sender::new(65_000, 1450);
+        let viewer = Viewer::following(&mut sender);
+        let shelf = Shelf::new();
+        Link {
+            sender,
+            viewer,
+            asker: Asker::new(),
+            history: History::new(Arc::clone(&shelf)),
+            shelf,
+            seed: seed | 1,
+            loss,
+            bytes: (0, 0),
+            requests: Vec::new(),
+            answers: Vec::new(),
+            frames: 0,
+            whole: 0,
+        }
+    }
+
+    fn loses(&mut self) -> bool {
+        self.seed ^= self.seed >> 12;
+        self.seed ^= self.seed << 25;
+        self.seed ^= self.seed >> 27;
+        let dice = (self.seed.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 11) as f64;
+        dice / ((1u64 << 53) as f64) < self.loss
+    }
+
+    /// Sends a frame in steps, and waits until the next one is due.
+    fn frame(&mut self, bytes: usize, share: Option<f32>) {
+        let sent = self.sender.frame(bytes, share.unwrap_or(0.01));
+        self.frames += 1;
+        let parity = if share.is_some() {
+            sent.parity
+        } else {
+            Vec::new()
+        };
+        let mut media = sent.media.iter();
+        let mut parity = parity.iter();
+        let mut is_kept = false;
+        let until = self.viewer.now + INTERVAL;
+        while self.viewer.now < until {
+            for datagram in media.by_ref().take(6) {
+                self.bytes.0 += datagram.len();
+                if !self.loses() {
+                    self.viewer.media(datagram);
+                }
+            }
+            if media.len() == 0 && !is_kept {
+                is_kept = true;
+                let plan = &self.sender.plan;
+                self.shelf.keep(plan, &sent.scan);
+            } else if is_kept {
+                for datagram in parity.by_ref().take(6) {
+                    self.bytes.1 += datagram.len();
+                    if !self.loses() {
+                        self.viewer.parity(datagram);
+                    }
+                }
+            }
+            self.step(share.is_some());
+        }
+    }
+
+    fn step(&mut self, has_parity: bool) {
+        self.viewer.now = self.viewer.now + STEP;
+        let now = self.viewer.now;
+        while let Some(at) = self.answers.iter().position(|(at, _)| *at <= now) {
+            let (_, datagram) = self.answers.remove(at);
+            if let Heard::Again(seq) =
+                self.viewer
+                    .repair
+                    .push(now, &datagram, &mut self.viewer.frames)
+            {
+                self.asker.came(now, seq);
+            }
+        }
+        let repair = has_parity.then_some(&self.viewer.repair);
+        let wanted = self.asker.update(now, &self.viewer.frames, repair).to_vec();
+        self.viewer.frames.set_asking(self.asker.is_answered(now));
+        if !wanted.is_empty() && !self.loses() {
+            self.requests.push((now + WAY, wanted));
+        }
+        while let Some(at) = self.requests.iter().position(|(at, _)| *at <= now) {
+            let (_, wanted) = self.requests.remove(at);
+            let (answers, _) = self.history.ask(now, [10, 0, 0, 1].into(), &wanted);
+            let answers: Vec<Vec<u8>> = answers.map(<[u8]>::to_vec).collect();
+            for answer in answers {
+                self.bytes.1 += answer.len();
+                if !self.loses() {
+                    self.answers.push((now + WAY, answer));
+                }
+            }
+        }
+        self.whole += self.viewer.whole().len();
+    }
+
+    fn overhead(&self) -> f64 {
+        self.bytes.1 as f64 / self.bytes.0 as f64
+    }
+}
+
+#[test]
+fn asking_alone_brings_nearly_all_back() {
+    let mut link = Link::new(0.05, 12345);
+    for _ in 0..600 {
+        link.frame(150_000, None);
+    }
+    assert!(
+        link.whole >= 599,
+        "{} of 600 frames, overhead {}",
+        link.whole,
+        link.overhead()
+    );
+    assert!(link.overhead() <= 0.08, "{}", link.overhead());
+    assert_eq!(link.viewer.stats.packets_invalid.get(), 0);
+}
+
+#[test]
+fn asking_mends_what_parity_does_not() {
+    let mut link = Link::new(0.05, 999);
+    for _ in 0..600 {
+        // Too little for a tenth of the frames.
+        link.frame(150_000, Some(0.08));
+    }
+    assert!(link.whole >= 599, "{} of 600 frames", link.whole);
+    assert!(link.overhead() < 0.10, "{}", link.overhead());
+    let before = link.bytes.1;
+    link.loss = 0.0;
+    for _ in 0..10 {
+        link.frame(150_000, Some(0.01));
+    }
+    assert!(
+        link.bytes.1 - before < 50_000,
+        "nobody asks where nothing is lost"
+    );
+}
+
+#[test]
+fn a_sender_that_does_not_answer_is_asked_rarely() {
+    let mut link = Link::new(0.05, 77);
+    let mut asked = 0;
+    for _ in 0..300 {
+        let sent = link.sender.frame(150_000, 0.01);
+        for datagram in &sent.media {
+            if !link.loses() {
+                link.viewer.media(datagram);
+            }
+        }
+        for _ in 0..330 {
+            link.viewer.now = link.viewer.now + STEP;
+            asked += link
+                .asker
+                .update(link.viewer.now, &link.viewer.frames, None)
+                .len();
+            link.viewer.whole();
+        }
+    }
+    assert!((100..130).contains(&asked), "{asked} times in 10 s");
+    assert!(!link.asker.is_answered(link.viewer.now));
+}
+
+#[test]
+fn nobody_makes_a_sender_send_more_than_its_share() {
+    let mut sender = Sender::new(0, 1450);
+    let shelf = Shelf::new();
+    let mut history = History::new(Arc::clone(&shelf));
+    let (mut media, mut again, mut refused) = (0, [0usize; 2], 0);
+    let mut now = Mono(0);
+    for _ in 0..300 {
+        let sent = sender.frame(150_000, 0.01);
+        shelf.keep(&sender.plan, &sent.scan);
+        media += sent.media.iter().map(Vec::len).sum::<usize>();
+        let all: Vec<SeqNo> = (0..sent.media.len() as u16)
+            .map(|i| sent.first.plus(i))
+            .collect();
+        // One floods from one address, a crowd from many.
+        for n in 0..10u8 {
+            now = now + Duration::from_millis(3);
+            for (who, address) in [[10, 0, 0, 1], [10, 0, 1, n]].into_iter().enumerate() {
+                let (answers, too_many) = history.ask(now, address.into(), &all);
+                again[who] += answers.map(<[u8]>::len).sum::<usize>();
+                refused += too_many;
+            }
+        }
+    }
+    let share = |bytes: usize| bytes as f64 / media as f64;
+    // A little more than its share was saved up at the start.
+    assert!(share(again[0]) < 0.17, "{}", share(again[0]));
+    assert!(
+        share(again[0] + again[1]) < 0.28,
+        "{}",
+        share(again[0] + again[1])
+    );
+    assert!(refused > 1000);
+}
+
+#[test]
+fn what_is_sent_again_is_what_was_sent() {
+    let mut sender = Sender::new(65_500, 1450);
+    let shelf = Shelf::new();
+    let mut history = History::new(Arc::clone(&shelf));
+    let ask = |history: &mut History, at: u64, seqs: &[SeqNo]| -> Vec<Vec<u8>> {
+        let (answers, _) = history.ask(Mono(at * 1_000_000), [10, 0, 0, 1].into(), seqs);
+        answers.map(<[u8]>::to_vec).collect()
+    };
+    let first = sender.frame(150_000, 0.01);
+    shelf.keep(&sender.plan, &first.scan);
+    let wanted = [first.first, first.first.plus(70)];
+    let got = ask(&mut history, 10, &wanted);
+    assert_eq!(got.len(), 2);
+    assert!(wire::packet_again(&got[1]) == Some(&first.media[70][..]));
+    // Another viewer asks at the same time: it has the answer already.
+    assert!(ask(&mut history, 11, &wanted).is_empty());
+    assert_eq!(ask(&mut history, 20, &wanted).len(), 2);
+    // What was never sent, and what is too old.
+    assert!(ask(&mut history, 30, &[first.first.plus(5000)]).is_empty());
+    for _ in 0..20 {
+        let sent = sender.frame(150_000, 0.01);
+        shelf.keep(&sender.plan, &sent.scan);
+    }
+    assert!(ask(&mut history, 40, &wanted).is_empty());
+    // A frame too large for the shelf takes no place there.
+    let huge = sender.frame(3 << 20, 0.01);
+    shelf.keep(&sender.plan, &huge.scan);
+    assert!(ask(&mut history, 50, &[huge.first]).is_empty());
 }
 
 /// Chance that more than `r` of `n` packets are lost at this rate.

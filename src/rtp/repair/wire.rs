@@ -4,8 +4,12 @@ use crate::rtp::{RtpTime, SeqNo, Ssrc};
 
 /// The version that this code speaks.
 const VERSION: u8 = 1;
-/// The kind of repair datagram that carries a parity shard; there is no other yet.
+/// The kind of repair datagram that carries a parity shard.
 const PARITY: u8 = 0;
+/// The kind that carries a packet again.
+const AGAIN: u8 = 1;
+/// Bytes in front of a packet that is sent again.
+pub const AGAIN_HEADER: [u8; 4] = [VERSION, AGAIN, 0, 0];
 /// Bytes in front of the shard.
 pub const HEADER_LEN: usize = 20;
 /// Bytes in front of a packet in its shard: its length.
@@ -140,6 +144,22 @@ impl RepairHeader {
             out.extend(number.to_be_bytes());
         }
     }
+}
+
+/// The RTP packet in a datagram that sends it again; `None`: it is none. Its two bytes behind the kind are left to later
+/// versions.
+///
+/// ```text
+///  0                   1                   2                   3
+///  0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
+/// +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+/// |  version = 1  |    kind = 1   |            reserved           |
+/// +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+/// |                 the RTP packet as it was sent                 |
+/// ```
+pub fn packet_again(datagram: &[u8]) -> Option<&[u8]> {
+    let (head, packet) = datagram.split_first_chunk::<{ AGAIN_HEADER.len() }>()?;
+    (head[..2] == AGAIN_HEADER[..2]).then_some(packet)
 }
 
 /// Whether that many packets and parity packets with shards of that many bytes stay within the limits.

@@ -78,9 +78,9 @@ pub struct Session {
     /// `pmembers`: members when `next` was computed.
     members_before: usize,
     is_first: bool,
-    /// Early feedback that is due, and the time before which the next may not be.
+    /// Early feedback that is due, and when the last was sent.
     feedback: Option<Mono>,
-    feedback_from: Mono,
+    feedback_sent: Option<Mono>,
     /// Members that said goodbye since we wish to; `None`: we do not.
     leaving: Option<usize>,
 }
@@ -101,7 +101,7 @@ impl Session {
             members_before: 1,
             is_first: true,
             feedback: None,
-            feedback_from: now,
+            feedback_sent: None,
             leaving: None,
         };
         session.next = now + session.random_interval();
@@ -126,6 +126,11 @@ impl Session {
     /// What the session's packets take, in bytes a second.
     pub fn set_bandwidth(&mut self, bytes_per_s: f64) {
         self.bandwidth = bytes_per_s.max(LEAST_BANDWIDTH);
+        // With more room feedback that waits need not wait as long.
+        let from = self.feedback_from();
+        if self.members() <= 2 {
+            self.feedback = self.feedback.map(|at| at.min(from));
+        }
     }
 
     /// Whether we have sent packets of a stream in the last two intervals (RFC 3550 §6.3.8). Returns whether that changed.
@@ -282,10 +287,16 @@ impl Session {
         if self.next <= now + spread {
             return;
         }
-        let at = (now + spread.mul_f64(self.dice.roll())).max(self.feedback_from);
+        let at = (now + spread.mul_f64(self.dice.roll())).max(self.feedback_from());
         if at < self.next {
             self.feedback = Some(at);
         }
+    }
+
+    /// The time before which no early feedback may be sent after the last.
+    fn feedback_from(&self) -> Mono {
+        let two = self.interval(self.we_sent, Duration::ZERO) * 2;
+        self.feedback_sent.map_or(Mono(0), |at| at + two)
     }
 
     /// Wishes to leave: at once in a small group, else when a goodbye is due, so that a thousand who leave
@@ -344,7 +355,7 @@ impl Session {
             // RFC 4585 §3.5.3: the next regular report comes two intervals after the last, so that this one takes the
             // place of one, and until then "allow_early = FALSE". Intervals as the bandwidth asks for, without a minimum.
             let two = self.interval(self.we_sent, Duration::ZERO) * 2;
-            self.feedback_from = now + two;
+            self.feedback_sent = Some(now);
             self.next = self.next.max(self.last + two);
             return;
         }

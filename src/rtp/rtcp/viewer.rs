@@ -17,6 +17,8 @@ const MAX_SENDERS: usize = 8;
 const LEAST_CHANGE: f64 = 0.01;
 /// … and of the loss reported last.
 const LEAST_PART: f64 = 0.25;
+/// Bytes of a stream that begins are taken to be those of this time.
+const FRAME: Duration = Duration::from_millis(50);
 /// Fewer packets say nothing about a share.
 const LEAST_PACKETS: u64 = 50;
 
@@ -70,6 +72,8 @@ pub struct ViewerSide {
     senders: Vec<SenderHeard>,
     facts: Facts,
     counted_at: Mono,
+    /// Bytes a second, as the session was told.
+    bandwidth: f64,
     told: Told,
     /// Feedback was asked for that everybody is to hear.
     wants_report: bool,
@@ -85,6 +89,7 @@ impl ViewerSide {
             senders: Vec::new(),
             facts: Facts::default(),
             counted_at: now,
+            bandwidth: 0.0,
             told: Told::default(),
             wants_report: false,
             missing: Vec::new(),
@@ -145,15 +150,7 @@ impl ViewerSide {
 
     /// What is known at `now`; to be called some times a second. A loss that changed is reported early.
     pub fn update(&mut self, now: Mono, facts: Facts) {
-        let time = now.since(self.counted_at);
-        if time >= Duration::from_secs(1) {
-            let bytes = facts.bytes.saturating_sub(self.facts.bytes);
-            self.session
-                .set_bandwidth(bytes as f64 / time.as_secs_f64());
-            self.counted_at = now;
-            self.facts.bytes = facts.bytes;
-            self.session.expire(now);
-        }
+        self.count(now, &facts);
         if let Some(reception) = facts.reception {
             let before = self.facts.reception;
             if before.is_none_or(|b| b.ssrc != reception.ssrc || b.received < reception.received) {
@@ -163,10 +160,35 @@ impl ViewerSide {
         }
         self.facts = Facts {
             bytes: self.facts.bytes,
+            // It may be under way from the other thread just now.
+            reception: facts.reception.or(self.facts.reception),
             ..facts
         };
         if self.has_changed() {
             self.request_report(now);
+        }
+    }
+
+    /// Tells the session its bandwidth: once a second, and as soon as a stream begins or grows much, or feedback would be
+    /// held back by what was there before.
+    fn count(&mut self, now: Mono, facts: &Facts) {
+        let time = now.since(self.counted_at);
+        let bytes = facts.bytes.saturating_sub(self.facts.bytes) as f64;
+        let begins = facts.reception.map(|r| r.ssrc) != self.facts.reception.map(|r| r.ssrc);
+        // A frame comes in a burst.
+        let rate = match begins {
+            true => bytes / FRAME.as_secs_f64(),
+            false => bytes / time.max(FRAME).as_secs_f64(),
+        };
+        let is_over = time >= Duration::from_secs(1);
+        if is_over || rate > self.bandwidth * 2.0 {
+            self.session.set_bandwidth(rate);
+            self.bandwidth = rate;
+        }
+        if is_over || begins {
+            self.counted_at = now;
+            self.facts.bytes = facts.bytes;
+            self.session.expire(now);
         }
     }
 
@@ -210,11 +232,13 @@ impl ViewerSide {
     }
 
     /// Asks the sender that is followed for packets again, as soon as the rules allow: alone by a datagram to its
-    /// address, if that is known, or with the next report. Replaces what was asked for and not sent yet.
+    /// address, if that is known, or with the next report, together with what was asked for and not sent yet.
     pub fn request_packets(&mut self, now: Mono, missing: &[SeqNo]) {
-        self.missing.clear();
-        let missing = missing.iter().take(wire::MAX_NACKED);
-        self.missing.extend(missing);
+        for seq in missing {
+            if self.missing.len() < wire::MAX_NACKED && !self.missing.contains(seq) {
+                self.missing.push(*seq);
+            }
+        }
         if !self.missing.is_empty() {
             self.session.request_feedback(now);
         }
@@ -225,8 +249,9 @@ impl ViewerSide {
     pub fn poll(&mut self, now: Mono) -> Option<(Due, Outgoing)> {
         let due = self.session.poll(now)?;
         let is_for_all = due != Due::Feedback || self.wants_report;
+        // RFC 3550 §6.4: about a sender "from which this receiver has received RTP data packets since the last report".
         let block = (self.facts.reception)
-            .filter(|_| is_for_all)
+            .filter(|r| is_for_all && r.received != self.told.received)
             .map(|reception| self.block(now, &reception));
         let media = self.facts.reception.map(|r| r.ssrc);
         let bytes = Compound {

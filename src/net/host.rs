@@ -1,0 +1,86 @@
+//! What the kernel says of this machine: how large socket buffers may be, and whether its clock is right. Reads only.
+
+use std::io;
+use std::net::UdpSocket;
+use std::time::Duration;
+
+use socket2::SockRef;
+
+use super::sys;
+
+/// The largest buffers in bytes that a program without privileges may ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BufferLimits {
+    /// `net.core.rmem_max`.
+    pub receive: usize,
+    /// `net.core.wmem_max`.
+    pub send: usize,
+}
+
+/// More than any limit; half of what a C `int` holds, because the kernel doubles it.
+const TOO_MUCH: usize = (i32::MAX / 2) as usize;
+
+/// The limits, asked of the kernel by asking for more: the files in /proc are not there in every network namespace.
+///
+/// # Errors
+/// No socket may be had.
+pub fn buffer_limits() -> io::Result<BufferLimits> {
+    let socket = UdpSocket::bind("0.0.0.0:0")?;
+    let socket = SockRef::from(&socket);
+    socket.set_recv_buffer_size(TOO_MUCH)?;
+    socket.set_send_buffer_size(TOO_MUCH)?;
+    // socket(7), SO_RCVBUF: "The kernel doubles this value [...] when it is set".
+    Ok(BufferLimits {
+        receive: socket.recv_buffer_size()? / 2,
+        send: socket.send_buffer_size()? / 2,
+    })
+}
+
+/// What the kernel thinks of its clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClockState {
+    /// Something (NTP, PTP) keeps it right.
+    pub is_synchronised: bool,
+    /// How far it may be off at most, as the synchronising program says.
+    pub max_error: Duration,
+}
+
+/// The clock's state.
+///
+/// # Errors
+/// The call is not allowed, as in some sandboxes.
+pub fn clock_state() -> io::Result<ClockState> {
+    // adjtimex(2): the return value TIME_ERROR is "The system clock is not synchronized to a reliable server";
+    // STA_UNSYNC (0x40) is "Clock unsynchronized".
+    const TIME_ERROR: i32 = 5;
+    const STA_UNSYNC: i32 = 0x40;
+    let (state, timex) = sys::read_clock()?;
+    Ok(ClockState {
+        is_synchronised: state != TIME_ERROR && timex.status & STA_UNSYNC == 0,
+        max_error: Duration::from_micros(u64::try_from(timex.maxerror).unwrap_or(0)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limits_are_those_that_proc_shows() {
+        let limits = buffer_limits().unwrap();
+        assert!(limits.receive > 1000 && limits.send > 1000, "{limits:?}");
+        // Some sandboxes show no such file.
+        if let Ok(text) = std::fs::read_to_string("/proc/sys/net/core/rmem_max") {
+            assert_eq!(limits.receive, text.trim().parse::<usize>().unwrap());
+        }
+    }
+
+    #[test]
+    fn the_clock_answers() {
+        match clock_state() {
+            // The kernel's own bound is 16 s.
+            Ok(state) => assert!(state.max_error <= Duration::from_secs(20), "{state:?}"),
+            Err(error) => assert_eq!(error.kind(), io::ErrorKind::PermissionDenied),
+        }
+    }
+}

@@ -1,0 +1,325 @@
+//! Whether a link is full, and how many frames it takes (`adapt: FrameRate`). Viewers' losses and a time in, the share of
+//! frames to send out: no socket, no clock.
+//!
+//! Loss alone does not say why. A full link loses what is too much, so it loses less when less is sent; a link with
+//! interference loses the same share of whatever is sent. So where loss lasts, fewer frames are sent for a moment, and
+//! what the viewers report then decides: if the loss has gone down with the rate, the link is full and the rate
+//! stays down; if not, it goes up again, and the next trial comes later. While the link is full a little more is tried
+//! now and then.
+
+use std::time::Duration;
+
+use crate::clock::Mono;
+
+/// Loss that is worth a trial, as a share of the packets.
+const WORTH: f32 = 0.02;
+/// Loss up to which the rate fits the link.
+const FITS: f32 = 0.01;
+/// What a trial leaves of the frames.
+const TRIAL: f32 = 0.75;
+/// The part of the expected fall of loss that proves a full link.
+const PROOF: f32 = 0.5;
+/// Reports of one rate that are put together before they say anything, by time.
+const LISTEN: Duration = Duration::from_millis(1_500);
+/// After a change of rate reports still tell of the one before.
+const SETTLE: Duration = Duration::from_millis(1_500);
+/// Time without loss after which more is tried, at first and at most: each failure doubles it.
+const TRY_MORE: (Duration, Duration) = (Duration::from_secs(8), Duration::from_secs(120));
+/// Time after a trial that proved nothing before the next.
+const TRY_LESS: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(300));
+/// How much more is tried.
+const STEP: f32 = 1.15;
+/// Left free of a full link.
+const ROOM: f32 = 0.95;
+
+/// What goes on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Phase {
+    /// The rate is as it should be for all that is known; less is not tried before that time.
+    Steady(Mono),
+    /// Fewer frames for a moment, after this loss at the rate before.
+    Trial { before: f32, keep: f32 },
+    /// The link is full.
+    Full,
+}
+
+/// Finds the share of frames that a link takes.
+#[derive(Clone, Debug)]
+pub struct Adapt {
+    /// The least share.
+    least: f32,
+    /// The present share.
+    keep: f32,
+    phase: Phase,
+    /// Since when this rate has been sent, and what was lost of it: sum of shares, and how many.
+    since: Mono,
+    heard: (f32, u32),
+    /// Since when nothing has been lost.
+    clean_since: Mono,
+    more_after: Duration,
+    less_after: Duration,
+    /// The share that was too much last.
+    was_too_much: Option<f32>,
+}
+
+impl Adapt {
+    /// All frames, and never fewer than the share `least`.
+    pub fn new(now: Mono, least: f32) -> Adapt {
+        Adapt {
+            least: least.clamp(0.0, 1.0),
+            keep: 1.0,
+            phase: Phase::Steady(now),
+            since: now,
+            heard: (0.0, 0),
+            clean_since: now,
+            more_after: TRY_MORE.0,
+            less_after: TRY_LESS.0,
+            was_too_much: None,
+        }
+    }
+
+    /// Another least share: the source has another rate.
+    pub fn set_least(&mut self, least: f32) {
+        self.least = least.clamp(0.0, 1.0);
+    }
+
+    /// The share of frames to send, 0 to 1.
+    pub fn keep(&self) -> f32 {
+        self.keep.max(self.least).min(1.0)
+    }
+
+    /// Whether more repair would make things worse, or cannot be told from what does.
+    pub fn holds_repair(&self) -> bool {
+        !matches!(self.phase, Phase::Steady(_))
+    }
+
+    /// The viewers that count lose this share of the packets, before repair. To be told of each report.
+    pub fn report(&mut self, now: Mono, loss: f32) {
+        if !loss.is_finite() || now.since(self.since) < SETTLE {
+            return;
+        }
+        if loss > FITS {
+            self.clean_since = now;
+        }
+        self.heard.0 += loss.clamp(0.0, 1.0);
+        self.heard.1 += 1;
+        if now.since(self.since) < SETTLE + LISTEN {
+            return;
+        }
+        let mean = self.heard.0 / self.heard.1 as f32;
+        // The rate has been the same: the next reports count at once.
+        self.since = Mono(now.0.saturating_sub(SETTLE.as_nanos() as u64));
+        self.heard = (0.0, 0);
+        self.judge(now, mean);
+    }
+
+    fn judge(&mut self, now: Mono, loss: f32) {
+        match self.phase {
+            Phase::Steady(not_before) => {
+                if loss >= WORTH && now >= not_before && self.least < 1.0 {
+                    let (before, keep) = (loss, self.keep);
+                    self.phase = Phase::Trial { before, keep };
+                    self.set(now, keep * TRIAL);
+                }
+            }
+            Phase::Trial { before, keep } => {
+                // A full link loses what is too much: 1 - loss is its room over the rate.
+                let fitting = (1.0 - before) / (self.keep() / keep);
+                let expected = before - (1.0 - fitting).max(0.0);
+                if before - loss >= PROOF * expected && expected > 0.0 {
+                    self.phase = Phase::Full;
+                    self.was_too_much = Some(keep);
+                    self.fit(now, loss);
+                    return;
+                }
+                self.phase = Phase::Steady(now + self.less_after);
+                self.less_after = (self.less_after * 2).min(TRY_LESS.1);
+                self.set(now, keep);
+            }
+            Phase::Full => self.full(now, loss),
+        }
+    }
+
+    fn full(&mut self, now: Mono, loss: f32) {
+        if loss >= WORTH {
+            // What was tried was too much: wait longer before the next time.
+            if self
+                .was_too_much
+                .is_none_or(|too_much| self.keep < too_much)
+            {
+                self.was_too_much = Some(self.keep);
+                self.more_after = (self.more_after * 2).min(TRY_MORE.1);
+            }
+            self.fit(now, loss);
+        } else if now.since(self.clean_since) >= self.more_after {
+            self.set(now, self.keep * STEP);
+            if self.keep >= 1.0 {
+                self.phase = Phase::Steady(now);
+                self.less_after = TRY_LESS.0;
+            }
+        }
+    }
+
+    /// Less by what is lost.
+    fn fit(&mut self, now: Mono, loss: f32) {
+        if loss >= FITS {
+            self.set(now, self.keep * (1.0 - loss) * ROOM);
+        } else {
+            self.set(now, self.keep);
+        }
+    }
+
+    fn set(&mut self, now: Mono, keep: f32) {
+        self.keep = keep.clamp(self.least.min(1.0), 1.0);
+        self.since = now;
+        self.heard = (0.0, 0);
+        self.clean_since = now;
+    }
+}
+
+/// Passes a share of frames on, evenly spread.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Thinner {
+    /// Frames owed.
+    credit: f32,
+}
+
+impl Thinner {
+    /// Whether this frame is sent, if the share `keep` of them is.
+    pub fn passes(&mut self, keep: f32) -> bool {
+        self.credit += keep.clamp(0.0, 1.0);
+        // Ten tenths are not quite one.
+        let passes = self.credit >= 0.999;
+        if passes {
+            self.credit -= 1.0;
+        }
+        passes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A link that takes a share of the full rate, and loses some of what it takes; one report a second.
+    struct Link {
+        room: f32,
+        random: f32,
+    }
+
+    impl Link {
+        fn loss(&self, keep: f32) -> f32 {
+            let through = (self.room / keep).min(1.0) * (1.0 - self.random);
+            1.0 - through
+        }
+    }
+
+    fn run(adapt: &mut Adapt, now: &mut Mono, link: &Link, seconds: u32) -> Vec<f32> {
+        let mut kept = Vec::new();
+        // What a report tells of is a second old at most.
+        for _ in 0..seconds {
+            let loss = link.loss(adapt.keep());
+            *now = *now + Duration::from_secs(1);
+            adapt.report(*now, loss);
+            kept.push(adapt.keep());
+        }
+        kept
+    }
+
+    #[test]
+    fn a_full_link_gets_as_many_frames_as_it_takes() {
+        let (mut now, link) = (
+            Mono(0),
+            Link {
+                room: 0.5,
+                random: 0.0,
+            },
+        );
+        let mut adapt = Adapt::new(now, 0.1);
+        run(&mut adapt, &mut now, &link, 20);
+        let kept = run(&mut adapt, &mut now, &link, 120);
+        let over = kept.iter().filter(|&&k| k > link.room * 1.02).count();
+        assert!(over <= 20, "{over} seconds too much: {kept:?}");
+        assert!(
+            kept.iter().sum::<f32>() / kept.len() as f32 > 0.38,
+            "{kept:?}"
+        );
+    }
+
+    #[test]
+    fn interference_is_not_answered_with_fewer_frames() {
+        let (mut now, link) = (
+            Mono(0),
+            Link {
+                room: 9.0,
+                random: 0.1,
+            },
+        );
+        let mut adapt = Adapt::new(now, 0.1);
+        let kept = run(&mut adapt, &mut now, &link, 300);
+        let fewer = kept.iter().filter(|&&k| k < 1.0).count();
+        assert!(fewer <= 24, "{fewer} seconds of trials: {kept:?}");
+        assert_eq!(adapt.keep(), 1.0);
+    }
+
+    #[test]
+    fn room_that_comes_back_is_used() {
+        let (mut now, mut link) = (
+            Mono(0),
+            Link {
+                room: 0.6,
+                random: 0.0,
+            },
+        );
+        let mut adapt = Adapt::new(now, 0.1);
+        run(&mut adapt, &mut now, &link, 30);
+        assert!(adapt.keep() <= 0.62, "{}", adapt.keep());
+        link.room = 2.0;
+        let kept = run(&mut adapt, &mut now, &link, 200);
+        assert_eq!(adapt.keep(), 1.0, "{kept:?}");
+        assert!(!adapt.holds_repair());
+    }
+
+    #[test]
+    fn never_less_than_the_least() {
+        let (mut now, link) = (
+            Mono(0),
+            Link {
+                room: 0.05,
+                random: 0.0,
+            },
+        );
+        let mut adapt = Adapt::new(now, 0.25);
+        let kept = run(&mut adapt, &mut now, &link, 60);
+        assert!(kept.iter().all(|&k| k >= 0.25));
+        assert!(kept[30..].iter().all(|&k| k <= 0.35), "{kept:?}");
+    }
+
+    #[test]
+    fn frames_are_thinned_evenly() {
+        for (keep, of) in [(1.0, 1), (0.5, 2), (0.1, 10), (0.25, 4)] {
+            let mut thinner = Thinner::default();
+            let passed: Vec<bool> = (0..100).map(|_| thinner.passes(keep)).collect();
+            for window in passed.chunks(of) {
+                assert_eq!(window.iter().filter(|&&p| p).count(), 1, "{keep}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nonsense_is_harmless(
+            reports in prop::collection::vec((any::<f32>(), 0u64..10_000), 0..300),
+            least in 0f32..=1.0,
+        ) {
+            let mut now = Mono(0);
+            let mut adapt = Adapt::new(now, least);
+            for (loss, millis) in reports {
+                now = now + Duration::from_millis(millis);
+                adapt.report(now, loss);
+                prop_assert!((least..=1.0).contains(&adapt.keep()));
+            }
+        }
+    }
+}

@@ -1,0 +1,526 @@
+//! How much parity a stream gets, by what its viewers report (`repair: Auto`). A report and a time in, a share
+//! out: no socket, no clock.
+//!
+//! From the share of packets that a viewer loses and the packets of a frame follows, by the binomial distribution, how
+//! many parity packets leave one frame in [`ONE_IN`] incomplete. That holds where packets are lost independently
+//! of each other. Where they are lost in bursts frames stay incomplete all the same, the viewer's report says so, and its
+//! share grows until they do not.
+//!
+//! The worst viewer decides, but not one that all the parity allowed could not help.
+
+use std::time::Duration;
+
+use crate::clock::Mono;
+
+/// Parity for each packet before anybody has reported.
+pub const START: f32 = 0.1;
+/// Parity where nothing is lost: what is lost first is mended already.
+const LEAST: f32 = 0.02;
+/// One frame in so many may stay incomplete by chance.
+const ONE_IN: f64 = 5_000.0;
+/// The share falls by a factor of e in this time: by 95 % in half a minute.
+const FALL: Duration = Duration::from_secs(10);
+/// Frames that stayed incomplete raise a viewer's share by this factor a report, more with more of them.
+const RAISE: (f32, f32) = (1.15, 1.6);
+/// A share of frames that may stay incomplete without that: what chance does.
+const TOLERATED: f32 = 0.002;
+/// Reports that follow each other faster say less, each in proportion to its time.
+const WHOLE_REPORT: Duration = Duration::from_millis(500);
+/// A viewer of whose frames the most parity would mend fewer than this is not waited for, until they
+/// would be more than the second.
+const HOPELESS: (f64, f64) = (0.3, 0.6);
+/// Viewers that are kept in mind; the worst ones beyond are those that shout.
+const MAX_VIEWERS: usize = 64;
+/// A viewer that has said nothing for this long is gone.
+const GONE: Duration = Duration::from_secs(20);
+/// Frames of more packets need a smaller share, never a larger one: they are taken as so large.
+const MOST_PACKETS: u32 = 256;
+
+/// What one viewer reports. Not all viewers tell of frames.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Report {
+    /// Who: its SSRC.
+    pub viewer: u32,
+    /// Share of the packets that it lost since its report before, 0 to 1, before any repair.
+    pub fraction_lost: f32,
+    /// Frames since it began: whole or repaired, and those that stayed incomplete.
+    pub frames: Option<(u32, u32)>,
+}
+
+/// One viewer.
+#[derive(Clone, Copy, Debug)]
+struct Viewer {
+    id: u32,
+    heard: Mono,
+    /// Smoothed over its reports; `None` before the first.
+    loss: Option<f32>,
+    /// Its frames when they were looked at last, and when that was.
+    frames: Option<(u32, u32)>,
+    looked: Mono,
+    /// What it needs: rises at once, falls slowly.
+    need: f32,
+    /// What `need` is multiplied by for losses in bursts.
+    boost: f32,
+    is_hopeless: bool,
+}
+
+/// The share of parity that a stream's viewers need.
+#[derive(Clone, Debug)]
+pub struct Overhead {
+    max: f32,
+    viewers: Vec<Viewer>,
+    /// Whether anybody has ever reported.
+    is_cold: bool,
+    share: f32,
+    updated: Mono,
+    /// More would not help now: the link is full, or that is being found out.
+    is_held: bool,
+}
+
+impl Overhead {
+    /// Never more than `max` parity packets for each packet.
+    pub fn new(now: Mono, max: f32) -> Overhead {
+        Overhead {
+            max,
+            viewers: Vec::with_capacity(MAX_VIEWERS),
+            is_cold: true,
+            share: START.min(max),
+            updated: now,
+            is_held: false,
+        }
+    }
+
+    /// Whether the share may not rise for now.
+    pub fn hold(&mut self, is_held: bool) {
+        self.is_held = is_held;
+    }
+
+    /// A viewer is gone.
+    pub fn left(&mut self, now: Mono, viewer: u32) {
+        self.viewers.retain(|v| v.id != viewer);
+        self.update(now);
+    }
+
+    /// The present share.
+    pub fn share(&self) -> f32 {
+        self.share
+    }
+
+    /// Takes a viewer's report; frames have about so many `packets`.
+    pub fn report(&mut self, now: Mono, report: Report, packets: u32) {
+        let fraction = match report.fraction_lost.is_finite() {
+            true => report.fraction_lost.clamp(0.0, 1.0),
+            false => return,
+        };
+        self.is_cold = false;
+        let (max, is_held) = (self.max, self.is_held);
+        let Some(viewer) = self.viewer(now, report.viewer) else {
+            return;
+        };
+        let age = now.since(viewer.heard);
+        viewer.heard = now;
+        viewer.boost = 1.0 + (viewer.boost - 1.0) * fall(age);
+        let weight = (age.as_secs_f32() / WHOLE_REPORT.as_secs_f32()).min(1.0);
+        let loss = viewer
+            .loss
+            .map_or(fraction, |old| old + (fraction - old) * weight);
+        viewer.loss = Some(loss);
+        let loss = f64::from(loss);
+        let could = mended(loss, packets, max);
+        viewer.is_hopeless = could
+            < match viewer.is_hopeless {
+                true => HOPELESS.1,
+                false => HOPELESS.0,
+            };
+        let incomplete = viewer.incomplete(now, report.frames);
+        // More of the same would not have helped where the most of it was sent.
+        if incomplete > TOLERATED && viewer.need * viewer.boost < max && !is_held {
+            viewer.boost *= (1.0 + incomplete * 4.0).clamp(RAISE.0, RAISE.1);
+        }
+        let wanted = share_for(loss, packets, max);
+        viewer.need = wanted.max(LEAST + (viewer.need - LEAST) * fall(age));
+        self.update(now);
+    }
+
+    /// Time has passed: those who fell silent are forgotten, and the share falls.
+    pub fn update(&mut self, now: Mono) {
+        self.viewers.retain(|v| now.since(v.heard) < GONE);
+        let worst = self.viewers.iter().filter(|v| !v.is_hopeless);
+        let wanted = worst.map(|v| v.need * v.boost).fold(LEAST, f32::max);
+        let age = now.since(std::mem::replace(&mut self.updated, now));
+        if self.is_cold {
+            return;
+        }
+        let fallen = LEAST + (self.share - LEAST) * fall(age);
+        let risen = match self.is_held {
+            true => wanted.min(self.share),
+            false => wanted,
+        };
+        self.share = risen.max(fallen).min(self.max);
+    }
+
+    /// The viewer, which may be new; `None`: there are too many.
+    fn viewer(&mut self, now: Mono, id: u32) -> Option<&mut Viewer> {
+        let found = self.viewers.iter().position(|v| v.id == id);
+        let at = match found {
+            Some(at) => at,
+            None if self.viewers.len() == MAX_VIEWERS => return None,
+            None => {
+                self.viewers.push(Viewer {
+                    id,
+                    heard: now,
+                    loss: None,
+                    frames: None,
+                    looked: now,
+                    need: LEAST,
+                    boost: 1.0,
+                    is_hopeless: false,
+                });
+                self.viewers.len() - 1
+            }
+        };
+        self.viewers.get_mut(at)
+    }
+}
+
+impl Viewer {
+    /// The share of its frames that stayed incomplete since they were looked at, which is not at each of many reports.
+    fn incomplete(&mut self, now: Mono, frames: Option<(u32, u32)>) -> f32 {
+        let Some(frames) = frames else { return 0.0 };
+        let Some(before) = self.frames else {
+            (self.frames, self.looked) = (Some(frames), now);
+            return 0.0;
+        };
+        if now.since(self.looked) < WHOLE_REPORT {
+            return 0.0;
+        }
+        (self.frames, self.looked) = (Some(frames), now);
+        // A viewer that began again counts from zero.
+        let (Some(good), Some(bad)) = (
+            frames.0.checked_sub(before.0),
+            frames.1.checked_sub(before.1),
+        ) else {
+            return 0.0;
+        };
+        bad as f32 / (good as f32 + bad as f32).max(1.0)
+    }
+}
+
+/// What is left of a value after `age`.
+fn fall(age: Duration) -> f32 {
+    (-age.as_secs_f32() / FALL.as_secs_f32()).exp()
+}
+
+/// Parity for each packet with which all but one frame in [`ONE_IN`] come whole, at most `max`.
+fn share_for(loss: f64, packets: u32, max: f32) -> f32 {
+    if loss <= 0.0 {
+        return LEAST.min(max);
+    }
+    let packets = packets.clamp(1, MOST_PACKETS);
+    let most = (f64::from(packets) * f64::from(max)).ceil() as u32;
+    let parity = (1..most).find(|&r| incomplete(loss, packets, r) <= 1.0 / ONE_IN);
+    parity.map_or(max, |r| {
+        (r as f32 / packets as f32).clamp(LEAST.min(max), max)
+    })
+}
+
+/// The share of frames that come whole with the most parity.
+fn mended(loss: f64, packets: u32, max: f32) -> f64 {
+    let packets = packets.clamp(1, MOST_PACKETS);
+    let most = (f64::from(packets) * f64::from(max)).ceil() as u32;
+    1.0 - incomplete(loss, packets, most)
+}
+
+/// Chance that more than `parity` of a frame's packets and parity packets are lost.
+fn incomplete(loss: f64, packets: u32, parity: u32) -> f64 {
+    if loss >= 1.0 {
+        return 1.0;
+    }
+    let n = packets + parity;
+    let mut term = (1.0 - loss).powi(n as i32);
+    let mut whole = 0.0;
+    for lost in 0..=parity {
+        whole += term;
+        term *= f64::from(n - lost) / f64::from(lost + 1) * loss / (1.0 - loss);
+    }
+    (1.0 - whole).max(0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const PACKETS: u32 = 107;
+    const FPS: u32 = 30;
+
+    /// Gilbert-Elliott: loses all while it is bad. With a burst of 1 packets are lost independently.
+    struct Channel {
+        begin: f64,
+        end: f64,
+        is_bad: bool,
+        seed: u64,
+    }
+
+    impl Channel {
+        fn new(loss: f64, burst: f64, seed: u64) -> Channel {
+            let (begin, end) = match burst > 1.0 {
+                true => (loss / (1.0 - loss) / burst, 1.0 / burst),
+                false => (loss, 1.0 - loss),
+            };
+            Channel {
+                begin,
+                end,
+                is_bad: false,
+                seed: seed | 1,
+            }
+        }
+
+        fn loses(&mut self) -> bool {
+            // xorshift64*
+            self.seed ^= self.seed >> 12;
+            self.seed ^= self.seed << 25;
+            self.seed ^= self.seed >> 27;
+            let dice =
+                (self.seed.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 11) as f64 / (1u64 << 53) as f64;
+            self.is_bad = match self.is_bad {
+                true => dice >= self.end,
+                false => dice < self.begin,
+            };
+            self.is_bad
+        }
+    }
+
+    /// A viewer behind a channel, which reports once a second.
+    struct Watching {
+        channel: Channel,
+        id: u32,
+        frames: (u32, u32),
+        lost: u32,
+        packets: u32,
+    }
+
+    impl Watching {
+        fn new(id: u32, channel: Channel) -> Watching {
+            Watching {
+                channel,
+                id,
+                frames: (0, 0),
+                lost: 0,
+                packets: 0,
+            }
+        }
+
+        fn frame(&mut self, parity: u32) {
+            let lost: Vec<bool> = (0..PACKETS + parity)
+                .map(|_| self.channel.loses())
+                .collect();
+            let missing = lost.iter().filter(|&&l| l).count() as u32;
+            match missing <= parity {
+                true => self.frames.0 += 1,
+                false => self.frames.1 += 1,
+            }
+            self.lost += lost[..PACKETS as usize].iter().filter(|&&l| l).count() as u32;
+            self.packets += PACKETS;
+        }
+
+        fn report(&mut self) -> Report {
+            // RFC 3550 §6.4.1: eight bits.
+            let fraction = (self.lost * 256 / self.packets) as f32 / 256.0;
+            (self.lost, self.packets) = (0, 0);
+            Report {
+                viewer: self.id,
+                fraction_lost: fraction,
+                frames: Some(self.frames),
+            }
+        }
+    }
+
+    /// Seconds of a stream; the share after each.
+    fn run(
+        overhead: &mut Overhead,
+        now: &mut Mono,
+        viewers: &mut [Watching],
+        seconds: u32,
+    ) -> Vec<f32> {
+        let mut shares = Vec::new();
+        for _ in 0..seconds {
+            for _ in 0..FPS {
+                let parity = (overhead.share() * PACKETS as f32).ceil() as u32;
+                viewers.iter_mut().for_each(|v| v.frame(parity));
+            }
+            *now = *now + Duration::from_secs(1);
+            for viewer in viewers.iter_mut() {
+                overhead.report(*now, viewer.report(), PACKETS);
+            }
+            shares.push(overhead.share());
+        }
+        shares
+    }
+
+    fn mean(shares: &[f32]) -> f32 {
+        shares.iter().sum::<f32>() / shares.len() as f32
+    }
+
+    #[test]
+    fn from_a_cold_start_at_five_percent() {
+        for seed in 1..20 {
+            let mut now = Mono(0);
+            let mut overhead = Overhead::new(now, 0.5);
+            let mut viewers = [Watching::new(1, Channel::new(0.05, 1.0, seed * 7919))];
+            let shares = run(&mut overhead, &mut now, &mut viewers, 20);
+            assert!(viewers[0].frames.1 <= 3, "{seed}: {:?}", viewers[0].frames);
+            assert!(mean(&shares) <= 0.195, "{seed}: {shares:?}");
+        }
+    }
+
+    #[test]
+    fn bursts_are_answered() {
+        let mut now = Mono(0);
+        let mut overhead = Overhead::new(now, 0.5);
+        let mut viewers = [Watching::new(1, Channel::new(0.05, 5.0, 99))];
+        run(&mut overhead, &mut now, &mut viewers, 10);
+        let before = viewers[0].frames;
+        let shares = run(&mut overhead, &mut now, &mut viewers, 60);
+        let bad = viewers[0].frames.1 - before.1;
+        assert!(bad <= 18, "{bad} of 1800: {shares:?}");
+        assert!(mean(&shares) < 0.45, "{shares:?}");
+    }
+
+    #[test]
+    fn it_rises_within_a_second_and_falls_over_half_a_minute() {
+        let mut now = Mono(0);
+        let mut overhead = Overhead::new(now, 0.5);
+        let mut viewers = [Watching::new(1, Channel::new(0.0, 1.0, 5))];
+        run(&mut overhead, &mut now, &mut viewers, 60);
+        assert!(overhead.share() < 0.025, "{}", overhead.share());
+        viewers[0].channel = Channel::new(0.1, 1.0, 5);
+        let shares = run(&mut overhead, &mut now, &mut viewers, 5);
+        assert!(shares[0] >= 0.22, "{shares:?}");
+        viewers[0].channel = Channel::new(0.0, 1.0, 5);
+        let shares = run(&mut overhead, &mut now, &mut viewers, 40);
+        assert!(shares[4] > 0.1, "falls at leisure: {shares:?}");
+        assert!(shares[34] < 0.04, "but falls: {shares:?}");
+    }
+
+    #[test]
+    fn the_worst_viewer_decides_unless_it_is_hopeless() {
+        let mut now = Mono(0);
+        let mut overhead = Overhead::new(now, 0.5);
+        let mut viewers = [
+            Watching::new(1, Channel::new(0.01, 1.0, 5)),
+            Watching::new(2, Channel::new(0.1, 1.0, 6)),
+        ];
+        let shares = run(&mut overhead, &mut now, &mut viewers, 30);
+        assert!((0.22..0.4).contains(&mean(&shares[5..])), "{shares:?}");
+        viewers[1].channel = Channel::new(0.6, 1.0, 6);
+        let shares = run(&mut overhead, &mut now, &mut viewers, 60);
+        assert!(mean(&shares[45..]) < 0.08, "{shares:?}");
+        viewers[1].channel = Channel::new(0.1, 1.0, 6);
+        let shares = run(&mut overhead, &mut now, &mut viewers, 5);
+        assert!(shares[4] >= 0.22, "it is back: {shares:?}");
+    }
+
+    #[test]
+    fn many_small_reports_say_what_a_large_one_says() {
+        let mut now = Mono(0);
+        let mut overhead = Overhead::new(now, 0.5);
+        let mut viewer = Watching::new(1, Channel::new(0.05, 1.0, 4242));
+        let mut shares = Vec::new();
+        // A report for each frame, as of a viewer that loses many.
+        for _ in 0..600 {
+            viewer.frame((overhead.share() * PACKETS as f32).ceil() as u32);
+            now = now + Duration::from_millis(33);
+            overhead.report(now, viewer.report(), PACKETS);
+            shares.push(overhead.share());
+        }
+        assert!(
+            (0.14..0.22).contains(&mean(&shares[60..])),
+            "{}",
+            mean(&shares)
+        );
+        assert!(viewer.frames.1 <= 4, "{:?}", viewer.frames);
+    }
+
+    #[test]
+    fn it_does_not_rise_while_it_is_held() {
+        let mut now = Mono(0);
+        let mut overhead = Overhead::new(now, 0.5);
+        overhead.hold(true);
+        let mut viewers = [Watching::new(1, Channel::new(0.2, 1.0, 5))];
+        let shares = run(&mut overhead, &mut now, &mut viewers, 10);
+        assert!(shares.iter().all(|&s| s <= START), "{shares:?}");
+        overhead.hold(false);
+        let shares = run(&mut overhead, &mut now, &mut viewers, 2);
+        assert!(shares[1] > 0.4, "{shares:?}");
+    }
+
+    #[test]
+    fn who_falls_silent_is_forgotten() {
+        let mut now = Mono(0);
+        let mut overhead = Overhead::new(now, 0.5);
+        let report = |viewer, fraction_lost| Report {
+            viewer,
+            fraction_lost,
+            frames: None,
+        };
+        overhead.report(now, report(1, 0.1), PACKETS);
+        assert!(overhead.share() > 0.2);
+        for _ in 0..90 {
+            now = now + Duration::from_secs(1);
+            overhead.report(now, report(2, 0.0), PACKETS);
+        }
+        assert!(overhead.share() < 0.03, "{}", overhead.share());
+    }
+
+    #[test]
+    fn nobody_reports_and_it_stays_as_it_began() {
+        let mut overhead = Overhead::new(Mono(0), 0.5);
+        overhead.update(Mono(60_000_000_000));
+        assert_eq!(overhead.share(), START);
+        assert_eq!(Overhead::new(Mono(0), 0.05).share(), 0.05);
+    }
+
+    #[test]
+    fn shares_are_those_of_the_binomial_distribution() {
+        for (loss, parity) in [(0.01, 6), (0.03, 12), (0.05, 16), (0.10, 27), (0.20, 50)] {
+            let share = share_for(loss, PACKETS, 1.0);
+            let r = (share * PACKETS as f32).round() as u32;
+            assert_eq!(r, parity, "{loss}");
+        }
+    }
+
+    proptest! {
+        /// Whatever is reported, by however many: a share within its bounds, and bounded memory.
+        #[test]
+        fn nonsense_is_harmless(
+            reports in prop::collection::vec(
+                (any::<u32>(), any::<f32>(), prop::option::of((any::<u32>(), any::<u32>())), 0u64..100_000, any::<u32>()),
+                0..300,
+            ),
+            max in 0.01f32..=1.0,
+        ) {
+            let mut now = Mono(0);
+            let mut overhead = Overhead::new(now, max);
+            for (viewer, fraction_lost, frames, millis, packets) in reports {
+                now = now + Duration::from_millis(millis);
+                overhead.report(now, Report { viewer, fraction_lost, frames }, packets);
+                let share = overhead.share();
+                prop_assert!(share > 0.0 && share <= max, "{}", share);
+                prop_assert!(overhead.viewers.len() <= MAX_VIEWERS);
+            }
+        }
+
+        /// On any channel that the most parity can mend, nearly all frames come after a few seconds.
+        #[test]
+        fn what_can_be_mended_is(loss in 0.005f64..0.15, seed in any::<u64>()) {
+            let mut now = Mono(0);
+            let mut overhead = Overhead::new(now, 0.5);
+            let mut viewers = [Watching::new(1, Channel::new(loss, 1.0, seed))];
+            run(&mut overhead, &mut now, &mut viewers, 4);
+            let before = viewers[0].frames.1;
+            run(&mut overhead, &mut now, &mut viewers, 30);
+            prop_assert!(viewers[0].frames.1 - before <= 3);
+        }
+    }
+}
