@@ -193,6 +193,10 @@ impl SendSocket {
         };
         let own = match sender.leave_by_interface() {
             Ok(()) => source_address(group, &sender.interface),
+            // No refusal: it has gone since it was looked up.
+            Err(error) if is_network_down(&error) => {
+                return Err(GroupError::new("choose the interface for", group, error));
+            }
             Err(error) => sender.leave_by_address(&error),
         };
         if from.is_none_or(|from| sender.socket.bind(&from.into()).is_err()) {
