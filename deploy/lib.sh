@@ -80,3 +80,75 @@ install_rust() {
     done
     die "apt has no Rust $RUST_NEEDED or newer (looked for rustc and rustc-web); install it from https://rustup.rs and run this again"
 }
+
+# has_rust_source DIRECTORY-PREFIX: whether rustc there comes with the source of the standard library.
+has_rust_source() {
+    local sysroot
+    sysroot=$("${1}rustc" --print sysroot 2>/dev/null) && [ -e "$sysroot/lib/rustlib/src/rust/library/Cargo.lock" ]
+}
+
+# Rust with the source of its standard library, from which that is built for boards.
+ensure_rust_source() {
+    ensure_rust
+    has_rust_source "" && return 0
+    if ! rust_ok /usr/bin/; then install_rust; fi
+    if is_installed rustc-web; then apt_install rust-web-src; else apt_install rust-src; fi
+    export PATH="/usr/bin:$PATH"
+    has_rust_source "" || die "apt installed Rust's source, yet $(command -v rustc) does not find it"
+}
+
+# Zig as a C compiler and linker for every ARM board, and cargo's way to use it: PyPI has both ready-made.
+ZIG_VERSION=0.15.2
+ZIGBUILD_VERSION=0.24.0
+
+# ensure_zig DIRECTORY: kept there.
+ensure_zig() {
+    local place=$1/zig-$ZIG_VERSION-$ZIGBUILD_VERSION
+    if [ ! -x "$place/bin/cargo-zigbuild" ]; then
+        apt_install python3-venv
+        say "installing ziglang $ZIG_VERSION and cargo-zigbuild $ZIGBUILD_VERSION from PyPI into $place"
+        rm -rf "$place"
+        /usr/bin/python3 -m venv "$place"
+        "$place/bin/pip" install --quiet --disable-pip-version-check "ziglang==$ZIG_VERSION" "cargo-zigbuild==$ZIGBUILD_VERSION" ||
+            { rm -rf "$place"; die "zig could not be had from PyPI"; }
+    fi
+    export PATH="$PATH:$place/bin" CARGO_ZIGBUILD_ZIG_PATH=$place/bin/python-zig
+    [ -x "$CARGO_ZIGBUILD_ZIG_PATH" ] || CARGO_ZIGBUILD_ZIG_PATH=$(find "$place" -path '*/ziglang/zig' -type f | head -n 1)
+}
+
+# What a binary is and needs, read from it.
+architecture_of() {
+    local header attributes
+    header=$(readelf -h "$1" | sed -n 's/^ *Machine: *//p')
+    attributes=$(readelf -A "$1" | sed -n 's/^ *Tag_CPU_arch: *//p; s/^ *Tag_FP_arch: *//p; s/^ *Tag_Advanced_SIMD_arch: *//p' | paste -sd ' ')
+    printf '%s\n' "$header${attributes:+, $attributes}"
+}
+libraries_of() { readelf -d "$1" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | paste -sd ' '; }
+glibc_of() {
+    local version
+    version=$(readelf -V "$1" | grep -o 'GLIBC_[0-9.]*' | sort -uV | tail -n 1)
+    if [ -n "$version" ]; then printf '%s or newer\n' "${version#GLIBC_}"; else echo "not needed"; fi
+}
+
+# simd_of TARGET LIBRARY: how libjpeg-turbo computes there. NEON must be in it, and on ARMv7 beyond doubt: a
+# library that reads /proc/cpuinfo first falls back to plain C where that is silent.
+simd_of() {
+    local functions
+    functions=$(nm "$2" 2>/dev/null | grep -c ' T _\{0,1\}jsimd_.*_\(neon\|avx2\|sse2\)$' || true)
+    case $1 in
+        armv6hf) echo "plain C (this processor has no NEON)"; return ;;
+        armv7hf) ! strings "$2" | grep -q /proc/cpuinfo || die "$2 decides about NEON at run time" ;;
+    esac
+    [ "$functions" -gt 0 ] || die "$2 was built without SIMD"
+    echo "$functions SIMD functions ($([ "$1" = x86_64 ] && echo 'SSE2, AVX2' || echo NEON))"
+}
+
+# ensure_cargo_tool DIRECTORY TOOL VERSION: from crates.io, kept there.
+ensure_cargo_tool() {
+    export PATH="$1/bin:$PATH"
+    "$2" --version 2>/dev/null | grep -qF "$3" && return 0
+    "$2" "${2#cargo-}" --version 2>/dev/null | grep -qF "$3" && return 0
+    say "installing $2 $3 from crates.io into $1: this takes some minutes, once"
+    CARGO_TARGET_DIR=$1/build cargo install --quiet --locked --root "$1" --version "$3" "$2" || die "$2 could not be built"
+    rm -rf "$1/build"
+}

@@ -17,13 +17,28 @@ use crate::net::pacing::MOST_OF_INTERVAL;
 #[cfg(feature = "send")]
 use crate::source::{SourceSpec, check_fps};
 
-/// Version and features, as `--version` prints them.
+/// Version, commit and features, as `--version` prints them.
 pub const VERSION: &str = match (cfg!(feature = "send"), cfg!(feature = "view")) {
-    (true, true) => concat!(env!("CARGO_PKG_VERSION"), " (features: send, view)"),
-    (true, false) => concat!(env!("CARGO_PKG_VERSION"), " (features: send)"),
-    (false, true) => concat!(env!("CARGO_PKG_VERSION"), " (features: view)"),
-    (false, false) => concat!(env!("CARGO_PKG_VERSION"), " (features: none)"),
+    (true, true) => version!("send, view"),
+    (true, false) => version!("send"),
+    (false, true) => version!("view"),
+    (false, false) => version!("none"),
 };
+
+/// The commit comes from build.rs.
+macro_rules! version {
+    ($features:literal) => {
+        concat!(
+            env!("CARGO_PKG_VERSION"),
+            " (",
+            env!("LANCAM_COMMIT"),
+            "; features: ",
+            $features,
+            ")"
+        )
+    };
+}
+use version;
 
 /// The variable that holds the status page's token: unlike an argument nobody else on this host sees it.
 const STATUS_TOKEN: &str = "LANCAM_STATUS_TOKEN";

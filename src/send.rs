@@ -59,11 +59,11 @@ pub struct Job {
 pub fn run(job: Job, mut signals: Signals) -> Result<()> {
     let mut stats = job.stats.as_ref().map(StatsWriter::open).transpose()?;
     let mut supervisor = Supervisor::find();
-    let Some(mut streams) = start(&job.config, &supervisor, &mut signals)? else {
+    let Some((config, mut streams)) = start(&job, &supervisor, &mut signals)? else {
         return Ok(());
     };
     let board = Arc::new(Board::new(Role::Sender));
-    let mut page = match Page::start(&job.config.status, &board) {
+    let mut page = match Page::start(&config.status, &board) {
         Ok(page) => page,
         Err(error) => {
             streams.end_all();
@@ -81,14 +81,9 @@ pub fn run(job: Job, mut signals: Signals) -> Result<()> {
             Some(Signal::Stop) => break,
             Some(Signal::Reload) => {
                 supervisor.reloading();
-                match (job.reload)() {
-                    Ok(config) => {
-                        streams.reload(&config);
-                        page = Page::follow(page, &config.status, &board);
-                    }
-                    Err(error) => {
-                        warn!("the config was not reloaded, the old settings stay: {error:#}")
-                    }
+                if let Some(new) = read_again(&job) {
+                    streams.reload(&new);
+                    page = Page::follow(page, &new.status, &board);
                 }
                 supervisor.ready();
             }
@@ -119,16 +114,17 @@ pub fn run(job: Job, mut signals: Signals) -> Result<()> {
 }
 
 /// Starts the streams. Under a supervisor a network that is not there yet is waited for: a board must come up in
-/// whatever order its parts do. `None`: the end was asked for meanwhile.
+/// whatever order its parts do. Gives the config that they started with; `None`: the end was asked for meanwhile.
 fn start(
-    config: &Config,
+    job: &Job,
     supervisor: &Supervisor,
     signals: &mut Signals,
-) -> Result<Option<Streams>> {
+) -> Result<Option<(Config, Streams)>> {
+    let mut config = job.config.clone();
     let mut told = String::new();
     loop {
-        let error = match Streams::start(config, Tell::Commands) {
-            Ok(streams) => return Ok(Some(streams)),
+        let error = match Streams::start(&config, Tell::Commands) {
+            Ok(streams) => return Ok(Some((config, streams))),
             Err(error) => error,
         };
         if !supervisor.is_there() || !is_network_missing(&error) {
@@ -140,8 +136,21 @@ fn start(
             warn!("{why}");
             told = why;
         }
-        if signals.wait(NETWORK_RETRY) == Some(Signal::Stop) {
-            return Ok(None);
+        match signals.wait(NETWORK_RETRY) {
+            Some(Signal::Stop) => return Ok(None),
+            Some(Signal::Reload) => config = read_again(job).unwrap_or(config),
+            Some(Signal::Woken) | None => {}
+        }
+    }
+}
+
+/// The config as it is now; if it is wrong, that is said.
+fn read_again(job: &Job) -> Option<Config> {
+    match (job.reload)() {
+        Ok(config) => Some(config),
+        Err(error) => {
+            warn!("the config was not reloaded, the old settings stay: {error:#}");
+            None
         }
     }
 }

@@ -183,10 +183,6 @@ impl SendSocket {
         let interface = interface::choose(options.interface.as_deref(), group)?;
         let fail = |what| move |e| GroupError::new(what, group, e);
         let socket = udp_socket(group).map_err(fail("open a socket for"))?;
-        if from.is_none_or(|from| socket.bind(&from.into()).is_err()) {
-            let from = SocketAddr::new(source_address(group, &interface), 0);
-            (socket.bind(&from.into())).map_err(fail("bind a socket for"))?;
-        }
         (socket.set_write_timeout(Some(SEND_PATIENCE))).map_err(fail("set a time limit for"))?;
         set_optional(&socket, options);
         let sender = SendSocket {
@@ -195,7 +191,18 @@ impl SendSocket {
             to: scoped(group, interface.index).into(),
             interface,
         };
-        (sender.leave_by_interface()).map_err(fail("choose the interface for"))?;
+        let own = match sender.leave_by_interface() {
+            Ok(()) => source_address(group, &sender.interface),
+            // No refusal: it has gone since it was looked up.
+            Err(error) if is_network_down(&error) => {
+                return Err(GroupError::new("choose the interface for", group, error));
+            }
+            Err(error) => sender.leave_by_address(&error),
+        };
+        if from.is_none_or(|from| sender.socket.bind(&from.into()).is_err()) {
+            let from = SocketAddr::new(own, 0);
+            (sender.socket.bind(&from.into())).map_err(fail("bind a socket for"))?;
+        }
         if sender.is_multicast() && !sender.interface.has_address_like(group.ip()) {
             tracing::warn!(
                 "interface {} has no address of its own for {group}; packets may carry another one's, and routers and viewers may drop them",
@@ -223,6 +230,21 @@ impl SendSocket {
         }
     }
 
+    /// The address to bind where the kernel does not let the interface be chosen: by its source address it sends a
+    /// group's packets by the interface that has it (and does not follow when that gets another one).
+    fn leave_by_address(&self, refusal: &io::Error) -> IpAddr {
+        let (group, interface) = (self.group(), &self.interface);
+        tracing::warn!(
+            "{group}: the kernel refused to choose interface {} ({refusal}); going on by its address",
+            interface.name
+        );
+        // IPv6 has the interface in the address of a group that needs it.
+        let own = interface.addresses.iter().find(|a| a.is_ipv4());
+        own.filter(|_| group.is_ipv4())
+            .copied()
+            .unwrap_or_else(|| source_address(group, interface))
+    }
+
     /// Looks the interface up again and follows it where it went: an adapter that came back under another
     /// index, a default route that moved. Costs some 100 µs; for once a second, or after an error.
     /// Returns whether anything changed (index, addresses, up or running).
@@ -241,8 +263,10 @@ impl SendSocket {
         }
         self.to = scoped(self.group(), now.index).into();
         self.interface = now;
-        (self.leave_by_interface())
-            .map_err(|e| GroupError::new("choose the interface for", self.group(), e))?;
+        if self.leave_by_interface().is_err() {
+            // Where it leaves is bound with its address.
+            *self = SendSocket::open(&self.options)?;
+        }
         Ok(true)
     }
 

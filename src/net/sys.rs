@@ -14,7 +14,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
 
-use socket2::SockAddr;
+use socket2::{InterfaceIndexOrAddress, SockAddr, SockRef};
 
 /// The largest UDP payload over IPv4: 65,535 less 20 bytes of IP and 8 of UDP header.
 pub const MAX_UDP_PAYLOAD: usize = 65_507;
@@ -381,7 +381,6 @@ fn socket_addr(name: &libc::sockaddr_storage) -> Option<SocketAddr> {
 trait OptionValue: Copy {}
 impl OptionValue for c_int {}
 impl OptionValue for libc::ip_mreqn {}
-impl OptionValue for libc::group_req {}
 impl OptionValue for libc::group_source_req {}
 
 fn set_option<T: OptionValue>(
@@ -443,14 +442,14 @@ pub fn set_unicast_interface(socket: BorrowedFd<'_>, index: u32, is_ipv6: bool) 
 /// Whether a membership begins or ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Membership {
-    /// MCAST_JOIN_GROUP, MCAST_JOIN_SOURCE_GROUP.
+    /// It begins.
     Join,
-    /// MCAST_LEAVE_GROUP, MCAST_LEAVE_SOURCE_GROUP.
+    /// It ends.
     Leave,
 }
 
-/// Joins or leaves a group on one interface, for all sources or for one. The protocol-independent
-/// options of RFC 3678 §5: the same for IPv4 and IPv6, and the interface by index.
+/// Joins or leaves a group on one interface, for all sources or for one. The interface by index, which the options for
+/// one source take only in the protocol-independent form of RFC 3678 §5.
 pub fn set_membership(
     socket: BorrowedFd<'_>,
     membership: Membership,
@@ -458,34 +457,40 @@ pub fn set_membership(
     group: IpAddr,
     source: Option<IpAddr>,
 ) -> io::Result<()> {
+    let Some(source) = source else {
+        return set_membership_of_all(socket, membership, interface, group);
+    };
     // RFC 3678 §5.1.1: the level is the group's own: IPPROTO_IP or IPPROTO_IPV6.
     let level = match group {
         IpAddr::V4(_) => libc::IPPROTO_IP,
         IpAddr::V6(_) => libc::IPPROTO_IPV6,
     };
-    let name = match (membership, source) {
-        (Membership::Join, None) => libc::MCAST_JOIN_GROUP,
-        (Membership::Leave, None) => libc::MCAST_LEAVE_GROUP,
-        (Membership::Join, Some(_)) => libc::MCAST_JOIN_SOURCE_GROUP,
-        (Membership::Leave, Some(_)) => libc::MCAST_LEAVE_SOURCE_GROUP,
+    let name = match membership {
+        Membership::Join => libc::MCAST_JOIN_SOURCE_GROUP,
+        Membership::Leave => libc::MCAST_LEAVE_SOURCE_GROUP,
     };
-    let gr_group = storage(group);
-    match source {
-        None => {
-            // SAFETY: `group_req` is a C struct of numbers; all zeroes (padding too) is valid.
-            let mut request: libc::group_req = unsafe { zeroed() };
-            request.gr_interface = interface;
-            request.gr_group = gr_group;
-            set_option(socket, level, name, &request)
-        }
-        Some(source) => {
-            // SAFETY: as above, for `group_source_req`.
-            let mut request: libc::group_source_req = unsafe { zeroed() };
-            request.gsr_interface = interface;
-            request.gsr_group = gr_group;
-            request.gsr_source = storage(source);
-            set_option(socket, level, name, &request)
-        }
+    // SAFETY: `group_source_req` is a C struct of numbers; all zeroes (padding too) is valid.
+    let mut request: libc::group_source_req = unsafe { zeroed() };
+    request.gsr_interface = interface;
+    request.gsr_group = storage(group);
+    request.gsr_source = storage(source);
+    set_option(socket, level, name, &request)
+}
+
+/// By the older options, IP_ADD_MEMBERSHIP and IPV6_JOIN_GROUP: they mean the same, and emulators of processors know them.
+fn set_membership_of_all(
+    socket: BorrowedFd<'_>,
+    membership: Membership,
+    interface: u32,
+    group: IpAddr,
+) -> io::Result<()> {
+    let socket = SockRef::from(&socket);
+    let on = InterfaceIndexOrAddress::Index(interface);
+    match (group, membership) {
+        (IpAddr::V4(group), Membership::Join) => socket.join_multicast_v4_n(&group, &on),
+        (IpAddr::V4(group), Membership::Leave) => socket.leave_multicast_v4_n(&group, &on),
+        (IpAddr::V6(group), Membership::Join) => socket.join_multicast_v6(&group, interface),
+        (IpAddr::V6(group), Membership::Leave) => socket.leave_multicast_v6(&group, interface),
     }
 }
 

@@ -27,6 +27,10 @@ const SETTLE: Duration = Duration::from_millis(1_500);
 const TRY_MORE: (Duration, Duration) = (Duration::from_secs(8), Duration::from_secs(120));
 /// Time after a trial that proved nothing before the next.
 const TRY_LESS: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(300));
+/// Fewer packets say nothing about loss.
+const LEAST_PACKETS: f32 = 100.0;
+/// Viewers that are listened to at a time.
+const MAX_VIEWERS: usize = 64;
 /// How much more is tried.
 const STEP: f32 = 1.15;
 /// Left free of a full link.
@@ -43,6 +47,15 @@ enum Phase {
     Full,
 }
 
+/// What one viewer told first and last of the present rate: the highest number, and packets lost. Reports that
+/// come early are those of a bad moment, so shares of loss cannot be put together report by report.
+#[derive(Clone, Copy, Debug)]
+struct Heard {
+    viewer: u32,
+    first: (u32, i32),
+    last: (u32, i32),
+}
+
 /// Finds the share of frames that a link takes.
 #[derive(Clone, Debug)]
 pub struct Adapt {
@@ -51,9 +64,9 @@ pub struct Adapt {
     /// The present share.
     keep: f32,
     phase: Phase,
-    /// Since when this rate has been sent, and what was lost of it: sum of shares, and how many.
+    /// Since when this rate has been sent, and what the viewers have told of it.
     since: Mono,
-    heard: (f32, u32),
+    heard: Vec<Heard>,
     /// Since when nothing has been lost.
     clean_since: Mono,
     more_after: Duration,
@@ -70,7 +83,7 @@ impl Adapt {
             keep: 1.0,
             phase: Phase::Steady(now),
             since: now,
-            heard: (0.0, 0),
+            heard: Vec::new(),
             clean_since: now,
             more_after: TRY_MORE.0,
             less_after: TRY_LESS.0,
@@ -93,24 +106,49 @@ impl Adapt {
         !matches!(self.phase, Phase::Steady(_))
     }
 
-    /// The viewers that count lose this share of the packets, before repair. To be told of each report.
-    pub fn report(&mut self, now: Mono, loss: f32) {
-        if !loss.is_finite() || now.since(self.since) < SETTLE {
+    /// A viewer's report: the highest number that it has received, with the count of wraps, and the packets that it has
+    /// lost since it began, before repair.
+    pub fn report(&mut self, now: Mono, viewer: u32, highest: u32, lost: i32) {
+        if now.since(self.since) < SETTLE {
             return;
         }
-        if loss > FITS {
-            self.clean_since = now;
+        let told = (highest, lost);
+        match self.heard.iter().position(|h| h.viewer == viewer) {
+            Some(at) => self.heard[at].last = told,
+            None if self.heard.len() < MAX_VIEWERS => self.heard.push(Heard {
+                viewer,
+                first: told,
+                last: told,
+            }),
+            None => {}
         }
-        self.heard.0 += loss.clamp(0.0, 1.0);
-        self.heard.1 += 1;
         if now.since(self.since) < SETTLE + LISTEN {
             return;
         }
-        let mean = self.heard.0 / self.heard.1 as f32;
+        let Some(loss) = self.loss() else { return };
         // The rate has been the same: the next reports count at once.
         self.since = Mono(now.0.saturating_sub(SETTLE.as_nanos() as u64));
-        self.heard = (0.0, 0);
-        self.judge(now, mean);
+        self.heard.clear();
+        if loss > FITS {
+            self.clean_since = now;
+        }
+        self.judge(now, loss);
+    }
+
+    /// The share of packets lost of the present rate, by all viewers together; `None`: not enough was told.
+    fn loss(&self) -> Option<f32> {
+        let (mut sent, mut lost) = (0.0, 0.0);
+        for heard in &self.heard {
+            let packets = heard.last.0.wrapping_sub(heard.first.0);
+            // A viewer that began again, or says what cannot be.
+            if packets > u32::MAX / 2 {
+                continue;
+            }
+            let gone = heard.last.1.saturating_sub(heard.first.1);
+            sent += packets as f32;
+            lost += (gone.max(0) as f32).min(packets as f32);
+        }
+        (sent >= LEAST_PACKETS).then(|| lost / sent)
     }
 
     fn judge(&mut self, now: Mono, loss: f32) {
@@ -172,7 +210,7 @@ impl Adapt {
     fn set(&mut self, now: Mono, keep: f32) {
         self.keep = keep.clamp(self.least.min(1.0), 1.0);
         self.since = now;
-        self.heard = (0.0, 0);
+        self.heard.clear();
         self.clean_since = now;
     }
 }
@@ -203,9 +241,11 @@ mod tests {
     use proptest::prelude::*;
 
     /// A link that takes a share of the full rate, and loses some of what it takes; one report a second.
+    #[derive(Default)]
     struct Link {
         room: f32,
         random: f32,
+        told: (u32, i32),
     }
 
     impl Link {
@@ -215,13 +255,14 @@ mod tests {
         }
     }
 
-    fn run(adapt: &mut Adapt, now: &mut Mono, link: &Link, seconds: u32) -> Vec<f32> {
+    fn run(adapt: &mut Adapt, now: &mut Mono, link: &mut Link, seconds: u32) -> Vec<f32> {
         let mut kept = Vec::new();
-        // What a report tells of is a second old at most.
         for _ in 0..seconds {
-            let loss = link.loss(adapt.keep());
+            let sent = 3_000.0 * adapt.keep();
+            link.told.0 += sent as u32;
+            link.told.1 += (sent * link.loss(adapt.keep())) as i32;
             *now = *now + Duration::from_secs(1);
-            adapt.report(*now, loss);
+            adapt.report(*now, 1, link.told.0, link.told.1);
             kept.push(adapt.keep());
         }
         kept
@@ -229,16 +270,17 @@ mod tests {
 
     #[test]
     fn a_full_link_gets_as_many_frames_as_it_takes() {
-        let (mut now, link) = (
+        let (mut now, mut link) = (
             Mono(0),
             Link {
                 room: 0.5,
                 random: 0.0,
+                ..Link::default()
             },
         );
         let mut adapt = Adapt::new(now, 0.1);
-        run(&mut adapt, &mut now, &link, 20);
-        let kept = run(&mut adapt, &mut now, &link, 120);
+        run(&mut adapt, &mut now, &mut link, 20);
+        let kept = run(&mut adapt, &mut now, &mut link, 120);
         let over = kept.iter().filter(|&&k| k > link.room * 1.02).count();
         assert!(over <= 20, "{over} seconds too much: {kept:?}");
         assert!(
@@ -249,15 +291,16 @@ mod tests {
 
     #[test]
     fn interference_is_not_answered_with_fewer_frames() {
-        let (mut now, link) = (
+        let (mut now, mut link) = (
             Mono(0),
             Link {
                 room: 9.0,
                 random: 0.1,
+                ..Link::default()
             },
         );
         let mut adapt = Adapt::new(now, 0.1);
-        let kept = run(&mut adapt, &mut now, &link, 300);
+        let kept = run(&mut adapt, &mut now, &mut link, 300);
         let fewer = kept.iter().filter(|&&k| k < 1.0).count();
         assert!(fewer <= 24, "{fewer} seconds of trials: {kept:?}");
         assert_eq!(adapt.keep(), 1.0);
@@ -270,28 +313,30 @@ mod tests {
             Link {
                 room: 0.6,
                 random: 0.0,
+                ..Link::default()
             },
         );
         let mut adapt = Adapt::new(now, 0.1);
-        run(&mut adapt, &mut now, &link, 30);
+        run(&mut adapt, &mut now, &mut link, 30);
         assert!(adapt.keep() <= 0.62, "{}", adapt.keep());
         link.room = 2.0;
-        let kept = run(&mut adapt, &mut now, &link, 200);
+        let kept = run(&mut adapt, &mut now, &mut link, 200);
         assert_eq!(adapt.keep(), 1.0, "{kept:?}");
         assert!(!adapt.holds_repair());
     }
 
     #[test]
     fn never_less_than_the_least() {
-        let (mut now, link) = (
+        let (mut now, mut link) = (
             Mono(0),
             Link {
                 room: 0.05,
                 random: 0.0,
+                ..Link::default()
             },
         );
         let mut adapt = Adapt::new(now, 0.25);
-        let kept = run(&mut adapt, &mut now, &link, 60);
+        let kept = run(&mut adapt, &mut now, &mut link, 60);
         assert!(kept.iter().all(|&k| k >= 0.25));
         assert!(kept[30..].iter().all(|&k| k <= 0.35), "{kept:?}");
     }
@@ -310,14 +355,15 @@ mod tests {
     proptest! {
         #[test]
         fn nonsense_is_harmless(
-            reports in prop::collection::vec((any::<f32>(), 0u64..10_000), 0..300),
+            reports in prop::collection::vec((0u32..80, any::<u32>(), any::<i32>(), 0u64..10_000), 0..300),
             least in 0f32..=1.0,
         ) {
             let mut now = Mono(0);
             let mut adapt = Adapt::new(now, least);
-            for (loss, millis) in reports {
+            for (viewer, highest, lost, millis) in reports {
                 now = now + Duration::from_millis(millis);
-                adapt.report(now, loss);
+                adapt.report(now, viewer, highest, lost);
+                prop_assert!(adapt.heard.len() <= MAX_VIEWERS);
                 prop_assert!((least..=1.0).contains(&adapt.keep()));
             }
         }

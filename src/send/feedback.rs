@@ -156,7 +156,7 @@ impl Control {
         if let Some((adapt, min)) = &mut self.adapt {
             let least = self.steering.fps().map_or(0.0, |fps| *min / fps);
             adapt.set_least(least as f32);
-            adapt.report(now, loss.fraction_lost);
+            adapt.report(now, loss.ssrc.0, loss.highest, loss.lost);
         }
         if let Some(overhead) = &mut self.overhead {
             overhead.hold(self.adapt.as_ref().is_some_and(|(a, _)| a.holds_repair()));

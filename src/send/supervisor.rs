@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use sd_notify::NotifyState;
 use tracing::debug;
 
+use crate::clock::Mono;
 use crate::stats::State;
 use crate::stats::report::{Report, StreamReport, Totals};
 
@@ -66,11 +67,10 @@ impl Supervisor {
 
     /// The config is read again; [`Supervisor::ready`] ends it.
     pub(super) fn reloading(&self) {
-        // systemd tells this reload from an older one by the time.
-        match NotifyState::monotonic_usec_now() {
-            Ok(now) => self.notify(&[NotifyState::Reloading, now]),
-            Err(error) => debug!("no monotonic time: {error}"),
-        }
+        // systemd tells this reload from an older one by the time. Microseconds since the boot, not by
+        // `NotifyState::monotonic_usec_now`, whose seconds overflow on 32-bit boards after half an hour.
+        let now = i128::from(Mono::now().0 / 1000);
+        self.notify(&[NotifyState::Reloading, NotifyState::MonotonicUsec(now)]);
     }
 
     /// The end was asked for.
