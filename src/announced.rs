@@ -1,5 +1,5 @@
 //! What is announced on this network at present: joins [`net::Listener`](crate::net::Listener) and
-//! [`sap::Directory`](crate::rtp::sap::Directory). And which of it can be shown here.
+//! [`Directory`]. And which of it can be shown here.
 
 use std::net::IpAddr;
 use std::time::Duration;

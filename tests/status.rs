@@ -452,11 +452,12 @@ fn a_viewer_is_a_gateway_to_the_group() {
     ];
     let viewer = lancam(&words);
     let address = page(&viewer);
-    let ill = get(address, "/healthz");
-    assert_eq!(
-        (ill.status, ill.text()),
-        (503, format!("{group}: no frame yet\n"))
-    );
+    // The page is up before its first figures are.
+    wait_for("the first figures", || {
+        let ill = get(address, "/healthz");
+        assert_eq!(ill.status, 503);
+        (ill.text() == format!("{group}: no frame yet\n")).then_some(())
+    });
     assert_eq!(get(address, "/stream.sdp").status, 503);
 
     let source = ["--source", "pattern:640x480@20", "--group", &group];

@@ -453,6 +453,7 @@ impl ReceiveSocket {
             self.socket.as_fd(),
             change,
             self.interface.index,
+            self.interface.v4(),
             self.group().ip(),
             self.options.source,
         )

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
@@ -79,6 +79,15 @@ pub enum InterfaceError {
 }
 
 impl Interface {
+    /// Its first IPv4 address; without one the unspecified one.
+    pub fn v4(&self) -> Ipv4Addr {
+        let v4 = self.addresses.iter().find_map(|address| match address {
+            IpAddr::V4(v4) => Some(*v4),
+            IpAddr::V6(_) => None,
+        });
+        v4.unwrap_or(Ipv4Addr::UNSPECIFIED)
+    }
+
     /// Whether it has an address of the same family as `ip`.
     pub fn has_address_like(&self, ip: IpAddr) -> bool {
         self.addresses.iter().any(|a| a.is_ipv4() == ip.is_ipv4())

@@ -181,7 +181,14 @@ fn open(port: u16, groups: &[IpAddr], interface: &Interface) -> io::Result<Socke
     let mut joined = Err(io::Error::other("no groups"));
     for &group in groups {
         let join = Membership::Join;
-        let this = sys::set_membership(socket.as_fd(), join, interface.index, group, None);
+        let this = sys::set_membership(
+            socket.as_fd(),
+            join,
+            interface.index,
+            interface.v4(),
+            group,
+            None,
+        );
         joined = joined.or(this);
     }
     joined.map(|()| socket)

@@ -10,11 +10,11 @@ use std::ffi::c_int;
 use std::io;
 use std::marker::PhantomData;
 use std::mem::{size_of, zeroed};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
 
-use socket2::{InterfaceIndexOrAddress, SockAddr, SockRef};
+use socket2::{SockAddr, SockRef};
 
 /// The largest UDP payload over IPv4: 65,535 less 20 bytes of IP and 8 of UDP header.
 pub const MAX_UDP_PAYLOAD: usize = 65_507;
@@ -449,16 +449,18 @@ pub enum Membership {
 }
 
 /// Joins or leaves a group on one interface, for all sources or for one. The interface by index, which the options for
-/// one source take only in the protocol-independent form of RFC 3678 §5.
+/// one source take only in the protocol-independent form of RFC 3678 §5. `own`: its IPv4 address, for emulators of
+/// processors that lose the index on the way.
 pub fn set_membership(
     socket: BorrowedFd<'_>,
     membership: Membership,
     interface: u32,
+    own: Ipv4Addr,
     group: IpAddr,
     source: Option<IpAddr>,
 ) -> io::Result<()> {
     let Some(source) = source else {
-        return set_membership_of_all(socket, membership, interface, group);
+        return set_membership_of_all(socket, membership, interface, own, group);
     };
     // RFC 3678 §5.1.1: the level is the group's own: IPPROTO_IP or IPPROTO_IPV6.
     let level = match group {
@@ -482,15 +484,33 @@ fn set_membership_of_all(
     socket: BorrowedFd<'_>,
     membership: Membership,
     interface: u32,
+    own: Ipv4Addr,
     group: IpAddr,
 ) -> io::Result<()> {
-    let socket = SockRef::from(&socket);
-    let on = InterfaceIndexOrAddress::Index(interface);
+    let v4 = |group: Ipv4Addr, name| {
+        // ip(7): the address counts where the index is 0.
+        let request = libc::ip_mreqn {
+            imr_multiaddr: in_addr(group),
+            imr_address: in_addr(own),
+            imr_ifindex: interface as c_int,
+        };
+        set_option(socket, libc::IPPROTO_IP, name, &request)
+    };
     match (group, membership) {
-        (IpAddr::V4(group), Membership::Join) => socket.join_multicast_v4_n(&group, &on),
-        (IpAddr::V4(group), Membership::Leave) => socket.leave_multicast_v4_n(&group, &on),
-        (IpAddr::V6(group), Membership::Join) => socket.join_multicast_v6(&group, interface),
-        (IpAddr::V6(group), Membership::Leave) => socket.leave_multicast_v6(&group, interface),
+        (IpAddr::V4(group), Membership::Join) => v4(group, libc::IP_ADD_MEMBERSHIP),
+        (IpAddr::V4(group), Membership::Leave) => v4(group, libc::IP_DROP_MEMBERSHIP),
+        (IpAddr::V6(group), Membership::Join) => {
+            SockRef::from(&socket).join_multicast_v6(&group, interface)
+        }
+        (IpAddr::V6(group), Membership::Leave) => {
+            SockRef::from(&socket).leave_multicast_v6(&group, interface)
+        }
+    }
+}
+
+fn in_addr(address: Ipv4Addr) -> libc::in_addr {
+    libc::in_addr {
+        s_addr: u32::from(address).to_be(),
     }
 }
 

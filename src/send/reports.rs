@@ -202,7 +202,7 @@ impl Worker {
                 end if end == End::Silent as u8 + 1 => return self.side,
                 _ => {
                     let until = *leave_until.get_or_insert(now + BYE_PATIENCE);
-                    if !self.side.leave(now) || now >= until {
+                    if !self.side.leave(now, self.sent()) || now >= until {
                         return self.side;
                     }
                 }

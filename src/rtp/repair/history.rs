@@ -10,7 +10,7 @@
 //!
 //! # Bounds
 //! All answers together are at most [`TOTAL`] of the stream's bytes, those to one address [`PER_VIEWER`]; a burst may
-//! take that share of the last [`WINDOW`] frames at once. Whoever asks for more is not answered.
+//! take that share of the last `WINDOW` frames at once. Whoever asks for more is not answered.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;

@@ -2,7 +2,7 @@
 //! out: no socket, no clock.
 //!
 //! From the share of packets that a viewer loses and the packets of a frame follows, by the binomial distribution, how
-//! many parity packets leave one frame in [`ONE_IN`] incomplete. That holds where packets are lost independently
+//! many parity packets leave one frame in `ONE_IN` incomplete. That holds where packets are lost independently
 //! of each other. Where they are lost in bursts frames stay incomplete all the same, the viewer's report says so, and its
 //! share grows until they do not.
 //!

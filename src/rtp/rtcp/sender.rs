@@ -274,8 +274,11 @@ impl SenderSide {
         }
     }
 
-    /// Wishes to say goodbye; false if there is nothing to say. See [`Session::leave`].
-    pub fn leave(&mut self, now: Mono) -> bool {
+    /// Wishes to say goodbye, after what has been `sent`; false if there is nothing to say. See [`Session::leave`].
+    pub fn leave(&mut self, now: Mono, sent: Sent) -> bool {
+        if sent.packets > 0 {
+            self.session.set_sending(true);
+        }
         let bytes = (self.compound(now, Ntp(0), Sent::default(), true)).to_bytes();
         self.session.leave(now, bytes.len())
     }

@@ -300,10 +300,10 @@ impl Session {
     }
 
     /// Wishes to leave: at once in a small group, else when a goodbye is due, so that a thousand who leave
-    /// together do not flood the network. RFC 3550 §6.3.7. Returns whether there is anything to wait for: who
-    /// never reported says no goodbye.
+    /// together do not flood the network. RFC 3550 §6.3.7. Returns whether there is anything to wait for: "a
+    /// participant which never sent an RTP or RTCP packet" says no goodbye.
     pub fn leave(&mut self, now: Mono, bye_bytes: usize) -> bool {
-        if self.is_first {
+        if self.is_first && !self.we_sent {
             return false;
         }
         if self.leaving.is_some() {

@@ -445,7 +445,7 @@ fn a_goodbye_is_heard_at_both_ends() {
     let mut viewer = self::viewer(8);
     let sent = Sent::default();
     let _ = next_of_sender(&mut sender, 0, sent);
-    assert!(sender.leave(at(3_000)));
+    assert!(sender.leave(at(3_000), Sent::default()));
     let (now, goodbye) = next_of_sender(&mut sender, 3_000, sent);
     let mut gone = Vec::new();
     viewer
