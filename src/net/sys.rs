@@ -381,6 +381,7 @@ fn socket_addr(name: &libc::sockaddr_storage) -> Option<SocketAddr> {
 trait OptionValue: Copy {}
 impl OptionValue for c_int {}
 impl OptionValue for libc::ip_mreqn {}
+impl OptionValue for libc::ip_mreq {}
 impl OptionValue for libc::group_source_req {}
 
 fn set_option<T: OptionValue>(
@@ -488,13 +489,22 @@ fn set_membership_of_all(
     group: IpAddr,
 ) -> io::Result<()> {
     let v4 = |group: Ipv4Addr, name| {
-        // ip(7): the address counts where the index is 0.
-        let request = libc::ip_mreqn {
+        let by_index = libc::ip_mreqn {
             imr_multiaddr: in_addr(group),
             imr_address: in_addr(own),
             imr_ifindex: interface as c_int,
         };
-        set_option(socket, libc::IPPROTO_IP, name, &request)
+        let refused = match set_option(socket, libc::IPPROTO_IP, name, &by_index) {
+            Err(e) if e.raw_os_error() == Some(libc::ENODEV) && !own.is_unspecified() => e,
+            result => return result,
+        };
+        // qemu-user before 8.1 takes the index from beside the struct. If the interface is really gone, so is its
+        // address, and the first refusal is the one to tell.
+        let by_address = libc::ip_mreq {
+            imr_multiaddr: in_addr(group),
+            imr_interface: in_addr(own),
+        };
+        set_option(socket, libc::IPPROTO_IP, name, &by_address).map_err(|_| refused)
     };
     match (group, membership) {
         (IpAddr::V4(group), Membership::Join) => v4(group, libc::IP_ADD_MEMBERSHIP),
