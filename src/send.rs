@@ -161,7 +161,7 @@ fn is_network_missing(error: &anyhow::Error) -> bool {
         .find_map(|cause| cause.downcast_ref::<GroupError>());
     match group {
         Some(GroupError::Interface(_)) => true,
-        Some(GroupError::Io { source, .. }) => is_network_down(source),
+        Some(GroupError::Io { cause, .. }) => is_network_down(cause),
         _ => false,
     }
 }

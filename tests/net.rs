@@ -567,7 +567,7 @@ fn a_network_that_goes_away_comes_back_by_itself() {
     // The camera's link goes down and comes back with another address.
     camera.ip("link set cam0 down");
     let error = sender.send_datagrams([&b"lost"[..]]).unwrap_err();
-    assert!(is_network_down(&error.source), "{error}");
+    assert!(is_network_down(&error.cause), "{error}");
     let mut sender = camera.run(move || {
         let refused = sender.socket_mut().refresh().unwrap_err();
         assert!(refused.to_string().contains("cam0 is down"), "{refused}");

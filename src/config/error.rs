@@ -14,12 +14,12 @@ use crate::text::printable;
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("cannot read the config {}: {source}", path.display())]
+    #[error("cannot read the config {}: {cause}", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The file is larger than any config.
     #[error("{} is larger than 1 MiB, so it is no config of lancam", .0.display())]

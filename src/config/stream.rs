@@ -129,9 +129,9 @@ const FILE_MAX: u64 = 1 << 20;
 /// [`ConfigError`]: the file cannot be read, is larger than 1 MiB, or says something that cannot
 /// be followed. Its text is made for the user: one line for each mistake.
 pub fn load(path: &Path) -> Result<Config, ConfigError> {
-    let unreadable = |source: io::Error| ConfigError::Unreadable {
+    let unreadable = |cause: io::Error| ConfigError::Unreadable {
         path: path.to_owned(),
-        source,
+        cause,
     };
     let mut bytes = Vec::new();
     File::open(path)

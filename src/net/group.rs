@@ -45,7 +45,7 @@ pub enum GroupError {
     },
     /// A port below 1024, or a firewall or sandbox that forbids it.
     #[error(
-        "not allowed to {what} {group}: {source}; ports below 1024 need CAP_NET_BIND_SERVICE, and a sandbox must allow IP sockets"
+        "not allowed to {what} {group}: {cause}; ports below 1024 need CAP_NET_BIND_SERVICE, and a sandbox must allow IP sockets"
     )]
     NotAllowed {
         /// What was tried.
@@ -53,7 +53,7 @@ pub enum GroupError {
         /// Address and port.
         group: SocketAddr,
         /// What the kernel said.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The kernel's limit of memberships a socket or a user may hold.
     #[error(
@@ -74,33 +74,25 @@ pub enum GroupError {
         group: SocketAddr,
     },
     /// Anything else, with what was being done.
-    #[error("cannot {what} {group}: {source}")]
+    #[error("cannot {what} {group}: {cause}")]
     Io {
         /// What was tried.
         what: &'static str,
         /// Address and port.
         group: SocketAddr,
         /// What the kernel said.
-        source: io::Error,
+        cause: io::Error,
     },
 }
 
 impl GroupError {
-    pub(super) fn new(what: &'static str, group: SocketAddr, source: io::Error) -> GroupError {
-        match Errno::from_raw(source.raw_os_error().unwrap_or(0)) {
+    pub(super) fn new(what: &'static str, group: SocketAddr, cause: io::Error) -> GroupError {
+        match Errno::from_raw(cause.raw_os_error().unwrap_or(0)) {
             Errno::EADDRINUSE => GroupError::PortInUse { group },
             Errno::EADDRNOTAVAIL => GroupError::NotLocal { group },
-            Errno::EACCES | Errno::EPERM => GroupError::NotAllowed {
-                what,
-                group,
-                source,
-            },
+            Errno::EACCES | Errno::EPERM => GroupError::NotAllowed { what, group, cause },
             Errno::ENOBUFS if what == JOIN => GroupError::TooManyGroups { group },
-            _ => GroupError::Io {
-                what,
-                group,
-                source,
-            },
+            _ => GroupError::Io { what, group, cause },
         }
     }
 }

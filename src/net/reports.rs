@@ -168,10 +168,10 @@ fn open_own(options: &ReportOptions) -> Result<SendSocket, GroupError> {
         false => None,
     };
     let socket = SendSocket::open_at(&options.send, claimed)?;
-    let fail = |source| GroupError::Io {
+    let fail = |cause| GroupError::Io {
         what: "set up a socket for",
         group: to,
-        source,
+        cause,
     };
     (socket.raw().set_nonblocking(true)).map_err(fail)?;
     // Bound without it, so that the port is nobody else's; set afterwards, so that programs which bind it on all

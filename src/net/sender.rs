@@ -29,14 +29,14 @@ pub struct Sent {
 
 /// The kernel refused to send. What had gone out before is in `sent`.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot send to {group}: {source}")]
+#[error("cannot send to {group}: {cause}")]
 pub struct SendError {
     /// Where to.
     pub group: SocketAddr,
     /// What went out (and what it cost) before the error.
     pub sent: Sent,
     /// What the kernel said; see [`super::is_network_down`].
-    pub source: io::Error,
+    pub cause: io::Error,
 }
 
 /// Sends packets to one group, a frame (or a burst of one) at a time. Its arrays are reused, so that it
@@ -118,10 +118,10 @@ impl BatchSender {
         };
         match result {
             Ok(()) => Ok(sent),
-            Err(source) => Err(SendError {
+            Err(cause) => Err(SendError {
                 group: self.socket.group(),
                 sent,
-                source,
+                cause,
             }),
         }
     }

@@ -21,25 +21,25 @@ pub enum ThreadError {
         allowed: String,
     },
     /// The kernel refused to pin.
-    #[error("cannot pin to core {core}: {source}")]
+    #[error("cannot pin to core {core}: {cause}")]
     Pin {
         /// The core that was asked for.
         core: usize,
         /// What the kernel said.
-        source: io::Error,
+        cause: io::Error,
     },
     /// Not a priority of SCHED_FIFO.
     #[error("real-time priority {0} is not in 1..=99")]
     NoSuchPriority(u8),
     /// The kernel refused real-time priority.
     #[error(
-        "cannot get real-time priority {priority}: {source}; run with CAP_SYS_NICE, or give the service LimitRTPRIO={priority}"
+        "cannot get real-time priority {priority}: {cause}; run with CAP_SYS_NICE, or give the service LimitRTPRIO={priority}"
     )]
     Realtime {
         /// The priority that was asked for.
         priority: u8,
         /// What the kernel said.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The kernel refused to lock memory.
     #[error(
@@ -56,7 +56,7 @@ pub fn pin_to(core: usize) -> Result<(), ThreadError> {
     let this_thread = Pid::from_raw(0);
     let fail = |e: nix::Error| ThreadError::Pin {
         core,
-        source: e.into(),
+        cause: e.into(),
     };
     let allowed = sched_getaffinity(this_thread).map_err(fail)?;
     if !allowed.is_set(core).unwrap_or(false) {
@@ -79,7 +79,7 @@ pub fn realtime(priority: u8) -> Result<(), ThreadError> {
     if !(1..=99).contains(&priority) {
         return Err(ThreadError::NoSuchPriority(priority));
     }
-    sys::set_realtime(priority.into()).map_err(|source| ThreadError::Realtime { priority, source })
+    sys::set_realtime(priority.into()).map_err(|cause| ThreadError::Realtime { priority, cause })
 }
 
 /// Lets threads of normal priority go first: for work that nobody waits for. nice(2) is by thread on Linux.

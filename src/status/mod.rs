@@ -30,12 +30,12 @@ use crate::config::Status;
 #[derive(Debug, thiserror::Error)]
 pub enum StatusError {
     /// The address cannot be listened on.
-    #[error("the status page cannot listen on {address}: {source}; choose another address or port")]
+    #[error("the status page cannot listen on {address}: {cause}; choose another address or port")]
     Listen {
         /// The address that was asked for.
         address: SocketAddr,
         /// What the kernel said.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// The kernel has no thread or descriptor left.
     #[error("the status page cannot be started: {0}")]

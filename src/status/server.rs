@@ -58,7 +58,7 @@ impl Server {
         token: Option<String>,
         board: Arc<Board>,
     ) -> Result<Server, StatusError> {
-        let fail = |source| StatusError::Listen { address, source };
+        let fail = |cause| StatusError::Listen { address, cause };
         // SO_REUSEADDR is set: a page that restarts finds its port free.
         let listener = TcpListener::bind(address).map_err(fail)?;
         listener.set_nonblocking(true).map_err(fail)?;

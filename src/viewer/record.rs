@@ -26,12 +26,12 @@ pub enum RecordError {
     #[error("cannot record AVI to {}: it is no regular file; record .mjpeg there", .0.display())]
     NotSeekable(PathBuf),
     /// Creating or writing failed.
-    #[error("cannot write {}: {source}{}", .path.display(), advice(.source))]
+    #[error("cannot write {}: {cause}{}", .path.display(), advice(.cause))]
     Io {
         /// The file; `-` for standard output.
         path: PathBuf,
         /// The system's reason.
-        source: io::Error,
+        cause: io::Error,
     },
     /// One AVI file has no room left in its index.
     #[error("{} is as long as one AVI file can be: start another recording", .0.display())]
@@ -51,7 +51,7 @@ pub enum RecordError {
 impl RecordError {
     /// Whether the reader of a pipe went away: the normal end of `lancam view --record - | player`.
     pub fn is_closed_pipe(&self) -> bool {
-        matches!(self, RecordError::Io { source, .. } if source.kind() == io::ErrorKind::BrokenPipe)
+        matches!(self, RecordError::Io { cause, .. } if cause.kind() == io::ErrorKind::BrokenPipe)
     }
 }
 
@@ -169,7 +169,7 @@ impl Recorder {
         }
         if let Sink::AviToBe(file) = std::mem::replace(&mut self.sink, Sink::Done) {
             let avi = AviWriter::new(file, (width, height), self.fps_hint);
-            self.sink = Sink::Avi(avi.map_err(|source| self.io(source))?);
+            self.sink = Sink::Avi(avi.map_err(|cause| self.io(cause))?);
         }
         Ok(())
     }
@@ -201,7 +201,7 @@ impl Recorder {
             Sink::Stdout(pipe) => pipe.finish(),
             Sink::Done => Ok(Recorded::default()),
         };
-        let finished = finished.map_err(|source| self.io(source))?;
+        let finished = finished.map_err(|cause| self.io(cause))?;
         Ok(Recorded {
             frames: self.before.frames + finished.frames,
             bytes: self.before.bytes + finished.bytes,
@@ -213,16 +213,16 @@ impl Recorder {
         })
     }
 
-    fn io(&self, source: io::Error) -> RecordError {
+    fn io(&self, cause: io::Error) -> RecordError {
         RecordError::Io {
             path: self.present_path(),
-            source,
+            cause,
         }
     }
 
     fn error(&self, failed: WriteError, bytes: usize, width: u32, height: u32) -> RecordError {
         match failed {
-            WriteError::Io(source) => self.io(source),
+            WriteError::Io(cause) => self.io(cause),
             WriteError::Full => RecordError::Full(self.present_path()),
             WriteError::Frame => RecordError::Frame {
                 bytes,
@@ -337,9 +337,9 @@ impl Rate {
 /// Writes one picture to `path` in one step: the file is there whole or not at all. An existing one
 /// is replaced.
 pub fn snapshot(path: &Path, jpeg: &[u8]) -> Result<(), RecordError> {
-    files::replace(path, jpeg).map_err(|source| RecordError::Io {
+    files::replace(path, jpeg).map_err(|cause| RecordError::Io {
         path: path.to_owned(),
-        source,
+        cause,
     })
 }
 
@@ -357,19 +357,19 @@ pub fn save_picture(folder: &Path, name: &str, jpeg: &[u8]) -> Result<PathBuf, R
         let mut file = match OpenOptions::new().write(true).create_new(true).open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
-            Err(source) => return Err(RecordError::Io { path, source }),
+            Err(cause) => return Err(RecordError::Io { path, cause }),
         };
         return match file.write_all(jpeg) {
             Ok(()) => Ok(path),
-            Err(source) => {
+            Err(cause) => {
                 drop(fs::remove_file(&path));
-                Err(RecordError::Io { path, source })
+                Err(RecordError::Io { path, cause })
             }
         };
     }
     Err(RecordError::Io {
         path: folder.join(stem),
-        source: io::ErrorKind::AlreadyExists.into(),
+        cause: io::ErrorKind::AlreadyExists.into(),
     })
 }
 
@@ -390,9 +390,9 @@ fn file_name_of(name: &str) -> String {
 }
 
 fn create(path: &Path) -> Result<File, RecordError> {
-    File::create(path).map_err(|source| RecordError::Io {
+    File::create(path).map_err(|cause| RecordError::Io {
         path: path.to_owned(),
-        source,
+        cause,
     })
 }
 

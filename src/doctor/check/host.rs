@@ -24,8 +24,8 @@ pub(super) fn port(facts: &Facts) -> Check {
         );
         return Check::fail(ID, what, advice);
     }
-    if let Err(GroupError::NotAllowed { source, .. }) = &facts.joined {
-        let what = format!("UDP port {port} may not be opened: {source}");
+    if let Err(GroupError::NotAllowed { cause, .. }) = &facts.joined {
+        let what = format!("UDP port {port} may not be opened: {cause}");
         return Check::fail(
             ID,
             what,

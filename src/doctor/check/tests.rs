@@ -551,7 +551,7 @@ fn who_has_the_port() {
     facts.joined = Err(GroupError::NotAllowed {
         what: "listen on",
         group: facts.group,
-        source: io::Error::from(io::ErrorKind::PermissionDenied),
+        cause: io::Error::from(io::ErrorKind::PermissionDenied),
     });
     expect(&facts, "port", Status::Fail, &["above 1023"]);
 }

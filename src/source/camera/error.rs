@@ -68,14 +68,14 @@ pub enum CameraError {
         seconds: u64,
     },
     /// Any other system call that failed.
-    #[error("{device} failed to {doing}: {source}")]
+    #[error("{device} failed to {doing}: {cause}")]
     Io {
         /// As opened.
         device: PathBuf,
         /// In words.
         doing: &'static str,
         /// The kernel's word.
-        source: io::Error,
+        cause: io::Error,
     },
     /// A driver's answer that makes no sense.
     #[error("{device} cannot be used: {what}")]
@@ -96,12 +96,12 @@ pub enum CameraError {
         offered: String,
     },
     /// A control that cannot be set as configured.
-    #[error("{device}: {source}")]
+    #[error("{device}: {cause}")]
     Control {
         /// As opened.
         device: PathBuf,
         /// Which and why.
-        source: ControlError,
+        cause: ControlError,
     },
 }
 
@@ -112,22 +112,22 @@ fn join(devices: &[PathBuf]) -> String {
 
 impl CameraError {
     /// What the kernel said while `doing` something, sorted by what a person can do about it.
-    pub(super) fn from_io(device: &Path, doing: &'static str, source: io::Error) -> CameraError {
+    pub(super) fn from_io(device: &Path, doing: &'static str, cause: io::Error) -> CameraError {
         let device = device.to_path_buf();
-        match source.raw_os_error() {
+        match cause.raw_os_error() {
             Some(libc::ENOENT | libc::ENXIO) => CameraError::Absent { device },
             Some(libc::ENODEV) => CameraError::Unplugged { device },
             Some(libc::EACCES | libc::EPERM) => CameraError::Permission { device },
             Some(libc::EBUSY) => CameraError::Busy { device },
             Some(libc::ENOSPC) => CameraError::Bandwidth { device },
-            None if source.kind() == io::ErrorKind::InvalidData => CameraError::Driver {
+            None if cause.kind() == io::ErrorKind::InvalidData => CameraError::Driver {
                 device,
-                what: source.to_string(),
+                what: cause.to_string(),
             },
             _ => CameraError::Io {
                 device,
                 doing,
-                source,
+                cause,
             },
         }
     }

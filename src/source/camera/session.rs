@@ -247,9 +247,9 @@ fn set_controls(
     let known = node
         .controls()
         .map_err(|e| CameraError::from_io(device, "list its controls", e))?;
-    let plan = controls::plan(&known, wanted).map_err(|source| CameraError::Control {
+    let plan = controls::plan(&known, wanted).map_err(|cause| CameraError::Control {
         device: device.to_path_buf(),
-        source,
+        cause,
     })?;
     Ok(controls::apply(node, &plan))
 }
