@@ -149,6 +149,30 @@ fn under_a_supervisor_the_network_is_waited_for() {
     assert!(sender.stop(Signal::SIGTERM).success(), "{sender}");
 }
 
+/// A new start would not bring the network back, and would cost the stream its identity.
+#[test]
+fn a_network_that_goes_away_starves_no_watchdog() {
+    let test = "a_network_that_goes_away_starves_no_watchdog";
+    let Some(net) = Net::pair(test) else { return };
+    let supervisor = Supervisor::new();
+    let command = format!("send --name porch --source pattern:320x240@30 --interface {INTERFACE}");
+    let mut sender = supervisor.spawn(net.sender.lancam(&command));
+    supervisor.hears("STATUS=porch: 30");
+    net.sender.run(&format!("ip link set {INTERFACE} down"));
+    supervisor.hears("STATUS=porch: no network");
+    // Once a second: the four seconds of the watchdog pass.
+    for _ in 0..6 {
+        supervisor.hears("WATCHDOG=1");
+    }
+    net.sender.run(&format!("ip link set {INTERFACE} up"));
+    supervisor.hears("STATUS=porch: 30");
+    assert!(sender.stop(Signal::SIGTERM).success(), "{sender}");
+    let messages = sender.messages();
+    for said in ["frames are dropped until", "the network is back:"] {
+        assert_eq!(messages.matches(said).count(), 1, "{said}: {messages}");
+    }
+}
+
 #[test]
 fn the_unit_is_closed_as_far_as_its_job_allows() {
     if !have("the unit's checks", &["systemd-analyze"]) {

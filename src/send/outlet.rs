@@ -88,6 +88,8 @@ pub(super) struct Outlet {
     /// How much of them, and where frames are laid down that may be asked for again.
     steering: Arc<Steering>,
     retry_at: Mono,
+    /// Why nothing could be sent lately, as it was told.
+    outage: Option<String>,
     /// Says when the way out is another one.
     demand: Arc<Demand>,
     rate: FrameRate,
@@ -120,6 +122,7 @@ impl Outlet {
             repair: (config.repair != Repair::Off).then(RepairOutlet::default),
             steering,
             retry_at: Mono(0),
+            outage: None,
             demand,
             rate: FrameRate::default(),
             size: None,
@@ -229,7 +232,6 @@ impl Outlet {
         let Some(sender) = &mut self.sender else {
             return;
         };
-        stats.offline.set(0);
         let time = RtpTime(
             RtpTime::from_nanos(captured.0)
                 .0
@@ -274,9 +276,8 @@ impl Outlet {
                 }
                 Err(error) => {
                     count(stats, &error.sent, is_first);
-                    stats.send_errors.add(1);
                     stats.frames_dropped.add(1);
-                    self.lose(&error);
+                    self.lose(&error, stats);
                     return;
                 }
             }
@@ -288,18 +289,28 @@ impl Outlet {
             for burst in schedule.bursts(parity.packets) {
                 self.pacer.wait(schedule.gap);
                 if let Err(error) = repair.send(burst, stats) {
-                    stats.send_errors.add(1);
-                    self.lose(&error);
+                    self.lose(&error, stats);
                     break;
                 }
             }
         }
         stats.frames_sent.add(1);
+        if self.outage.is_some() && self.sender.is_some() {
+            self.outage = None;
+            stats.offline.set(0);
+            info!("the network is back: {}", self.describe());
+        }
     }
 
-    /// After a refused send: the socket is made anew, now and then, until it works again.
-    fn lose(&mut self, error: &SendError) {
-        warn!("{error}; frames are dropped until the network is back");
+    /// After a refused send: the socket is made anew, now and then, until it works again. Told once for each reason.
+    fn lose(&mut self, error: &SendError, stats: &SenderStats) {
+        stats.send_errors.add(1);
+        stats.offline.set(1);
+        let why = error.to_string();
+        if self.outage.as_ref() != Some(&why) {
+            warn!("{why}; frames are dropped until the network is back");
+            self.outage = Some(why);
+        }
         self.sender = None;
         if let Some(repair) = &mut self.repair {
             repair.sender = None;
@@ -324,7 +335,6 @@ impl Outlet {
             debug!("{error:#}");
             return false;
         }
-        info!("the network is back: {}", self.describe());
         true
     }
 }
