@@ -183,7 +183,7 @@ fn a_stream_that_waits_for_viewers_is_found() {
     fs::write(&config, text).unwrap();
     let command = format!("send --config {}", config.display());
     let sender = Process::spawn("lancam send", net.sender.lancam(&command));
-    sender.wait_for_message("stays closed until a viewer reports");
+    sender.wait_for_message("stays closed until somebody watches");
     view(&net, "porch").succeed();
 }
 

@@ -208,7 +208,7 @@ fn only_while_watched_a_command_runs() {
     );
     let keys = format!("source: Exec({command:?}), only_while_watched: true");
     let sender = send_by_config(&net.sender, &folder, &keys);
-    sender.wait_for_message("the source stays closed until a viewer reports");
+    sender.wait_for_message("the source stays closed until somebody watches");
     sender.wait_for_stats("statistics", |s| number(s, "uptime_s") > 2.0);
     assert!(!mark.exists(), "{sender}");
     let mut viewer = view(&net.viewer, "viewer");

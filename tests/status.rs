@@ -438,6 +438,28 @@ fn health_is_that_of_the_frames() {
     feed();
 }
 
+/// A visitor is nobody who reports, and watches all the same.
+#[test]
+fn a_visitor_opens_what_is_open_on_demand() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("demand.ron");
+    let text = format!(
+        "(streams: [(source: Pattern(\"320x240@20\"), interface: Some(\"lo\"), ttl: 0, group: \"{}\", only_while_watched: true)], \
+         status: On(listen: \"127.0.0.1:0\"))",
+        free_group()
+    );
+    std::fs::write(&config, text).unwrap();
+    let sender = lancam(&["send", "--config", config.to_str().unwrap()]);
+    let address = page(&sender);
+    sender.wait_for_message("the source stays closed until");
+    assert_eq!(status(address)["streams"][0]["frames_sent"], 0);
+    let snapshot = get(address, "/snapshot.jpg");
+    assert_eq!(Planes::decode(&snapshot.body).width, 320);
+    wait_for("the source to be closed again", || {
+        (status(address)["streams"][0]["state"] == "waiting_for_viewers").then_some(())
+    });
+}
+
 #[test]
 fn a_viewer_is_a_gateway_to_the_group() {
     let group = free_group();

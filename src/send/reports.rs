@@ -328,11 +328,12 @@ impl Worker {
         if !self.on_demand {
             return;
         }
-        if viewers > 0 {
+        // Visitors of the status page watch too, though they do not report.
+        let is_watched = viewers > 0 || self.stats.preview.is_watched(now);
+        if is_watched {
             self.watched_at = now;
         }
-        let wanted =
-            viewers > 0 || (self.demand.is_wanted() && now.since(self.watched_at) < LINGER);
+        let wanted = is_watched || (self.demand.is_wanted() && now.since(self.watched_at) < LINGER);
         self.demand.wanted.store(wanted, Ordering::Relaxed);
         if let Some(remote) = self.demand.remote.get() {
             if self.obeyed != Some(wanted) {

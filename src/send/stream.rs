@@ -385,7 +385,7 @@ impl Worker {
         if self.demand.is_wanted() {
             return true;
         }
-        info!("the source stays closed until a viewer reports");
+        info!("the source stays closed until somebody watches");
         self.sleep_until(|| self.demand.is_wanted())
     }
 

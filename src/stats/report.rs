@@ -251,10 +251,12 @@ impl Tracker {
             State::WaitingForViewers => return Err(format!("{name}: waits for viewers")),
             State::Waiting | State::Streaming => {}
         }
-        if self.is_live {
+        let frames = report.totals.amounts().frames;
+        // Frames since the last update are as good as any: the first second has none yet.
+        if self.is_live || frames > self.before.frames {
             return Ok(());
         }
-        if report.totals.amounts().frames == 0 {
+        if frames == 0 {
             return Err(format!("{name}: no frame yet"));
         }
         let quiet = self.at.saturating_duration_since(self.frame_at);
@@ -376,6 +378,7 @@ mod tests {
             |tracker: &Tracker, frames| tracker.health(&report(sent(frames, 0), State::Streaming));
         tracker.update(start + Duration::from_secs(1), &sent(0, 0));
         assert_eq!(well(&tracker, 0).unwrap_err(), "porch: no frame yet");
+        assert!(well(&tracker, 1).is_ok(), "the first frame counts at once");
         tracker.update(start + Duration::from_secs(2), &sent(30, 0));
         assert!(well(&tracker, 30).is_ok());
         for second in 3..=5 {

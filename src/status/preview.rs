@@ -2,11 +2,14 @@
 //! and only when a picture is asked for it copies one into a buffer that is there already. Nobody waits for the
 //! other, and nobody is woken: the asking side looks for the picture by itself.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::clock::Mono;
 use crate::viewer::mailbox::Mailbox;
+
+/// Who asked for a picture so long ago, or less, still watches. Those who watch ask ten times a second.
+const WATCHING: Duration = Duration::from_secs(1);
 
 /// One copied frame.
 #[derive(Debug, Default)]
@@ -21,6 +24,8 @@ pub struct Copy {
 #[derive(Debug)]
 pub struct Preview {
     wanted: AtomicBool,
+    /// When one was asked for last, as [`Mono`]; 0: never.
+    asked: AtomicU64,
     slot: Mailbox<Copy>,
 }
 
@@ -32,6 +37,7 @@ impl Default for Preview {
         slot.recycle(Box::default());
         Preview {
             wanted: AtomicBool::new(false),
+            asked: AtomicU64::new(0),
             slot,
         }
     }
@@ -58,7 +64,14 @@ impl Preview {
 
     /// Reader: asks for the next frame.
     pub fn ask(&self) {
+        self.asked.store(Mono::now().0, Ordering::Relaxed);
         self.wanted.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether somebody watches, so that a source which is open on demand is to be open.
+    pub fn is_watched(&self, now: Mono) -> bool {
+        let asked = self.asked.load(Ordering::Relaxed);
+        asked != 0 && now.since(Mono(asked)) < WATCHING
     }
 
     /// Reader, always the same thread: the picture that was asked for, if it is here.
@@ -87,6 +100,15 @@ mod tests {
         assert_eq!(copy.jpeg, b"one");
         preview.give_back(copy);
         assert!(preview.take().is_none());
+    }
+
+    #[test]
+    fn who_has_asked_watches_for_a_while() {
+        let preview = Preview::default();
+        assert!(!preview.is_watched(Mono::now()));
+        preview.ask();
+        assert!(preview.is_watched(Mono::now()));
+        assert!(!preview.is_watched(Mono::now() + 2 * WATCHING));
     }
 
     #[test]

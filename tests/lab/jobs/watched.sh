@@ -43,7 +43,7 @@ plugged vga
 echo "(streams: [(source: Camera(device: \"/dev/video0\", fps: 10), group: \"$group\", interface: \"lo\", only_while_watched: true)])" >/tmp/watched.ron
 lancam send --config /tmp/watched.ron --stats /tmp/send.json >/tmp/probe.log 2>&1 &
 sender=$!
-check "it starts without a viewer" 'log_has "stays closed until a viewer reports"'
+check "it starts without a viewer" 'log_has "stays closed until somebody watches"'
 sleep 3
 check "the camera is closed" '! is_open'
 watch
