@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use lancam::net::{
-    BatchReceiver, BatchSender, GroupError, InterfaceError, Link, Load, Pacer, Pacing,
+    BatchReceiver, BatchSender, Changes, GroupError, InterfaceError, Link, Load, Pacer, Pacing,
     ReceiveOptions, ReceiveSocket, SendOptions, SendSocket, igmp, interface, is_network_down,
     schedule,
 };
@@ -622,6 +622,36 @@ fn a_network_that_goes_away_comes_back_by_itself() {
     });
     sender.send_datagrams([&b"fourth"[..]]).unwrap();
     assert_eq!(take(&mut receiver, 1, PATIENCE), [b"fourth"]);
+}
+
+#[test]
+fn the_kernel_tells_of_links_addresses_and_routes() {
+    let Some((camera, _viewer)) = two_machines() else {
+        return;
+    };
+    camera.wait_for_link("cam0");
+    let mut changes = camera.run(Changes::new);
+    assert!(changes.any(), "the first answer is yes");
+    // Of what was done before the kernel may tell a moment later.
+    let fall_silent = |changes: &mut Changes| {
+        let until = Instant::now() + PATIENCE;
+        while changes.any() {
+            assert!(Instant::now() < until, "the kernel goes on telling");
+            thread::yield_now();
+        }
+    };
+    fall_silent(&mut changes);
+    for change in [
+        "addr add 10.77.9.9/24 dev cam0",
+        "addr del 10.77.9.9/24 dev cam0",
+        "route add 239.9.0.0/16 dev cam0",
+        "link set cam0 down",
+        "link set cam0 up",
+    ] {
+        camera.ip(change);
+        assert!(changes.any(), "ip {change}");
+        fall_silent(&mut changes);
+    }
 }
 
 #[test]

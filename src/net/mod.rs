@@ -1,6 +1,7 @@
 //! Sockets: group membership, batch send (`sendmmsg`, UDP GSO, fallbacks), batch receive (`recvmmsg`,
 //! UDP GRO), pacing, interfaces, `/proc/net/igmp`, this machine's limits and clock. Knows packets as bytes, not what is in them.
 
+mod changes;
 mod group;
 pub mod host;
 pub mod igmp;
@@ -15,6 +16,7 @@ mod sender;
 mod sys;
 pub mod thread;
 
+pub use changes::Changes;
 pub use group::{
     BufferGrant, GroupError, ReceiveOptions, ReceiveSocket, SendOptions, SendSocket,
     is_network_down,

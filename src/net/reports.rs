@@ -14,6 +14,7 @@ use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::socket::{SockaddrStorage, recvfrom};
 use nix::sys::time::TimeSpec;
 
+use super::changes::Changes;
 use super::group::{GroupError, ReceiveOptions, ReceiveSocket, SendOptions, SendSocket};
 use super::interface::Interface;
 use super::receiver::BatchReceiver;
@@ -45,6 +46,9 @@ pub struct ReportSocket {
     own: SendSocket,
     group: Option<BatchReceiver>,
     buffer: Box<[u8]>,
+    changes: Changes,
+    /// Nothing is left to be tried again.
+    is_settled: bool,
 }
 
 impl ReportSocket {
@@ -63,6 +67,8 @@ impl ReportSocket {
             own,
             group,
             buffer: vec![0; MAX_LEN].into(),
+            changes: Changes::new(),
+            is_settled: false,
         };
         Ok((socket, deaf))
     }
@@ -124,11 +130,21 @@ impl ReportSocket {
     }
 
     /// Follows the interface where it went, and tries again what could not be opened; for once a second. Returns whether
-    /// anything changed.
+    /// anything changed. One system call when the network has not.
     ///
     /// # Errors
     /// The interface is gone or down at present.
     pub fn refresh(&mut self) -> Result<bool, GroupError> {
+        if !self.changes.any() && self.is_settled {
+            return Ok(false);
+        }
+        self.is_settled = false;
+        let has_changed = self.follow()?;
+        self.is_settled = self.group.is_some() || self.options.hear.is_none();
+        Ok(has_changed)
+    }
+
+    fn follow(&mut self) -> Result<bool, GroupError> {
         if self.own.refresh()? {
             // The address that is bound may be another now.
             self.own = open_own(&self.options)?;

@@ -17,7 +17,9 @@ use super::stream::StreamStats;
 use crate::clock::{Mono, Ntp};
 use crate::config::Stream;
 use crate::host;
-use crate::net::{GroupError, Interface, ReportOptions, ReportSocket, SendOptions, interface};
+use crate::net::{
+    Changes, GroupError, Interface, ReportOptions, ReportSocket, SendOptions, interface,
+};
 use crate::rtp::Ssrc;
 use crate::rtp::rtcp::sender::{self, Sent};
 use crate::rtp::rtcp::{Due, SenderSide};
@@ -123,6 +125,7 @@ impl Reporter {
             way: None,
             socket: None,
             has_complained: false,
+            changes: Changes::new(),
             told: (0, now),
             watched_at: now,
             obeyed: None,
@@ -177,6 +180,7 @@ struct Worker {
     /// `None` while the network is down.
     socket: Option<ReportSocket>,
     has_complained: bool,
+    changes: Changes,
     /// How many viewers were told of, and from when on it may be told again.
     told: (usize, Mono),
     /// When somebody watched last.
@@ -251,6 +255,9 @@ impl Worker {
     /// A cable that is plugged in after the start, an address by DHCP, a default route that moved: packets would go on
     /// leaving by the old way, without an error.
     fn look_for_a_move(&mut self) {
+        if !self.changes.any() {
+            return;
+        }
         let SendOptions {
             interface, group, ..
         } = &self.options.send;

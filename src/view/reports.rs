@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -44,7 +44,6 @@ pub(super) struct Link {
     reception: Published,
     /// Who said goodbye, plus [`IS_SET`]; 0: nobody.
     bye: AtomicU64,
-    wants_report: AtomicBool,
     missing: ArrayQueue<Wish>,
     bell: UnixStream,
 }
@@ -129,13 +128,6 @@ impl Link {
         self.ring();
     }
 
-    /// Has a report go out before its time, as soon as RTCP's rules allow. A loss that changed does so by itself.
-    #[allow(dead_code, reason = "for the control of repair")]
-    pub(super) fn request_report(&self) {
-        self.wants_report.store(true, Ordering::Relaxed);
-        self.ring();
-    }
-
     fn ring(&self) {
         // Full: it will wake all the same.
         let _ = (&self.bell).write(&[0]);
@@ -166,7 +158,6 @@ impl Reporter {
         let link = Arc::new(Link {
             reception: Published::default(),
             bye: AtomicU64::new(0),
-            wants_report: AtomicBool::new(false),
             missing: ArrayQueue::new(wire::MAX_NACKED),
             bell,
         });
@@ -290,9 +281,6 @@ impl Worker {
     }
 
     fn take_wishes(&mut self, now: Mono) {
-        if self.link.wants_report.swap(false, Ordering::Relaxed) {
-            self.side.request_report(now);
-        }
         let mut missing = Vec::new();
         while let Some(wish) = self.link.missing.pop() {
             if self.side.followed() != Some(wish.media) || now.since(self.looked) > FRESH {

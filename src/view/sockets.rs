@@ -11,7 +11,7 @@ use nix::sys::time::TimeSpec;
 use tracing::{debug, info};
 
 use crate::clock::Mono;
-use crate::net::{BatchReceiver, GroupError, ReceiveOptions, ReceiveSocket};
+use crate::net::{BatchReceiver, Changes, GroupError, ReceiveOptions, ReceiveSocket};
 use crate::rtp::Ssrc;
 
 /// How often the repair socket is looked into while nothing comes there.
@@ -40,6 +40,9 @@ pub(super) struct Sockets {
     parity_until: Mono,
     heard_until: Mono,
     look_at: Mono,
+    changes: Changes,
+    /// Nothing is left to be tried again.
+    is_settled: bool,
 }
 
 impl Sockets {
@@ -55,6 +58,8 @@ impl Sockets {
             parity_until: Mono(u64::MAX),
             heard_until: Mono(0),
             look_at: Mono(0),
+            changes: Changes::new(),
+            is_settled: false,
         };
         if let Some(Err(error)) = sockets.open_repair() {
             info!("without repair of lost packets: {error}");
@@ -142,12 +147,18 @@ impl Sockets {
             Err(error) => {
                 debug!("cannot receive repair packets: {error}");
                 self.repair = None;
+                self.is_settled = false;
             }
         }
     }
 
-    /// Renews both memberships where the interface has changed. One that is away comes back.
+    /// Renews both memberships where the interface has changed. One that is away comes back. One system call when the
+    /// network has not changed.
     pub(super) fn refresh(&mut self) {
+        if !self.changes.any() && self.is_settled {
+            return;
+        }
+        self.is_settled = true;
         let media = self.media.socket_mut();
         match media.refresh() {
             Ok(false) => {}
@@ -156,14 +167,19 @@ impl Sockets {
                 media.group(),
                 media.interface().name
             ),
-            Err(error) => debug!("{error}"),
+            Err(error) => self.trouble(&error),
         }
         let repair = match &mut self.repair {
             Some(repair) => repair.socket_mut().refresh().map(|_| ()),
             None => self.open_repair().unwrap_or(Ok(())),
         };
         if let Err(error) = repair {
-            debug!("{error}");
+            self.trouble(&error);
         }
+    }
+
+    fn trouble(&mut self, error: &GroupError) {
+        self.is_settled = false;
+        debug!("{error}");
     }
 }

@@ -226,7 +226,7 @@ impl ViewerSide {
     }
 
     /// A report as soon as the rules allow, for everybody to hear.
-    pub fn request_report(&mut self, now: Mono) {
+    fn request_report(&mut self, now: Mono) {
         self.wants_report = true;
         self.session.request_feedback(now);
     }
