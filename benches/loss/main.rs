@@ -250,9 +250,12 @@ fn print(pattern: Pattern, jobs: &[Job], outcomes: &[Outcome]) {
             .zip(outcomes)
             .find(|(other, _)| other.channel.percent == 0 && other.who.line() == job.who.line());
         let added = |of: fn(&Outcome) -> f64| {
-            still.map_or("?".to_owned(), |(_, still)| {
-                format!("{:+.2}", of(outcome) - of(still))
-            })
+            let more = still.map_or(f64::NAN, |(_, still)| of(outcome) - of(still));
+            // Nothing came whole: there is nothing to add to.
+            match more.is_nan() {
+                true => "–".to_owned(),
+                false => format!("{more:+.2}"),
+            }
         };
         table.row([
             format!("{} %", job.channel.percent),

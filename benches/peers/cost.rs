@@ -88,6 +88,20 @@ pub(crate) fn cpu_time(pid: u32) -> Duration {
     clock_gettime(clock).expect("the process lives").into()
 }
 
+/// What the threads of this name have taken since they began. proc(5), /proc/PID/task/TID/schedstat: the first number is
+/// the time on the processor in nanoseconds.
+pub(crate) fn thread_time(pid: u32, name: &str) -> Duration {
+    let read = |path: std::path::PathBuf| fs::read_to_string(path).unwrap_or_default();
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("the process lives");
+    let nanoseconds = (threads.flatten())
+        .filter(|thread| read(thread.path().join("comm")).trim_end() == name)
+        .filter_map(|thread| {
+            let figures = read(thread.path().join("schedstat"));
+            figures.split_whitespace().next()?.parse::<u64>().ok()
+        });
+    Duration::from_nanos(nanoseconds.sum())
+}
+
 /// Peak of the resident memory in megabytes.
 fn peak_memory(pid: u32) -> f64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();

@@ -114,7 +114,10 @@ pub(crate) fn run(bench: &Bench) {
     for (visitors, f) in rows.iter().zip(&figures) {
         let cells = [f.send.0, f.send.1, f.step.0, f.step.1, f.cpu_ms];
         let cells = cells.map(|value| format!("{value:.3}"));
-        let pictures = format!("{:.1}", f.pictures);
+        let pictures = match f.pictures.is_finite() {
+            true => format!("{:.1}", f.pictures),
+            false => "-".to_owned(),
+        };
         table.row([visitors.name()].into_iter().chain(cells).chain([pictures]));
     }
     table.print();
