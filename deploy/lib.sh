@@ -114,6 +114,15 @@ ensure_zig() {
     fi
     export PATH="$PATH:$place/bin" CARGO_ZIGBUILD_ZIG_PATH=$place/bin/python-zig
     [ -x "$CARGO_ZIGBUILD_ZIG_PATH" ] || CARGO_ZIGBUILD_ZIG_PATH=$(find "$place" -path '*/ziglang/zig' -type f | head -n 1)
+    ZIG_HEADERS=$(find "$place" -path '*/ziglang/lib/libc/include' -type d | head -n 1)
+}
+
+# headers_of_zig ARCHITECTURE LIBC: clang's options for what bindgen reads, the kernel's headers among them; LIBC is musl or glibc.
+headers_of_zig() {
+    local folder architecture=${1/armv7/arm}
+    for folder in "$architecture-linux-${2/glibc/gnu}" "generic-$2" "$architecture-linux-any" any-linux-any; do
+        printf -- '-isystem %s/%s ' "$ZIG_HEADERS" "$folder"
+    done
 }
 
 # What a binary is and needs, read from it.

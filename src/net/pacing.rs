@@ -175,7 +175,7 @@ fn next_due(due: Mono, now: Mono, gap: Duration) -> Mono {
 /// clock_nanosleep(2), TIMER_ABSTIME: "Using an absolute timer is useful for preventing timer drift".
 fn sleep_until(when: Mono) {
     let nanos = i64::try_from(when.0).unwrap_or(i64::MAX);
-    let when = TimeSpec::new(nanos / 1_000_000_000, (nanos % 1_000_000_000) as _);
+    let when = TimeSpec::new((nanos / 1_000_000_000) as _, (nanos % 1_000_000_000) as _);
     let flags = ClockNanosleepFlags::TIMER_ABSTIME;
     while clock_nanosleep(ClockId::CLOCK_MONOTONIC, flags, &when) == Err(Errno::EINTR) {}
 }

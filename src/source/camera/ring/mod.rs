@@ -41,7 +41,8 @@ impl Map {
             return Err(nonsense("a capture buffer of no bytes"));
         }
         // SAFETY: a new mapping at an address of the kernel's choice touches no other memory; the
-        // result is checked. "length" and "offset" are those of VIDIOC_QUERYBUF, as mmap.rst asks.
+        // result is checked. "length" and "offset" are those of VIDIOC_QUERYBUF, as mmap.rst asks. Where `off_t` has 32 bits
+        // the kernel takes them as unsigned.
         let start = unsafe {
             libc::mmap(
                 std::ptr::null_mut(),
@@ -49,7 +50,7 @@ impl Map {
                 libc::PROT_READ,
                 libc::MAP_SHARED,
                 device.as_raw_fd(),
-                libc::off_t::from(offset),
+                offset as libc::off_t,
             )
         };
         if start == libc::MAP_FAILED {
