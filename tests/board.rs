@@ -154,7 +154,7 @@ fn is_made_for_the_board(board: &Board) {
         "idct_islow",
         "fdct_islow",
         "ycc_extrgb_convert",
-        "rgb_ycc_convert",
+        "extrgb_ycc_convert",
         "h2v1_fancy_upsample",
         "quantize",
     ] {
