@@ -39,7 +39,7 @@ use clips::Clip;
 use common::net::Net;
 use ours::Mode;
 use peers::Peer;
-use table::{Table, target};
+use table::{Table, figure, target};
 
 /// Loss in percent of the packets.
 const LOSSES: [u32; 6] = [0, 1, 3, 5, 10, 20];
@@ -250,12 +250,10 @@ fn print(pattern: Pattern, jobs: &[Job], outcomes: &[Outcome]) {
             .zip(outcomes)
             .find(|(other, _)| other.channel.percent == 0 && other.who.line() == job.who.line());
         let added = |of: fn(&Outcome) -> f64| {
-            let more = still.map_or(f64::NAN, |(_, still)| of(outcome) - of(still));
-            // Nothing came whole: there is nothing to add to.
-            match more.is_nan() {
-                true => "–".to_owned(),
-                false => format!("{more:+.2}"),
-            }
+            still.map_or("?".to_owned(), |(_, still)| {
+                // NaN: nothing came whole.
+                figure(of(outcome) - of(still), |more| format!("{more:+.2}"))
+            })
         };
         table.row([
             format!("{} %", job.channel.percent),

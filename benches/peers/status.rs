@@ -14,7 +14,7 @@ use crate::common::net::{GROUP, SENDER_IP};
 use crate::common::process::Process;
 use crate::cost::cpu_time;
 use crate::programs::{self, Input};
-use crate::table::{Table, percentile, target};
+use crate::table::{Table, figure, percentile, target};
 
 const PORT: u16 = 8080;
 /// Visitors.
@@ -114,10 +114,7 @@ pub(crate) fn run(bench: &Bench) {
     for (visitors, f) in rows.iter().zip(&figures) {
         let cells = [f.send.0, f.send.1, f.step.0, f.step.1, f.cpu_ms];
         let cells = cells.map(|value| format!("{value:.3}"));
-        let pictures = match f.pictures.is_finite() {
-            true => format!("{:.1}", f.pictures),
-            false => "-".to_owned(),
-        };
+        let pictures = figure(f.pictures, |pictures| format!("{pictures:.1}"));
         table.row([visitors.name()].into_iter().chain(cells).chain([pictures]));
     }
     table.print();

@@ -31,6 +31,14 @@ impl Table {
     }
 }
 
+/// A cell's text; a dash where there is nothing to measure.
+pub(crate) fn figure(value: f64, text: impl FnOnce(f64) -> String) -> String {
+    match value.is_nan() {
+        true => "–".to_owned(),
+        false => text(value),
+    }
+}
+
 /// One target, and whether this run keeps it.
 pub(crate) fn target(what: &str, value: f64, unit: &str, is_kept: bool) {
     let verdict = if is_kept { "kept" } else { "**missed**" };

@@ -36,7 +36,8 @@ pub(crate) fn run(bench: &Bench) {
         "viewers",
         "lancam, CPU ms/frame",
         "bare sendmmsg of the same packets",
-        "of lancam's, the viewers' reports",
+        "lancam's own",
+        "of it, the viewers' reports",
         "system calls/frame",
         "frames/s at the last viewer",
     ];
@@ -51,6 +52,7 @@ pub(crate) fn run(bench: &Bench) {
             count.to_string(),
             format!("{:.3}", row.lancam),
             format!("{:.3}", row.bare),
+            format!("{:.3}", row.lancam - row.bare),
             format!("{:.4}", row.reports),
             row.calls
                 .map_or("no strace".to_owned(), |calls| format!("{calls:.1}")),
@@ -62,20 +64,28 @@ pub(crate) fn run(bench: &Bench) {
     let (Some(one), Some(most)) = (rows.first(), rows.last()) else {
         return;
     };
-    let grown = (most.reports - one.reports) / one.lancam * 100.0;
+    // In parts of what one viewer costs in all: the difference of two figures that grow is too noisy for a ratio.
+    let grown = ((most.lancam - most.bare) - (one.lancam - one.bare)) / one.lancam * 100.0;
     target(
-        "50 viewers: their reports, of a frame's cost with one viewer, less than 5 % more",
+        "50 viewers: lancam's own part grows by less than 10 % of a frame's cost with one",
         grown,
         " %",
-        grown < 5.0,
+        grown < 10.0,
+    );
+    let grown = (most.reports - one.reports) / one.lancam * 100.0;
+    target(
+        "50 viewers: the same of the thread that hears their reports, counted by the kernel",
+        grown,
+        " %",
+        grown < 10.0,
     );
     if let (Some(one), Some(most)) = (one.calls, most.calls) {
         let more = most - one;
         target(
-            "50 viewers: system calls a frame more, less than 1",
+            "50 viewers: system calls a frame more",
             more,
             "",
-            more.abs() < 1.0,
+            more.abs() < 0.5,
         );
     }
 }

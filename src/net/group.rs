@@ -238,7 +238,7 @@ impl SendSocket {
     }
 
     /// Looks the interface up again and follows it where it went: an adapter that came back under another
-    /// index, a default route that moved. Costs some 100 µs; for once a second, or after an error.
+    /// index, a default route that moved. Costs some 100 µs; for when [`Changes`](super::Changes) says so, or after an error.
     /// Returns whether anything changed (index, addresses, up or running).
     ///
     /// # Errors
@@ -463,7 +463,7 @@ impl ReceiveSocket {
     }
 
     /// Looks the interface up again and renews the membership if it changed: new address, new index, link
-    /// came back, default route moved. Costs some 100 µs; for once a second. Returns whether it rejoined.
+    /// came back, default route moved. Costs some 100 µs; for when [`Changes`](super::Changes) says so. Returns whether it rejoined.
     ///
     /// # Errors
     /// The interface is gone or down at present, or the group could not be joined.

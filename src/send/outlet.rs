@@ -295,9 +295,10 @@ impl Outlet {
             }
         }
         stats.frames_sent.add(1);
-        if self.outage.is_some() && self.sender.is_some() {
-            self.outage = None;
+        // By the gauge, which outlives this outlet: one that a reload has made says so too.
+        if stats.offline.get() > 0 && self.sender.is_some() {
             stats.offline.set(0);
+            self.outage = None;
             info!("the network is back: {}", self.describe());
         }
     }

@@ -17,9 +17,7 @@ use super::stream::StreamStats;
 use crate::clock::{Mono, Ntp};
 use crate::config::Stream;
 use crate::host;
-use crate::net::{
-    Changes, GroupError, Interface, ReportOptions, ReportSocket, SendOptions, interface,
-};
+use crate::net::{GroupError, Interface, ReportOptions, ReportSocket, SendOptions};
 use crate::rtp::Ssrc;
 use crate::rtp::rtcp::sender::{self, Sent};
 use crate::rtp::rtcp::{Due, SenderSide};
@@ -125,7 +123,6 @@ impl Reporter {
             way: None,
             socket: None,
             has_complained: false,
-            changes: Changes::new(),
             told: (0, now),
             watched_at: now,
             obeyed: None,
@@ -180,7 +177,6 @@ struct Worker {
     /// `None` while the network is down.
     socket: Option<ReportSocket>,
     has_complained: bool,
-    changes: Changes,
     /// How many viewers were told of, and from when on it may be told again.
     told: (usize, Mono),
     /// When somebody watched last.
@@ -236,8 +232,8 @@ impl Worker {
         let control = &mut self.control;
         control.tick(now);
         (self.side).tick(now, sent, |feedback| control.heard(now, feedback));
-        self.look_for_a_move();
         self.connect();
+        self.look_for_a_move();
         self.stats.audience.set(self.side.reports(now));
         self.tell(now);
     }
@@ -253,19 +249,15 @@ impl Worker {
     }
 
     /// A cable that is plugged in after the start, an address by DHCP, a default route that moved: packets would go on
-    /// leaving by the old way, without an error.
+    /// leaving by the old way, without an error. The reports take the same way.
     fn look_for_a_move(&mut self) {
-        if !self.changes.any() {
-            return;
-        }
-        let SendOptions {
-            interface, group, ..
-        } = &self.options.send;
-        let Ok(way) = interface::choose(interface.as_deref(), *group) else {
+        let Some(way) = self.socket.as_ref().map(ReportSocket::interface) else {
             return;
         };
-        let before = self.way.replace(way);
-        if before.is_some() && before != self.way {
+        if self.way.as_ref() == Some(way) {
+            return;
+        }
+        if self.way.replace(way.clone()).is_some() {
             self.demand.has_moved.store(true, Ordering::Relaxed);
         }
     }
