@@ -18,10 +18,10 @@ use lancam::rtp::{PacketPlan, PlannedPacket};
 use nix::time::{ClockId, clock_gettime};
 
 mod bare;
-#[path = "../tests/namespaces/mod.rs"]
-mod namespaces;
+#[path = "../tests/common/mod.rs"]
+mod common;
 use bare::{BareReceive, BareSend};
-use namespaces::{Machine, two_machines};
+use common::net::{Host, INTERFACE, Net, can_enter};
 
 const FRAME: usize = 250_000;
 const DATAGRAM: usize = 1472;
@@ -30,17 +30,17 @@ const ROUNDS: usize = 15;
 const FRAMES_PER_ROUND: usize = 40;
 
 fn main() {
-    let Some((camera, viewer)) = two_machines() else {
+    let Some(net) = can_enter("net").then(|| Net::pair("net")).flatten() else {
         std::process::exit(1);
     };
     println!(
         "{FRAME} bytes a frame in packets of {DATAGRAM}; medians of {ROUNDS} rounds of {FRAMES_PER_ROUND} frames\n"
     );
-    sending(&camera, &viewer);
-    receiving(&camera, &viewer);
+    sending(&net.sender, &net.viewer);
+    receiving(&net.sender, &net.viewer);
 }
 
-fn sending(camera: &Machine, viewer: &Machine) {
+fn sending(camera: &Host, viewer: &Host) {
     let group: SocketAddr = "239.255.78.1:20000".parse().unwrap();
     let reader = Reader::start(viewer, group);
     let (scan, plan) = frame();
@@ -50,16 +50,21 @@ fn sending(camera: &Machine, viewer: &Machine) {
             [header, payload].concat()
         })
         .collect();
-    let mut ours = camera.run(move || sender(group));
-    let mut plain = camera.run(move || sender(group)).without_gso();
-    let bare_socket = camera.run(move || SendSocket::open(&send_options(group)).unwrap());
+    let mut ours = camera.inside(|| sender(group));
+    let mut plain = camera.inside(|| sender(group)).without_gso();
+    let bare_socket = camera.inside(|| SendSocket::open(&send_options(group)).unwrap());
     let to = socket2::SockAddr::from(group);
     let mut bare = BareSend::new(&flat, DATAGRAM, &to);
 
     let packets = plan.packets.len();
-    let mut send_ours = || assert_eq!(ours.send(&plan, &scan, 0..packets).unwrap().calls, 1);
+    let mut send_ours = || assert_eq!(ours.send(plan.packets(0..packets, &scan)).unwrap().calls, 1);
     let mut send_bare = || bare.send(bare_socket.as_fd());
-    let mut send_plain = || assert_eq!(plain.send(&plan, &scan, 0..packets).unwrap().calls, 1);
+    let mut send_plain = || {
+        assert_eq!(
+            plain.send(plan.packets(0..packets, &scan)).unwrap().calls,
+            1
+        )
+    };
     type Way<'a> = (&'a str, &'a mut dyn FnMut(), Vec<f64>);
     let mut ways: [Way<'_>; 3] = [
         ("bare sendmmsg + GSO of one buffer", &mut send_bare, vec![]),
@@ -94,14 +99,14 @@ fn sending(camera: &Machine, viewer: &Machine) {
     budget("GSO against none, at least 8", gain >= 8.0);
 }
 
-fn receiving(camera: &Machine, viewer: &Machine) {
+fn receiving(camera: &Host, viewer: &Host) {
     let group: SocketAddr = "239.255.78.2:20002".parse().unwrap();
     let (scan, plan) = frame();
-    let mut sender = camera.run(move || sender(group));
+    let mut sender = camera.inside(|| sender(group));
     let mut times = [vec![], vec![]];
     for _ in 0..ROUNDS {
         for (way, times) in times.iter_mut().enumerate() {
-            let socket = viewer.run(move || ReceiveSocket::open(&receive_options(group)).unwrap());
+            let socket = viewer.inside(|| ReceiveSocket::open(&receive_options(group)).unwrap());
             let progress = Arc::new(AtomicUsize::new(0));
             let total = plan.packets.len() * FRAMES_PER_ROUND;
             let reader = thread::spawn({
@@ -112,7 +117,9 @@ fn receiving(camera: &Machine, viewer: &Machine) {
                 }
             });
             for n in 1..=FRAMES_PER_ROUND {
-                sender.send(&plan, &scan, 0..plan.packets.len()).unwrap();
+                sender
+                    .send(plan.packets(0..plan.packets.len(), &scan))
+                    .unwrap();
                 wait_for(&progress, plan.packets.len() * n);
             }
             times.push(micros(reader.join().unwrap()) / FRAMES_PER_ROUND as f64);
@@ -138,13 +145,13 @@ fn budget(what: &str, is_kept: bool) {
 
 fn send_options(group: SocketAddr) -> SendOptions {
     let mut options = SendOptions::new(group);
-    options.interface = Some("cam0".into());
+    options.interface = Some(INTERFACE.into());
     options
 }
 
 fn receive_options(group: SocketAddr) -> ReceiveOptions {
     let mut options = ReceiveOptions::new(group);
-    options.interface = Some("view0".into());
+    options.interface = Some(INTERFACE.into());
     options
 }
 
@@ -177,8 +184,8 @@ struct Reader {
 }
 
 impl Reader {
-    fn start(viewer: &Machine, group: SocketAddr) -> Reader {
-        let socket = viewer.run(move || ReceiveSocket::open(&receive_options(group)).unwrap());
+    fn start(viewer: &Host, group: SocketAddr) -> Reader {
+        let socket = viewer.inside(|| ReceiveSocket::open(&receive_options(group)).unwrap());
         let mut receiver = BatchReceiver::new(socket);
         let packets = Arc::new(AtomicUsize::new(0));
         let stop = Arc::new(AtomicBool::new(false));

@@ -1,5 +1,5 @@
-# Sourced by deploy/quickstart and tests/run: what they install, and how. Debian packages only, and each
-# one is named before it is installed.
+# Sourced by the scripts in deploy/ and tests/: what they install, and how. Everything is named before it is installed:
+# Debian packages, and only for some jobs zig from PyPI and cargo's tools from crates.io.
 # shellcheck shell=bash disable=SC2034
 
 # The oldest Rust that builds lancam, as Cargo.toml's rust-version has it.
@@ -20,10 +20,10 @@ as_root() {
 
 is_installed() { [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
 
-# apt's lists may be old or, on a bare system, not there at all: read anew once a run, and only if something is missing.
+# apt's lists may be old or, on a bare system, missing: update them once a run, and only if a package is missing.
 apt_update() {
     [ -z "${APT_UPDATED:-}" ] || return 0
-    have apt-get || die "this system has no apt-get: install Rust $RUST_NEEDED and the counterparts of these by hand: $*"
+    have apt-get || die "this system has no apt-get: install Rust $RUST_NEEDED and the equivalents of these by hand: $*"
     say "apt-get update"
     as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq
     APT_UPDATED=1
@@ -62,9 +62,9 @@ ensure_rust() {
         return 0
     fi
     if ! rust_ok /usr/bin/; then install_rust; fi
-    # An older cargo elsewhere must not be found first.
+    # Before an older cargo elsewhere.
     export PATH="/usr/bin:$PATH"
-    rust_ok "" || die "Rust was installed with apt, yet $(command -v cargo) is older than $RUST_NEEDED"
+    rust_ok "" || die "Rust was installed with apt, but $(command -v cargo) is still older than $RUST_NEEDED"
 }
 
 install_rust() {
@@ -94,7 +94,7 @@ ensure_rust_source() {
     if ! rust_ok /usr/bin/; then install_rust; fi
     if is_installed rustc-web; then apt_install rust-web-src; else apt_install rust-src; fi
     export PATH="/usr/bin:$PATH"
-    has_rust_source "" || die "apt installed Rust's source, yet $(command -v rustc) does not find it"
+    has_rust_source "" || die "apt installed Rust's source, but $(command -v rustc) does not find it"
 }
 
 # Zig as a C compiler and linker for every ARM board, and cargo's way to use it: PyPI has both ready-made.
@@ -110,7 +110,7 @@ ensure_zig() {
         rm -rf "$place"
         /usr/bin/python3 -m venv "$place"
         "$place/bin/pip" install --quiet --disable-pip-version-check "ziglang==$ZIG_VERSION" "cargo-zigbuild==$ZIGBUILD_VERSION" ||
-            { rm -rf "$place"; die "zig could not be had from PyPI"; }
+            { rm -rf "$place"; die "cannot install zig from PyPI"; }
     fi
     export PATH="$PATH:$place/bin" CARGO_ZIGBUILD_ZIG_PATH=$place/bin/python-zig
     [ -x "$CARGO_ZIGBUILD_ZIG_PATH" ] || CARGO_ZIGBUILD_ZIG_PATH=$(find "$place" -path '*/ziglang/zig' -type f | head -n 1)
@@ -158,6 +158,6 @@ ensure_cargo_tool() {
     "$2" --version 2>/dev/null | grep -qF "$3" && return 0
     "$2" "${2#cargo-}" --version 2>/dev/null | grep -qF "$3" && return 0
     say "installing $2 $3 from crates.io into $1: this takes some minutes, once"
-    CARGO_TARGET_DIR=$1/build cargo install --quiet --locked --root "$1" --version "$3" "$2" || die "$2 could not be built"
+    CARGO_TARGET_DIR=$1/build cargo install --quiet --locked --root "$1" --version "$3" "$2" || die "cannot build $2"
     rm -rf "$1/build"
 }

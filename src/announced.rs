@@ -1,5 +1,5 @@
-//! What is announced on this network at present: joins [`net::Listener`](crate::net::Listener) and
-//! [`Directory`]. And which of it can be shown here.
+//! What is announced on this network at present: [`net::Listener`](crate::net::Listener) feeding a [`Directory`]. And
+//! which of it can be shown here.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::net::{Listener, interface};
 use crate::rtp::sap::{self, Change, Directory};
 use crate::rtp::sdp::StreamDescription;
 
-/// How often interfaces and time-outs are looked at.
+/// How often interfaces and timeouts are checked.
 const REFRESH: Duration = Duration::from_secs(1);
 
 /// Listens to announcements.
@@ -25,10 +25,10 @@ impl Announced {
     /// Listens on all interfaces, or on the one that has this name or address.
     ///
     /// # Errors
-    /// If that cannot be.
+    /// There is no such interface, or nothing can be received.
     pub fn open(interface: Option<&str>) -> Result<Announced> {
         let listener = Listener::open(sap::PORT, &sap::groups(), interface, sap::MAX_LEN)
-            .context("announcements cannot be heard")?;
+            .context("cannot listen for announcements")?;
         Ok(Announced {
             listener,
             directory: Directory::default(),
@@ -36,18 +36,18 @@ impl Announced {
         })
     }
 
-    /// Takes in what comes, waiting for it at most for `wait`; gives what is new.
+    /// Waits for announcements, at most for `wait`; gives what has changed.
     ///
     /// # Errors
-    /// If the kernel refuses to wait.
-    pub fn hear(&mut self, wait: Duration) -> Result<Vec<Change>> {
+    /// The kernel refused to wait.
+    pub fn receive(&mut self, wait: Duration) -> Result<Vec<Change>> {
         let mut changes = Vec::new();
         let directory = &mut self.directory;
         self.listener
             .receive(wait, |interface, from, datagram| {
                 changes.extend(directory.push(Mono::now(), from.ip(), interface, datagram));
             })
-            .context("announcements cannot be heard")?;
+            .context("cannot listen for announcements")?;
         let now = Mono::now();
         if now >= self.refresh_at {
             self.refresh_at = now + REFRESH;
@@ -57,13 +57,13 @@ impl Announced {
         Ok(changes)
     }
 
-    /// What has been heard.
+    /// What has been received.
     pub fn directory(&self) -> &Directory {
         &self.directory
     }
 }
 
-/// Whether this machine can show the stream; if not, why.
+/// Whether this machine can show the stream.
 ///
 /// # Errors
 /// Why not, for the user.
@@ -71,12 +71,12 @@ pub fn can_show(stream: &StreamDescription) -> Result<(), String> {
     stream.playable.clone()?;
     let to = stream.addr.ip();
     if to.is_unspecified() {
-        return Err("it does not say where it goes".to_owned());
+        return Err("its description has no destination".to_owned());
     }
     if to.is_multicast() || is_own(to) {
         return Ok(());
     }
-    Err(format!("it goes to {to} alone, which is not this machine"))
+    Err(format!("it is sent to {to} only, which is another machine"))
 }
 
 fn is_own(ip: IpAddr) -> bool {

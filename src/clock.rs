@@ -1,7 +1,7 @@
 //! The two clocks that lancam uses, and nothing else: monotonic time for pacing and RTP timestamps,
 //! wall time for NTP stamps. The sans-IO layers never ask for the time; they are given it.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::time::{ClockId, clock_gettime};
 
@@ -43,6 +43,13 @@ impl std::ops::Add<Duration> for Mono {
     }
 }
 
+/// When something periodic that was due at `due` is due next. What was missed, because the process was
+/// stopped or the machine slept, is not made up for.
+pub fn next_due(due: Instant, period: Duration, now: Instant) -> Instant {
+    let next = due + period;
+    if next > now { next } else { now + period }
+}
+
 /// Seconds between the NTP era's start (1900) and the Unix epoch (1970). RFC 5905 §6.
 const NTP_TO_UNIX: u64 = 2_208_988_800;
 
@@ -70,6 +77,15 @@ impl Ntp {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn missed_periods_are_not_made_up_for() {
+        let (start, period) = (Instant::now(), Duration::from_secs(1));
+        let at = |ms| start + Duration::from_millis(ms);
+        assert_eq!(next_due(at(1000), period, at(1000)), at(2000));
+        assert_eq!(next_due(at(1000), period, at(1900)), at(2000));
+        assert_eq!(next_due(at(1000), period, at(20_500)), at(21_500));
+    }
 
     #[test]
     fn ntp_of_the_unix_epoch() {

@@ -6,10 +6,19 @@ use std::path::PathBuf;
 use anyhow::Result;
 use tracing::info;
 
-use crate::cli::DemoPlan;
-use crate::config::Config;
+use crate::config::{Config, Stream};
 use crate::signals::Signals;
+use crate::view::ViewPlan;
 use crate::{send, view};
+
+/// What `lancam demo` was asked to do: both ends of one stream on the loopback interface.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DemoPlan {
+    /// The sender's end.
+    pub stream: Stream,
+    /// The viewer's end. Whether there is a display is not known yet.
+    pub view: ViewPlan,
+}
 
 /// Frames after which a demo without a window ends by itself: ten seconds of the pattern.
 const HEADLESS_FRAMES: u64 = 300;
@@ -37,15 +46,15 @@ pub fn run(mut plan: DemoPlan, signals: Signals) -> Result<()> {
         streams: vec![plan.stream],
         ..Config::default()
     };
-    let streams = send::Streams::start(&config, send::Tell::Nothing)?;
+    let streams = send::Streams::start(&config, send::Tell::Nothing, true)?;
     let viewed = view::run(&plan.view, signals);
     let sent = streams.stop();
     viewed.and(sent)
 }
 
 #[cfg(feature = "view")]
-fn display() -> Result<(), crate::viewer::window::WindowError> {
-    crate::viewer::window::find_display()
+fn display() -> Result<(), crate::display::window::WindowError> {
+    crate::display::window::find_display()
 }
 
 #[cfg(not(feature = "view"))]

@@ -1,6 +1,7 @@
 //! `lancam list`: the streams that are announced on this network, lancam's own and others', as a table, as JSON, or
 //! as they come and go.
 
+use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,60 +10,70 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::announced::{Announced, can_show};
-use crate::cli::ListArgs;
-use crate::rtp::sap::{self, Change, Heard, What};
+use crate::rtp::sap::{self, Change, Listing, What};
 use crate::signals::{Signal, Signals};
 use crate::text::printable;
 
-/// Listened for unless the user says otherwise: lancam announces a stream every 2 s or so, ffmpeg every 5 s.
+/// How long to listen unless the user says otherwise: lancam announces a stream about every 2 s, ffmpeg every 5 s.
 const LISTEN: Duration = Duration::from_secs(6);
-/// Longest that is listened for where many announcements share the network and so come seldom.
-const LISTEN_LONGEST: Duration = Duration::from_secs(30);
-/// Signals are looked at this often.
+/// How often signals are checked.
 const TICK: Duration = Duration::from_millis(100);
 /// Characters of a name in the table.
 const NAME_WIDTH: usize = 24;
 
+/// What `lancam list` was asked to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListPlan {
+    /// The interface to listen on, by name or by its address; `None`: all of them.
+    pub interface: Option<String>,
+    /// How long to listen; `None`: until all have been heard, or with `watch` until a signal.
+    pub timeout: Option<Duration>,
+    /// Stay, and show what comes and goes.
+    pub watch: bool,
+    /// For programs.
+    pub json: bool,
+}
+
 /// Listens and prints.
 ///
 /// # Errors
-/// If announcements cannot be heard.
-pub fn run(config: &ListArgs, mut signals: Signals) -> Result<()> {
-    let mut announced = Announced::open(config.interface.as_deref())?;
-    if config.watch {
-        return watch(config, &mut announced, &mut signals);
+/// There is no such interface, or nothing can be received.
+pub fn run(plan: &ListPlan, mut signals: Signals) -> Result<()> {
+    let mut announced = Announced::open(plan.interface.as_deref())?;
+    if plan.watch {
+        return watch(plan, &mut announced, &mut signals);
     }
     let started = Instant::now();
     if io::stderr().is_terminal() {
-        let seconds = config.timeout.unwrap_or(LISTEN).as_secs_f32();
+        let seconds = plan.timeout.unwrap_or(LISTEN).as_secs_f32();
         eprint!("listening for {seconds} s ...\r");
     }
-    while started.elapsed() < listen_for(config, &announced) && !is_over(&mut signals) {
-        announced.hear(TICK)?;
+    while started.elapsed() < listen_for(plan, &announced) && !is_over(&mut signals) {
+        announced.receive(TICK)?;
     }
     // What came while a signal did.
-    announced.hear(Duration::ZERO)?;
+    announced.receive(Duration::ZERO)?;
     let streams = announced.directory().streams();
-    if config.json {
-        let rows: Vec<Row<'_>> = streams.iter().map(|h| Row::of(h)).collect();
+    if plan.json {
+        let rows: Vec<Row<'_>> = streams.iter().map(|l| Row::of(l)).collect();
         print(&serde_json::to_string_pretty(&rows).unwrap_or_default());
     } else if streams.is_empty() {
-        print(&nothing(config, started.elapsed()));
+        print(&nothing(plan, started.elapsed()));
     } else {
         print(&table(streams));
+        eprint!("{}", shared_names(streams));
     }
     let turned_away = announced.directory().turned_away();
     if turned_away > 0 {
-        eprintln!("{turned_away} more announcement(s) were turned away: there are too many");
+        eprintln!("{turned_away} more announcement(s) left out: there are too many");
     }
     Ok(())
 }
 
-/// As long as the user says; else until even one that is announced seldom, because there are many, has been heard.
-fn listen_for(config: &ListArgs, announced: &Announced) -> Duration {
-    let longest_interval = sap::interval(announced.directory().bytes()).mul_f64(4.0 / 3.0);
-    let enough = longest_interval.clamp(LISTEN, LISTEN_LONGEST);
-    config.timeout.unwrap_or(enough)
+/// As long as the user says; else until the streams announced least often, because there are many, have come too.
+fn listen_for(plan: &ListPlan, announced: &Announced) -> Duration {
+    let enough = announced.directory().longest_interval().max(LISTEN);
+    plan.timeout.unwrap_or(enough)
 }
 
 fn is_over(signals: &mut Signals) -> bool {
@@ -70,28 +81,28 @@ fn is_over(signals: &mut Signals) -> bool {
 }
 
 /// Prints what comes and goes, until a signal or the time ends it. A terminal sees the table, drawn anew with each change.
-fn watch(config: &ListArgs, announced: &mut Announced, signals: &mut Signals) -> Result<()> {
-    let draws = io::stdout().is_terminal() && !config.json;
+fn watch(plan: &ListPlan, announced: &mut Announced, signals: &mut Signals) -> Result<()> {
+    let draws = io::stdout().is_terminal() && !plan.json;
     let started = Instant::now();
-    let is_late = |started: Instant| config.timeout.is_some_and(|t| started.elapsed() >= t);
+    let is_late = |started: Instant| plan.timeout.is_some_and(|t| started.elapsed() >= t);
     if draws {
         draw(announced.directory().streams());
     }
     while !is_late(started) && !is_over(signals) {
-        let changes = announced.hear(TICK)?;
+        let changes = announced.receive(TICK)?;
         if draws && !changes.is_empty() {
             draw(announced.directory().streams());
             continue;
         }
         for change in &changes {
-            print(&event(change, config.json));
+            print(&event(change, plan.json));
         }
     }
     Ok(())
 }
 
 /// Cursor home and "erase all below", then the table.
-fn draw(streams: &[Arc<Heard>]) {
+fn draw(streams: &[Arc<Listing>]) {
     let text = match streams.is_empty() {
         true => "no stream is announced here yet\n".to_owned(),
         false => table(streams),
@@ -104,11 +115,11 @@ fn event(change: &Change, is_json: bool) -> String {
     if is_json {
         let event = Event {
             event: word,
-            stream: Row::of(&change.heard),
+            stream: Row::of(&change.listing),
         };
         return serde_json::to_string(&event).unwrap_or_default();
     }
-    let row = cells(&change.heard).map(|cell| cell.trim().to_owned());
+    let row = cells(&change.listing).map(|cell| cell.trim().to_owned());
     format!("{word:<8} {}", row.join("  "))
 }
 
@@ -150,8 +161,8 @@ struct Event<'a> {
 }
 
 impl Row<'_> {
-    fn of(heard: &Heard) -> Row<'_> {
-        let s = &heard.stream;
+    fn of(listing: &Listing) -> Row<'_> {
+        let s = &listing.stream;
         let why_not = can_show(s).err();
         Row {
             name: &s.name,
@@ -162,8 +173,8 @@ impl Row<'_> {
             fps: s.framerate,
             ttl: s.ttl,
             repair_port: s.repair_port,
-            sender: heard.from.to_string(),
-            interface: &heard.interface,
+            sender: listing.from.to_string(),
+            interface: &listing.interface,
             tool: s.tool.as_deref(),
             can_show: why_not.is_none(),
             why_not,
@@ -182,8 +193,8 @@ const HEADS: [&str; 8] = [
     "LANCAM CAN SHOW IT",
 ];
 
-fn cells(heard: &Heard) -> [String; 8] {
-    let s = &heard.stream;
+fn cells(listing: &Listing) -> [String; 8] {
+    let s = &listing.stream;
     let size = s.size.map(|(w, h)| format!(" {w}x{h}"));
     let rate = s.framerate.map(|fps| format!(" {fps}/s"));
     [
@@ -195,8 +206,8 @@ fn cells(heard: &Heard) -> [String; 8] {
             size.unwrap_or_default(),
             rate.unwrap_or_default()
         ),
-        heard.from.to_string(),
-        heard.interface.clone(),
+        listing.from.to_string(),
+        listing.interface.clone(),
         s.ttl.map_or("-".to_owned(), |ttl| ttl.to_string()),
         if s.repair_port.is_some() { "yes" } else { "no" }.to_owned(),
         can_show(s).map_or_else(|why| format!("no: {why}"), |()| "yes".to_owned()),
@@ -204,9 +215,9 @@ fn cells(heard: &Heard) -> [String; 8] {
 }
 
 /// Columns as wide as their widest cell.
-fn table(streams: &[Arc<Heard>]) -> String {
+fn table(streams: &[Arc<Listing>]) -> String {
     let mut rows = vec![HEADS.map(str::to_owned)];
-    rows.extend(streams.iter().map(|heard| cells(heard)));
+    rows.extend(streams.iter().map(|listing| cells(listing)));
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
     let widths: [usize; 8] = std::array::from_fn(|column| width(column).unwrap_or_default());
     let line = |row: &[String; 8]| {
@@ -219,8 +230,24 @@ fn table(streams: &[Arc<Heard>]) -> String {
     rows.iter().map(line).collect()
 }
 
-fn nothing(config: &ListArgs, listened: Duration) -> String {
-    let by = config.interface.as_deref().unwrap_or("any interface");
+/// A line for each name that several streams have: anybody can announce any name.
+fn shared_names(streams: &[Arc<Listing>]) -> String {
+    let mut counts = BTreeMap::new();
+    for listing in streams {
+        *counts.entry(&listing.stream.name).or_insert(0) += 1;
+    }
+    let shared = counts.iter().filter(|(_, count)| **count > 1);
+    let line = |(name, count): (&&String, &i32)| {
+        let command = format!("{name}@ADDRESS");
+        format!(
+            "{count} streams are called {name:?}: watch one by its sender's address, lancam view {command:?}\n"
+        )
+    };
+    shared.map(line).collect()
+}
+
+fn nothing(plan: &ListPlan, listened: Duration) -> String {
+    let by = plan.interface.as_deref().unwrap_or("any interface");
     format!(
         "no stream is announced on {by} (listened for {:.0} s)\n\
          Does a sender run on this network? `lancam send --name porch` announces its stream; senders without announcements\n\

@@ -3,9 +3,13 @@
 
 use std::env;
 use std::io::{self, IsTerminal};
+use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt;
+
+use crate::clock::Mono;
 
 /// The variable that overrides `-v`: a level (`debug`) or directives (`lancam=debug,lancam::net=trace`).
 pub const VARIABLE: &str = "LANCAM_LOG";
@@ -15,6 +19,24 @@ pub const VARIABLE: &str = "LANCAM_LOG";
 struct Style {
     colours: bool,
     timestamps: bool,
+}
+
+/// The least time between two lines about the same thing.
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Lets one line through a minute, for what strangers can cause as often as they like.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Limit(Option<Mono>);
+
+impl Limit {
+    /// Whether to log now.
+    pub fn passes(&mut self, now: Mono) -> bool {
+        let passes = self.0.is_none_or(|last| now.since(last) >= MINUTE);
+        if passes {
+            self.0 = Some(now);
+        }
+        passes
+    }
 }
 
 /// Starts logging to standard error. `verbosity` is the number of `-v`: 0 for what an operator wants to
@@ -41,12 +63,14 @@ pub fn init(verbosity: u8) {
     } else {
         lines.without_time().try_init()
     };
-    if let (Ok(()), Some(why)) = (started, refused) {
-        tracing::warn!("{VARIABLE} is not understood and not used: {why}");
+    if let (Ok(()), Some(text)) = (started, refused) {
+        tracing::warn!(
+            "{VARIABLE}={text:?} is ignored: expected error, warn, info, debug or trace, or MODULE=LEVEL"
+        );
     }
 }
 
-/// What is logged, and why the variable's text was refused, if it was.
+/// What is logged, and the variable's text if that cannot be used.
 fn filter(verbosity: u8, wanted: Option<&str>) -> (EnvFilter, Option<String>) {
     let level = match verbosity {
         0 => "info",
@@ -54,10 +78,14 @@ fn filter(verbosity: u8, wanted: Option<&str>) -> (EnvFilter, Option<String>) {
         _ => "trace",
     };
     let default = EnvFilter::new(level);
-    match wanted.map(EnvFilter::try_new) {
-        None => (default, None),
-        Some(Ok(filter)) => (filter, None),
-        Some(Err(why)) => (default, Some(why.to_string())),
+    let Some(wanted) = wanted else {
+        return (default, None);
+    };
+    // EnvFilter would take any other word for a module, and then log nothing.
+    let is_known = |part: &str| part.contains('=') || part.parse::<LevelFilter>().is_ok();
+    match EnvFilter::try_new(wanted) {
+        Ok(filter) if wanted.split(',').all(is_known) => (filter, None),
+        _ => (default, Some(wanted.to_owned())),
     }
 }
 
@@ -92,14 +120,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn one_line_a_minute() {
+        let mut limit = Limit::default();
+        let passed = (0..150_u64).filter(|&s| limit.passes(Mono(s * 1_000_000_000)));
+        assert_eq!(passed.collect::<Vec<_>>(), [0, 60, 120]);
+    }
+
+    #[test]
     fn the_variable_overrides_the_flag() {
         assert_eq!(filter(0, None).0.to_string(), "info");
         assert_eq!(filter(1, None).0.to_string(), "debug");
         assert_eq!(filter(9, None).0.to_string(), "trace");
         assert_eq!(filter(2, Some("warn")).0.to_string(), "warn");
-        let (filter, refused) = filter(0, Some("lancam=loud"));
-        assert_eq!(filter.to_string(), "info");
-        assert!(refused.is_some());
+        assert_eq!(filter(0, Some("lancam=debug,warn")).1, None);
+        for wrong in ["lancam=loud", "banana", "debug,banana"] {
+            let (filter, refused) = filter(0, Some(wrong));
+            assert_eq!(
+                (filter.to_string(), refused.as_deref()),
+                ("info".to_owned(), Some(wrong))
+            );
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use lancam::cli::{Cli, Command, UsageError};
 use lancam::signals::Signals;
-use lancam::{list, logging, view};
+use lancam::{list, logging, text, view};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -14,7 +14,7 @@ fn main() -> ExitCode {
     match run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("lancam: {error:#}");
+            eprintln!("lancam: {}", text::without_codes(&format!("{error:#}")));
             // 2: wrong usage or config; 1: failed while running.
             ExitCode::from(if error.is::<UsageError>() { 2 } else { 1 })
         }
@@ -24,22 +24,11 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<()> {
     match command {
         #[cfg(feature = "send")]
-        Command::Send(args) => {
-            let plan = args.resolve()?;
-            let reload = Box::new(move || Ok(args.resolve()?.config));
-            lancam::send::run(
-                lancam::send::Job {
-                    config: plan.config,
-                    stats: plan.stats,
-                    reload,
-                },
-                signals()?,
-            )
-        }
-        Command::List(args) => list::run(&args, signals()?),
+        Command::Send(args) => lancam::send::run(args.resolve()?, signals()?),
+        Command::List(args) => list::run(&args.resolve(), signals()?),
         Command::View(args) => view::run(&args.resolve()?, signals()?),
         #[cfg(feature = "send")]
-        Command::Demo(args) => lancam::demo::run(args.resolve()?, signals()?),
+        Command::Demo(args) => lancam::demo::run(args.resolve(), signals()?),
         #[cfg(feature = "send")]
         Command::Cameras(args) => {
             print!("{}", args.run());

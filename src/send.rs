@@ -3,13 +3,16 @@
 //! wires sources, gate, packetizer and sockets together; each of them is told what it needs here.
 
 mod announce;
-pub(crate) mod commands;
 mod description;
 mod feedback;
 mod figures;
-mod outlet;
+mod group;
+mod identity;
 mod progress;
-mod reports;
+mod rtcp;
+mod running;
+mod shared;
+mod sink;
 mod stream;
 mod supervisor;
 
@@ -19,19 +22,20 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use tracing::{info, warn};
 
-use crate::cli::StatsTo;
+use crate::clock::next_due;
 use crate::config::{Config, Stream};
 use crate::net::{GroupError, is_network_down};
 use crate::send::announce::Announcer;
 use crate::send::figures::Figures;
 use crate::send::progress::Progress;
-use crate::send::reports::End;
-use crate::send::stream::{Ended, Running};
+use crate::send::rtcp::End;
+use crate::send::running::{END_LIMIT, Ended, Running};
 use crate::send::supervisor::Supervisor;
 use crate::signals::{Signal, Signals};
-use crate::stats::StatsWriter;
 use crate::stats::report::Report;
+use crate::stats::{StatsTo, StatsWriter};
 use crate::status::{Board, Page, Role};
+use crate::text::counted;
 
 /// How often signals, ends of streams and the progress line are looked at.
 const TICK: Duration = Duration::from_millis(200);
@@ -41,89 +45,128 @@ const STATS_PERIOD: Duration = Duration::from_secs(1);
 /// How often a network is looked for that was not there at the start.
 const NETWORK_RETRY: Duration = Duration::from_secs(1);
 
-/// What `lancam send` does, and where it tells about it.
-pub struct Job {
+/// What `lancam send` was asked to do.
+pub struct SendPlan {
     /// The streams.
     pub config: Config,
     /// Where statistics go.
     pub stats: Option<StatsTo>,
-    /// Makes the config anew on SIGHUP.
+    /// Reads the config again, on SIGHUP.
     pub reload: Box<dyn Fn() -> Result<Config>>,
 }
 
 /// Runs the streams until all have ended or a signal asks to stop.
 ///
 /// # Errors
-/// If a stream cannot start, nothing runs on. If one fails later the others go on, and the first failure
-/// is returned at the end.
-pub fn run(job: Job, mut signals: Signals) -> Result<()> {
-    let mut stats = job.stats.as_ref().map(StatsWriter::open).transpose()?;
-    let mut supervisor = Supervisor::find();
-    let Some((config, mut streams)) = start(&job, &supervisor, &mut signals)? else {
+/// If a stream's socket cannot be opened, nothing runs on. A source that fails is waited for, unless it is
+/// the only one, cannot be used from the start, and no supervisor is there: a user at a terminal is told at
+/// once. Where a stream ends with an error the others go on, and the first error is returned at the end.
+pub fn run(plan: SendPlan, mut signals: Signals) -> Result<()> {
+    let stats = plan.stats.as_ref().map(StatsWriter::open).transpose()?;
+    let supervisor = Supervisor::find();
+    signals.limit_end().context("no descriptors are left")?;
+    let Some((config, mut streams)) = start(&plan, &supervisor, &mut signals)? else {
         return Ok(());
     };
     let board = Arc::new(Board::new(Role::Sender));
-    let mut page = match Page::start(&config.status, &board) {
+    let page = match Page::start(&config.status, &board) {
         Ok(page) => page,
         Err(error) => {
             streams.end_all();
             return Err(error.into());
         }
     };
-    let mut figures = Figures::new();
-    let mut progress = Progress::new();
-    let mut stats_due = Instant::now() + STATS_PERIOD;
-    streams.put_up(&mut figures, &board);
-    supervisor.ready();
+    let service = Service {
+        plan,
+        streams,
+        supervisor,
+        board,
+        page,
+        stats,
+        figures: Figures::new(),
+    };
+    service.run(&mut signals)
+}
 
-    while !streams.running.is_empty() {
-        match signals.wait(TICK) {
-            Some(Signal::Stop) => break,
-            Some(Signal::Reload) => {
-                supervisor.reloading();
-                if let Some(new) = read_again(&job) {
-                    streams.reload(&new);
-                    page = Page::follow(page, &new.status, &board);
-                }
-                supervisor.ready();
+/// The running streams and all who are told of them.
+struct Service {
+    plan: SendPlan,
+    streams: Streams,
+    supervisor: Supervisor,
+    board: Arc<Board>,
+    page: Option<Page>,
+    stats: Option<StatsWriter>,
+    figures: Figures,
+}
+
+impl Service {
+    fn run(mut self, signals: &mut Signals) -> Result<()> {
+        let mut progress = Progress::new();
+        let mut stats_due = Instant::now() + STATS_PERIOD;
+        self.streams.put_up(&mut self.figures, &self.board);
+        self.supervisor.ready();
+        while !self.streams.running.is_empty() {
+            match signals.wait(TICK) {
+                Some(Signal::Stop) => break,
+                Some(Signal::Reload) => self.reload(),
+                Some(Signal::Woken) | None => {}
             }
-            Some(Signal::Woken) | None => {}
+            self.streams.reap();
+            self.streams.move_displaced();
+            progress.show(self.streams.running.iter().map(|r| &r.stats));
+            let now = Instant::now();
+            if now >= stats_due {
+                stats_due = next_due(stats_due, STATS_PERIOD, now);
+                self.tick();
+            }
         }
-        streams.reap();
-        progress.show(streams.running.iter().map(|r| &r.stats));
-        if Instant::now() >= stats_due {
-            stats_due += STATS_PERIOD;
-            let report = streams.put_up(&mut figures, &board);
-            supervisor.tell(&report);
-            if let Some(stats) = &mut stats {
-                stats.write(&*report);
-            }
+        self.supervisor.stopping();
+        self.streams.end_all();
+        progress.clear();
+        self.finish()
+    }
+
+    fn reload(&mut self) {
+        self.supervisor.reloading();
+        if let Some(new) = read_again(&self.plan) {
+            self.streams.reload(&new);
+            self.page = Page::follow(self.page.take(), &new.status, &self.board);
+        }
+        self.supervisor.ready();
+    }
+
+    fn tick(&mut self) {
+        let report = self.streams.put_up(&mut self.figures, &self.board);
+        self.supervisor.tell(&report, &self.streams.running);
+        if let Some(stats) = &mut self.stats {
+            stats.write(&*report);
         }
     }
 
-    supervisor.stopping();
-    streams.end_all();
-    progress.clear();
-    if let Some(stats) = &mut stats {
-        stats.write(&streams.report(&mut figures, true));
+    /// The last figures, when all streams have ended.
+    fn finish(mut self) -> Result<()> {
+        if let Some(stats) = &mut self.stats {
+            stats.write(&self.streams.report(&mut self.figures, true));
+        }
+        for summary in self.streams.ended.iter().filter_map(Ended::summary) {
+            info!("{summary}");
+        }
+        self.streams.into_result()
     }
-    for end in &streams.ended {
-        info!("{}", end.summary());
-    }
-    streams.into_result()
 }
 
 /// Starts the streams. Under a supervisor a network that is not there yet is waited for: a board must come up in
 /// whatever order its parts do. Gives the config that they started with; `None`: the end was asked for meanwhile.
 fn start(
-    job: &Job,
+    plan: &SendPlan,
     supervisor: &Supervisor,
     signals: &mut Signals,
 ) -> Result<Option<(Config, Streams)>> {
-    let mut config = job.config.clone();
+    let mut config = plan.config.clone();
     let mut told = String::new();
     loop {
-        let error = match Streams::start(&config, Tell::Commands) {
+        let ends_with_source = config.streams.len() == 1 && !supervisor.is_there();
+        let error = match Streams::start(&config, Tell::Commands, ends_with_source) {
             Ok(streams) => return Ok(Some((config, streams))),
             Err(error) => error,
         };
@@ -138,15 +181,15 @@ fn start(
         }
         match signals.wait(NETWORK_RETRY) {
             Some(Signal::Stop) => return Ok(None),
-            Some(Signal::Reload) => config = read_again(job).unwrap_or(config),
+            Some(Signal::Reload) => config = read_again(plan).unwrap_or(config),
             Some(Signal::Woken) | None => {}
         }
     }
 }
 
 /// The config as it is now; if it is wrong, that is said.
-fn read_again(job: &Job) -> Option<Config> {
-    match (job.reload)() {
+fn read_again(plan: &SendPlan) -> Option<Config> {
+    match (plan.reload)() {
         Ok(config) => Some(config),
         Err(error) => {
             warn!("the config was not reloaded, the old settings stay: {error:#}");
@@ -184,18 +227,19 @@ pub struct Streams {
 }
 
 impl Streams {
-    /// Starts all streams, or none: one that cannot start stops those that did.
+    /// Starts all streams, or none: one that cannot start stops those that did. `ends_with_source`: a source
+    /// that cannot be used ends its stream with an error, instead of being tried again.
     ///
     /// # Errors
-    /// If a stream's source or socket cannot be opened.
-    pub fn start(config: &Config, tell: Tell) -> Result<Streams> {
+    /// If a stream's socket cannot be opened.
+    pub fn start(config: &Config, tell: Tell, ends_with_source: bool) -> Result<Streams> {
         let mut streams = Streams {
             running: Vec::new(),
             ended: Vec::new(),
             announcer: Some(Announcer::start(tell == Tell::Commands)?),
         };
         for stream in &config.streams {
-            match streams.start_one(stream, None) {
+            match streams.start_one(stream, None, ends_with_source) {
                 Ok(started) => streams.running.push(started),
                 Err(error) => {
                     streams.end_all();
@@ -215,14 +259,20 @@ impl Streams {
         self.into_result()
     }
 
-    fn start_one(&self, stream: &Stream, before: Option<&Ended>) -> Result<Running> {
+    fn start_one(
+        &self,
+        stream: &Stream,
+        before: Option<&Ended>,
+        ends_with_source: bool,
+    ) -> Result<Running> {
         let announcer = self.announcer.as_ref().context("the streams have ended")?;
-        Running::start(stream.clone(), before, announcer.handle())
+        Running::start(stream.clone(), before, announcer.handle(), ends_with_source)
     }
 
     fn end_all(&mut self) {
         self.running.iter().for_each(Running::stop);
-        let ended = self.running.drain(..).map(|r| r.join(End::Goodbye));
+        let until = Instant::now() + END_LIMIT;
+        let ended = self.running.drain(..).map(|r| r.join(End::Goodbye, until));
         self.ended.extend(ended);
         if let Some(announcer) = self.announcer.take() {
             announcer.finish();
@@ -252,40 +302,66 @@ impl Streams {
         self.running = kept;
         replaced.iter().for_each(Running::stop);
         let goes_on = |r: &Running| config.streams.iter().any(|s| s.name == r.config.name);
+        let until = Instant::now() + END_LIMIT;
         let before: Vec<Ended> = (replaced.into_iter())
             .map(|r| match goes_on(&r) {
-                true => r.join(End::Silent),
-                false => r.join(End::Goodbye),
+                true => r.join(End::Silent, until),
+                false => r.join(End::Goodbye, until),
             })
             .collect();
+        let mut refused = 0;
         for stream in &config.streams {
             if self.running.iter().any(|r| r.config == *stream) {
                 continue;
             }
             let old = before.iter().find(|end| end.name == stream.name);
-            match self.start_one(stream, old) {
+            match self.start_one(stream, old, false) {
                 Ok(started) => self.running.push(started),
-                Err(error) => self.restore(old, &stream.name, &error),
+                Err(error) => {
+                    refused += 1;
+                    self.restore(old, &stream.name, &error);
+                }
             }
         }
-        info!("config reloaded: {} stream(s)", self.running.len());
+        let streams = counted(config.streams.len() as u64, "stream");
+        match refused {
+            0 => info!("config reloaded: {streams}"),
+            _ => warn!("config reloaded in part: {refused} of {streams} did not start"),
+        }
     }
 
     /// A stream that cannot start with its new settings goes on with the old ones.
     fn restore(&mut self, old: Option<&Ended>, name: &str, error: &anyhow::Error) {
         warn!("{name}: not started with the new settings: {error:#}");
         let Some(old) = old else { return };
-        match self.start_one(&old.config, Some(old)) {
+        match self.start_one(&old.config, Some(old), false) {
             Ok(started) => self.running.push(started),
             Err(error) => warn!("{name}: the old settings do not start either: {error:#}"),
+        }
+    }
+
+    /// Streams whose group another sender has, though nobody chose it for them, go on in another one.
+    fn move_displaced(&mut self) {
+        while let Some(i) = self.running.iter().position(Running::is_displaced) {
+            let stream = self.running.remove(i);
+            stream.stop();
+            let end = stream.join(End::Goodbye, Instant::now() + END_LIMIT);
+            match self.start_one(&end.config, Some(&end), false) {
+                Ok(moved) => self.running.push(moved),
+                Err(error) => self.restore(Some(&end), &end.name, &error),
+            }
         }
     }
 
     /// Takes streams out that have ended by themselves.
     fn reap(&mut self) {
         while let Some(i) = self.running.iter().position(Running::has_ended) {
-            let end = self.running.swap_remove(i).join(End::Goodbye);
-            if let Err(error) = &end.result {
+            let end = self
+                .running
+                .swap_remove(i)
+                .join(End::Goodbye, Instant::now());
+            // The last one's error is printed at the end.
+            if let (Err(error), false) = (&end.result, self.running.is_empty()) {
                 warn!("{error:#}");
             }
             self.ended.push(end);

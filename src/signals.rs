@@ -2,13 +2,19 @@
 //! config to be read again. The handlers raise flags and wake whoever waits; nothing else happens in them.
 
 use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::poll::{PollFd, PollFlags, poll};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::{flag, low_level};
+
+/// How long the end may take from the signal that asks for it, where [`Signals::limit_end`] says so.
+const END_LIMIT: Duration = Duration::from_millis(2500);
 
 /// What [`Signals::wait`] was woken by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +65,30 @@ impl Signals {
         })
     }
 
+    /// From now on SIGTERM and SIGINT end the process within `END_LIMIT`, whatever hangs: a file on a
+    /// network that is gone, a reader of standard output that has stopped. The exit code is 1 then.
+    ///
+    /// # Errors
+    /// When there are no descriptors or threads left.
+    pub fn limit_end(&self) -> io::Result<()> {
+        let (mut asked, writer) = UnixStream::pair()?;
+        writer.set_nonblocking(true)?;
+        for signal in [SIGTERM, SIGINT] {
+            low_level::pipe::register(signal, writer.try_clone()?)?;
+        }
+        thread::Builder::new()
+            .name("lancam-end".to_owned())
+            .spawn(move || {
+                // The other end is never closed: nothing but a signal ends this.
+                if asked.read(&mut [0]).is_ok() {
+                    thread::sleep(END_LIMIT);
+                    say("lancam: something hangs; ended without waiting for it\n");
+                    low_level::exit(1);
+                }
+            })?;
+        Ok(())
+    }
+
     /// The flag that SIGTERM and SIGINT raise. Whoever raises it by hand should also call [`Waker::wake`].
     pub fn stop(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.stop)
@@ -106,6 +136,16 @@ impl Signals {
             return Some(Signal::Woken);
         }
         None
+    }
+}
+
+/// Writes to standard error if that does not block: its reader may be what hangs.
+fn say(sentence: &str) {
+    let stderr = io::stderr();
+    let mut fds = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
+    if poll(&mut fds, 0u8).is_ok_and(|ready| ready > 0) {
+        // Past the lock of the standard library, which may be held by whoever is blocked.
+        let _ = nix::unistd::write(&stderr, sentence.as_bytes());
     }
 }
 

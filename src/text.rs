@@ -1,4 +1,4 @@
-//! Text that strangers wrote, made fit for a terminal.
+//! Text for people: what strangers wrote, made fit for a terminal, and numbers of things.
 
 /// Control characters, and those that turn the direction of text or have no width: a name with
 /// them could pass for another one, or upset a terminal.
@@ -13,6 +13,24 @@ pub(crate) fn printable(text: &str, most: usize) -> String {
     text.chars().take(most).map(visible).collect()
 }
 
+/// `1 frame`, `2 frames`.
+#[cfg(feature = "send")]
+pub(crate) fn counted(n: u64, what: &str) -> String {
+    let plural = if n == 1 { "" } else { "s" };
+    format!("{n} {what}{plural}")
+}
+
+/// `text` without the numbers that the standard library puts behind the system's words: "(os error 2)".
+pub fn without_codes(text: &str) -> String {
+    let mut parts = text.split(" (os error ");
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let rest = part.trim_start_matches(|c: char| c.is_ascii_digit() || c == '-');
+        out += rest.strip_prefix(')').unwrap_or(rest);
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -24,5 +42,16 @@ mod tests {
             "a\u{fffd}[2Jb\u{fffd}c\u{fffd}"
         );
         assert_eq!(printable("Straße 7", 6), "Straße");
+    }
+
+    #[test]
+    fn errors_lose_their_numbers() {
+        let error = std::io::Error::from_raw_os_error(2);
+        let text = format!("a: {error}; b: {error}");
+        assert_eq!(
+            without_codes(&text),
+            "a: No such file or directory; b: No such file or directory"
+        );
+        assert_eq!(without_codes("none"), "none");
     }
 }

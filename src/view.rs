@@ -4,77 +4,52 @@
 
 mod control;
 pub(crate) mod find;
+mod follow;
+mod plan;
 mod receive;
-mod reports;
+mod recording;
+mod rtcp;
+mod shared;
 mod sockets;
-mod tape;
+mod threads;
+mod wanted;
+
+pub(crate) use wanted::Wanted;
+
+pub use plan::{OnLoss, Record, Target, ViewPlan};
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc;
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::Result;
 use tracing::{info, warn};
 
-use crate::cli::{OnLoss, Record, Target, ViewConfig};
 use crate::clock::Ntp;
-use crate::config::check::REPAIR_PORT_OFFSET;
 use crate::jpeg::recode::partial::Concealer;
-use crate::net::{ReceiveOptions, ReceiveSocket};
-use crate::rtp::jpeg::{FrameBuffer, Options};
-use crate::rtp::sdp::{self, StreamDescription};
-use crate::signals::{Signal, Signals, Waker};
-use crate::stats::{FormatSeen, Latest, State, StatsWriter, ViewerStats};
-use crate::status::preview::Preview;
+use crate::mailbox::Mailbox;
+use crate::net::thread::join;
+use crate::net::{Interface, ReceiveOptions, ReceiveSocket, choice};
+use crate::rtp::FrameBuffer;
+use crate::signals::{Signal, Signals};
+use crate::stats::delay::DelayMeter;
+use crate::stats::{StatsWriter, ViewerStats};
 use crate::status::{Board, Page, Role};
 use crate::view::control::{Control, Outputs};
+use crate::view::find::Found;
 use crate::view::receive::Receiver;
-use crate::view::reports::Reporter;
-use crate::view::tape::Tape;
-use crate::viewer::delay::DelayMeter;
-use crate::viewer::mailbox::Mailbox;
+use crate::view::recording::Recording;
+use crate::view::rtcp::Reporter;
+use crate::view::shared::Shared;
+use crate::view::threads::spawn;
 
 /// Used frame buffers that the window gives back at a time.
 const SPARES: usize = 4;
-/// Read of an SDP file; one byte more than is allowed, so that a longer one is refused, not cut.
-const MOST_SDP_BYTES: u64 = sdp::MAX_LEN as u64 + 1;
 
-/// What the threads of one viewer share.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) stats: ViewerStatsHandle,
-    pub(crate) delay: DelayMeter,
-    /// What the stream is doing.
-    pub(crate) state: Latest<State>,
-    /// What its pictures are.
-    pub(crate) format: FormatSeen,
-    /// Pictures for the status page.
-    pub(crate) preview: Arc<Preview>,
-    /// Raised to end all.
-    pub(crate) stop: Arc<AtomicBool>,
-    waker: Waker,
-}
-
-/// The counters, as the depacketizer shares them.
-pub(crate) type ViewerStatsHandle = Arc<ViewerStats>;
-
-impl Shared {
-    /// Asks every thread to end.
-    pub(crate) fn finish(&self) {
-        self.stop.store(true, Ordering::Relaxed);
-        self.waker.wake();
-    }
-
-    pub(crate) fn is_over(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
-    }
-}
-
-impl crate::viewer::Frame for FrameBuffer {
+impl crate::display::Frame for FrameBuffer {
     fn jpeg(&self) -> &[u8] {
         self.jpeg()
     }
@@ -92,54 +67,19 @@ impl crate::viewer::Frame for FrameBuffer {
     }
 }
 
-/// The stream to watch, as far as it is known beforehand.
-#[derive(Clone, Debug)]
-pub(crate) struct Wanted {
-    pub(crate) name: String,
-    pub(crate) receive: ReceiveOptions,
-    /// Port of the repair packets, where another than the usual one.
-    repair_port: Option<u16>,
-    /// The stream's TTL, where that is known.
-    ttl: Option<u8>,
-    pub(crate) options: Options,
-    /// The session description that it was found by.
-    sdp: Option<String>,
-}
-
-impl Wanted {
-    /// Whatever comes to `group`.
-    pub(crate) fn group(group: SocketAddr) -> Wanted {
-        Wanted {
-            name: group.to_string(),
-            receive: ReceiveOptions::new(group),
-            repair_port: None,
-            ttl: None,
-            options: Options::default(),
-            sdp: None,
-        }
-    }
-
-    /// What an SDP file describes.
-    ///
-    /// # Errors
-    /// The file cannot be read, or describes no stream that can be shown.
-    pub(crate) fn of_file(path: &Path) -> Result<Wanted> {
-        let text = read_sdp(path).with_context(|| format!("{} cannot be read", path.display()))?;
-        let stream = StreamDescription::parse(&text)
-            .with_context(|| format!("{} is no SDP that describes a stream", path.display()))?;
-        let wanted = described(stream).with_context(|| path.display().to_string())?;
-        Ok(Wanted {
-            sdp: Some(String::from_utf8_lossy(&text).into_owned()),
-            ..wanted
-        })
-    }
-
-    /// Where its repair packets are heard; `None` where no port is left for them.
-    pub(crate) fn repair(&self) -> Option<ReceiveOptions> {
-        let mut options = self.receive.clone();
-        let usual = options.group.port().checked_add(REPAIR_PORT_OFFSET);
-        options.group.set_port(self.repair_port.or(usual)?);
-        Some(options)
+/// Says where the stream is waited for.
+fn introduce(wanted: &ReceiveOptions, interface: &Interface) {
+    let (group, name) = (wanted.group, &interface.name);
+    let is_chosen = wanted.interface.is_none() && group.ip().is_multicast();
+    match is_chosen && interface.is_loopback {
+        true => warn!(
+            "waiting for {group} on {name}: no network is up, so only this machine's own streams come"
+        ),
+        false if is_chosen => info!(
+            "waiting for {group} on {name}{}",
+            choice::describe_alternatives(interface, group)
+        ),
+        false => info!("waiting for {group} on {name}"),
     }
 }
 
@@ -147,7 +87,7 @@ impl Wanted {
 ///
 /// # Errors
 /// If the stream cannot be listened to, there is no screen, or a recording failed.
-pub fn run(config: &ViewConfig, signals: Signals) -> Result<()> {
+pub fn run(config: &ViewPlan, signals: Signals) -> Result<()> {
     run_with(config, signals, window)
 }
 
@@ -157,23 +97,16 @@ pub fn run(config: &ViewConfig, signals: Signals) -> Result<()> {
 /// # Errors
 /// As of [`run`], and what `show` fails with.
 pub fn run_with(
-    config: &ViewConfig,
+    config: &ViewPlan,
     mut signals: Signals,
     show: impl FnOnce(Feed<'_>) -> Result<()>,
 ) -> Result<()> {
     let stats_file = config.stats.as_ref().map(StatsWriter::open).transpose()?;
-    let Some((wanted, socket)) = find(config, &mut signals)? else {
+    let Some(found) = find(config, &mut signals)? else {
         return Ok(());
     };
-    let shared = Arc::new(Shared {
-        stats: Arc::default(),
-        delay: DelayMeter::default(),
-        state: Latest::default(),
-        format: FormatSeen::default(),
-        preview: Arc::default(),
-        stop: signals.stop(),
-        waker: signals.waker().context("no descriptors are left")?,
-    });
+    let (wanted, socket) = (Arc::new(found.wanted), found.socket);
+    let shared = Arc::new(Shared::new(Arc::clone(&wanted), &signals)?);
     let socket = match socket {
         Some(open) => open,
         None => ReceiveSocket::open(&wanted.receive)?,
@@ -181,30 +114,24 @@ pub fn run_with(
     if let Some(advice) = socket.buffer().advice() {
         warn!("{advice}");
     }
-    info!(
-        "waiting for {} on {}",
-        wanted.receive.group,
-        socket.interface().name
-    );
+    introduce(&wanted.receive, socket.interface());
     let board = Arc::new(Board::new(Role::Viewer));
     let page = Page::start(&config.status, &board)?;
-    let tape = Tape::start(
+    let recording = Recording::start(
         record_path(config.record.as_ref()),
         config.snapshot.clone(),
         &shared,
     )?;
     let mailbox = (!config.headless).then(|| Arc::new(Mailbox::new(SPARES)));
     let (messages, told) = mpsc::sync_channel(8);
-    let reporter = Reporter::start(&wanted.receive, wanted.ttl, &shared)?;
+    let reporter = Reporter::start(&shared)?;
     let receiver = Receiver {
         shared: Arc::clone(&shared),
         link: reporter.link(),
-        wanted: wanted.receive.clone(),
-        wanted_repair: wanted.repair(),
-        options: wanted.options.clone(),
+        wanted: Arc::clone(&wanted),
         retransmit: config.retransmit,
         mailbox: mailbox.clone(),
-        tape: tape.as_ref().map(Tape::inlet),
+        recording: recording.as_ref().map(Recording::input),
         frames: config.headless.then_some(config.frames).flatten(),
         messages,
     };
@@ -214,8 +141,15 @@ pub fn run_with(
         board,
         is_headless: config.headless,
     };
-    let control = Control::new(Arc::clone(&shared), &wanted, outputs);
+    let control = Control::new(Arc::clone(&shared), outputs);
     let controlling = spawn("lancam-control", move || control.run(signals))?;
+    let following = found.follower.map(|follower| {
+        let (shared, config) = (Arc::clone(&shared), config.clone());
+        spawn("lancam-follow", move || {
+            follower.run(&shared, |wanted| settle(&config, wanted));
+        })
+    });
+    let following = following.transpose()?;
 
     let shown = match mailbox {
         Some(mailbox) => show(Feed {
@@ -234,19 +168,20 @@ pub fn run_with(
     if !config.headless {
         shared.finish();
     }
-    join(controlling)?;
+    join(controlling);
     shared.finish();
-    join(receiving)?;
-    reporter.join()?;
+    join(receiving);
+    reporter.join();
+    following.map(join);
     drop(page);
-    let recorded = tape.map_or(Ok(()), Tape::finish);
+    let recorded = recording.map_or(Ok(()), Recording::finish);
     shown.and(recorded)
 }
 
 /// What the taker of the frames works with.
 pub struct Feed<'a> {
     /// The viewer's settings.
-    pub config: &'a ViewConfig,
+    pub config: &'a ViewPlan,
     /// The stream's name.
     pub name: &'a str,
     /// Where the stream comes from.
@@ -265,7 +200,7 @@ pub struct Feed<'a> {
 
 #[cfg(feature = "view")]
 fn window(feed: Feed<'_>) -> Result<()> {
-    use crate::viewer::window::{self, WindowOptions};
+    use crate::display::window::{self, WindowOptions};
 
     let config = feed.config;
     let options = WindowOptions {
@@ -288,23 +223,7 @@ fn window(feed: Feed<'_>) -> Result<()> {
 
 #[cfg(not(feature = "view"))]
 fn window(_: Feed<'_>) -> Result<()> {
-    Err(anyhow!("this build has no window: use --headless"))
-}
-
-fn spawn<T: Send + 'static>(
-    name: &str,
-    run: impl FnOnce() -> T + Send + 'static,
-) -> Result<JoinHandle<T>> {
-    thread::Builder::new()
-        .name(name.to_owned())
-        .spawn(run)
-        .context("a thread could not be started")
-}
-
-fn join<T>(thread: JoinHandle<T>) -> Result<T> {
-    thread
-        .join()
-        .map_err(|_| anyhow!("a bug in lancam ended one of its threads"))
+    Err(anyhow::anyhow!("this build has no window: use --headless"))
 }
 
 fn record_path(record: Option<&Record>) -> Option<PathBuf> {
@@ -314,30 +233,25 @@ fn record_path(record: Option<&Record>) -> Option<PathBuf> {
     })
 }
 
-/// What the target means: a group as it is, what an SDP file says, or what is announced. With the stream's socket, where
-/// finding it has opened one. `None`: the user does not want to wait.
-fn find(
-    config: &ViewConfig,
-    signals: &mut Signals,
-) -> Result<Option<(Wanted, Option<ReceiveSocket>)>> {
+/// What the target means: a group as it is, what an SDP file says, or what is announced. `None`: the user does not want
+/// to wait.
+fn find(config: &ViewPlan, signals: &mut Signals) -> Result<Option<Found>> {
     let interface = config.interface.as_deref();
     let is_over = || signals.wait(Duration::ZERO) == Some(Signal::Stop);
-    let mut socket = None;
-    let mut wanted = match &config.target {
-        Target::Group(group) => Wanted::group(*group),
-        Target::Sdp(path) => Wanted::of_file(path)?,
-        Target::Name(name) => match find::by_name(name, interface, is_over)? {
-            Some(wanted) => wanted,
-            None => return Ok(None),
-        },
-        Target::Any => match find::only(interface, is_over)? {
-            Some(found) => {
-                socket = found.socket;
-                found.wanted
-            }
-            None => return Ok(None),
-        },
+    let mut found = match &config.target {
+        Target::Group(group) => Some(Wanted::group(*group).into()),
+        Target::Sdp(path) => Some(Wanted::of_file(path)?.into()),
+        Target::Name(name) => find::by_name(name, interface, is_over)?,
+        Target::Any => find::only(interface, is_over)?,
     };
+    if let Some(found) = &mut found {
+        settle(config, &mut found.wanted);
+    }
+    Ok(found)
+}
+
+/// Puts the user's settings into what is wanted.
+fn settle(config: &ViewPlan, wanted: &mut Wanted) {
     if config.interface.is_some() {
         wanted.receive.interface.clone_from(&config.interface);
     }
@@ -346,36 +260,4 @@ fn find(
     if let Some(name) = &config.name {
         wanted.name.clone_from(name);
     }
-    Ok(Some((wanted, socket)))
-}
-
-fn read_sdp(path: &Path) -> Result<Vec<u8>> {
-    use std::io::Read;
-    let mut text = Vec::new();
-    std::fs::File::open(path)?
-        .take(MOST_SDP_BYTES)
-        .read_to_end(&mut text)?;
-    Ok(text)
-}
-
-/// What to open for a stream that an SDP describes.
-fn described(stream: StreamDescription) -> Result<Wanted> {
-    stream
-        .playable
-        .map_err(|why| anyhow!("the stream {:?} cannot be shown: {why}", stream.name))?;
-    Ok(Wanted {
-        name: stream.name,
-        receive: ReceiveOptions {
-            source: stream.source,
-            ..ReceiveOptions::new(stream.addr)
-        },
-        repair_port: stream.repair_port,
-        ttl: stream.ttl,
-        options: Options {
-            payload_type: stream.payload_type,
-            size: stream.size,
-            ..Options::default()
-        },
-        sdp: None,
-    })
 }

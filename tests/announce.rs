@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use common::net::{INTERFACE, Net};
+use common::net::{Host, INTERFACE, Lan, Net};
 use common::process::Process;
 use common::{have, wait_for};
 use nix::sys::signal::Signal;
@@ -138,8 +138,195 @@ fn a_name_that_means_two_streams_is_asked_back() {
     let mut both = view(&net, "porch");
     assert_eq!(both.wait().code(), Some(1));
     let said = both.messages();
-    assert!(said.contains("2 streams are meant by \"porch\""), "{both}");
+    assert!(said.contains("2 streams match \"porch\""), "{both}");
     assert!(said.contains("lancam view \"porch-right\""), "{both}");
+}
+
+/// Anybody can announce any name: the viewer asks, and the senders say so too.
+#[test]
+fn two_streams_of_one_name_are_told_apart() {
+    let Some(lan) = Lan::with_viewers("two_streams_of_one_name", 2) else {
+        return;
+    };
+    let [second, desk] = &lan.viewers[..] else {
+        unreachable!("two were asked for")
+    };
+    let send = |host: &Host, size: &str, group: &str| {
+        let source = format!("send --source pattern:{size}@15 --interface {INTERFACE}");
+        let command = format!("{source} --name porch --group {group}");
+        Process::spawn("lancam send", host.lancam(&command))
+    };
+    let true_one = send(&lan.sender, "320x240", "239.255.7.7:5000");
+    let other = send(second, "640x480", "239.255.7.8:5000");
+    let mut asked = Process::spawn("lancam view", desk.lancam("view porch --headless"));
+    assert_eq!(asked.wait().code(), Some(1));
+    let said = asked.messages();
+    for wanted in [
+        "2 streams match \"porch\"",
+        "lancam view \"porch@10.77.0.1\" (320x240, 239.255.7.7:5000)",
+        "lancam view \"porch@10.77.0.2\" (640x480, 239.255.7.8:5000)",
+    ] {
+        assert!(said.contains(wanted), "{asked}");
+    }
+    assert_eq!(width_of(desk, "porch@10.77.0.1"), 320);
+    assert_eq!(width_of(desk, "porch@10.77.0.2"), 640);
+    true_one.wait_for_message("10.77.0.2 also announces a stream called \"porch\"");
+    other.wait_for_message("10.77.0.1 also announces a stream called \"porch\"");
+    let mut listed = Process::spawn("lancam list", desk.lancam("list --timeout 3"));
+    listed.succeed();
+    assert!(
+        listed.messages().contains("2 streams are called \"porch\""),
+        "{listed}"
+    );
+}
+
+/// The width of the stream called `name` as a viewer on `host` sees it.
+fn width_of(host: &Host, name: &str) -> Value {
+    let command = format!("view {name} --headless --frames 3 --stats -");
+    let mut viewer = Process::spawn("lancam view", host.lancam(&command));
+    viewer.succeed();
+    let last: Value = serde_json::from_str(&viewer.printed().pop().unwrap()).unwrap();
+    last["format"]["width"].clone()
+}
+
+/// Two boards flashed alike.
+#[test]
+fn two_senders_with_nothing_set_have_groups_of_their_own() {
+    let Some(lan) = Lan::with_viewers("two_senders_with_nothing_set", 2) else {
+        return;
+    };
+    let (second, desk) = (&lan.viewers[0], &lan.viewers[1]);
+    let send = |host: &Host, name: &str, size: &str| {
+        let command = format!("send --source pattern:{size}@15 --name {name} --stats -");
+        Process::spawn("lancam send", host.lancam(&command))
+    };
+    let watching = {
+        let mut list = Process::spawn("lancam list", desk.lancam("list --watch --json"));
+        list.wait_until_joined(SAP);
+        list
+    };
+    // One after the other: the second finds the group taken.
+    let a = send(&lan.sender, "a", "640x480");
+    a.wait_for_stats("frames", |v| v["frames_sent"].as_u64() > Some(3));
+    let b = send(second, "b", "320x240");
+    b.wait_for_message("10.77.0.1 sends to 224.3.29.71:10000 already: \"b\" goes to 239.255.");
+    let group = |name: &str| wait_for_event(&watching, "new", name)["group"].to_string();
+    assert_eq!(group("a"), "\"224.3.29.71:10000\"");
+    assert!(group("b").starts_with("\"239.255."));
+    assert_eq!(width_of(desk, "a"), 640);
+    assert_eq!(width_of(desk, "b"), 320);
+    drop((a, b));
+    // At the same time: neither hears the other, and the later one moves.
+    let _both = [
+        send(&lan.sender, "c", "640x480"),
+        send(second, "d", "320x240"),
+    ];
+    wait_for("the streams to have groups of their own", || {
+        let streams = {
+            let mut list = Process::spawn("lancam list", desk.lancam("list --json --timeout 3"));
+            list.succeed();
+            list.printed().join("\n")
+        };
+        let streams: Vec<Value> = serde_json::from_str(&streams).unwrap();
+        let group = |name: &str| Some(streams.iter().find(|s| s["name"] == name)?["group"].clone());
+        let (c, d) = (group("c")?, group("d")?);
+        (c != d).then_some(())
+    });
+    assert_eq!(width_of(desk, "c"), 640);
+    assert_eq!(width_of(desk, "d"), 320);
+}
+
+/// Where the user chose the group it is kept, and both are told.
+#[test]
+fn two_senders_in_a_group_that_was_chosen_warn() {
+    let Some(lan) = Lan::with_viewers("two_senders_in_a_chosen_group", 1) else {
+        return;
+    };
+    let send = |host: &Host, name: &str| {
+        let source = format!("send --source {PATTERN} --group 224.3.29.71:10000");
+        let command = format!("{source} --name {name}");
+        Process::spawn("lancam send", host.lancam(&command))
+    };
+    let a = send(&lan.sender, "a");
+    let b = send(&lan.viewers[0], "b");
+    a.wait_for_message("10.77.0.2 also sends to");
+    b.wait_for_message("10.77.0.1 also sends to");
+}
+
+/// A group that two use is no reason to show the one under the other's name, whichever is heard first or ends.
+#[test]
+fn in_a_group_of_two_a_name_is_its_own_senders_only() {
+    let Some(lan) = Lan::with_viewers("in_a_group_of_two", 2) else {
+        return;
+    };
+    let (second, desk) = (&lan.viewers[0], &lan.viewers[1]);
+    let send = |host: &Host, name: &str, size: &str| {
+        let source = format!("send --source pattern:{size}@15 --interface {INTERFACE}");
+        let command = format!("{source} --name {name} --group 239.255.7.7:5000");
+        Process::spawn("lancam send", host.lancam(&command))
+    };
+    let _a = send(&lan.sender, "a", "640x480");
+    let mut b = send(second, "b", "320x240");
+    // A third on the first one's host: the address is right, the SSRC tells them apart.
+    let _c = send(&lan.sender, "c", "160x120");
+    assert_eq!(width_of(desk, "a"), 640);
+    assert_eq!(width_of(desk, "b"), 320);
+    assert_eq!(width_of(desk, "c"), 160);
+    let command = "view b --headless --stats -";
+    let viewer = Process::spawn("lancam view", desk.lancam(command));
+    viewer.wait_for_stats("frames", |v| v["frames_whole"].as_u64() > Some(3));
+    assert!(b.stop(Signal::SIGTERM).success());
+    viewer.wait_for_message("no frames from");
+    let _again = send(second, "b", "352x288");
+    let is_back = |v: &Value| v["format"]["width"] == 352;
+    viewer.wait_for_stats("the sender that began again", is_back);
+    let widths = viewer.lines_so_far();
+    let is_other = |l: &String| l.contains("\"width\":640") || l.contains("\"width\":160");
+    assert!(!widths.iter().any(is_other), "{viewer}");
+}
+
+/// What a viewer shows is what its name means, also after a reload or a crash.
+#[test]
+fn a_stream_that_changes_group_or_name_is_kept_to() {
+    let Some(net) = Net::pair("a_stream_that_changes_group_or_name") else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("one.ron");
+    let write = |name: &str, group: u8, width: u16| {
+        let stream = format!(
+            "name: \"{name}\", source: Pattern(\"{width}x240@15\"), interface: \"{INTERFACE}\""
+        );
+        let text = format!("(streams: [({stream}, group: \"239.255.7.{group}:5000\")])");
+        fs::write(&config, text).unwrap();
+    };
+    let send = || {
+        let command = format!("send --config {}", config.display());
+        Process::spawn("lancam send", net.sender.lancam(&command))
+    };
+    write("porch", 1, 320);
+    let sender = send();
+    let viewer = Process::spawn(
+        "lancam view",
+        net.viewer.lancam("view porch --headless --stats -"),
+    );
+    let shows = |name: &str, width: u16| {
+        viewer.wait_for_stats(&format!("{name}, {width}"), |v| {
+            v["format"]["width"] == width && v["name"] == name
+        });
+    };
+    shows("porch", 320);
+    write("yard", 1, 640);
+    sender.signal(Signal::SIGHUP);
+    shows("yard", 640);
+    write("yard", 2, 320);
+    sender.signal(Signal::SIGHUP);
+    shows("yard", 320);
+    // Killed: it says no goodbye and takes nothing back.
+    drop(sender);
+    write("yard", 3, 352);
+    let _again = send();
+    shows("yard", 352);
 }
 
 #[test]
@@ -478,9 +665,9 @@ fn hostile_announcements_are_shown_for_what_they_are() {
         found.unwrap_or_else(|| panic!("no {what}: {printed:?}"))
     };
     assert!(
-        line("elsewhere").ends_with("no: it goes to 192.0.2.9 alone, which is not this machine")
+        line("elsewhere").ends_with("no: it is sent to 192.0.2.9 only, which is another machine")
     );
-    assert!(line("nowhere").ends_with("no: it does not say where it goes"));
+    assert!(line("nowhere").ends_with("no: its description has no destination"));
     assert!(line("evil").ends_with("yes"));
     assert!(line("own").ends_with("yes"));
     assert!(

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use common::net::{GROUP, INTERFACE, Net, PORT};
 use common::process::Process;
-use common::{have, pass_over};
+use common::{have, skip};
 use nix::sys::signal::Signal;
 
 const FAILED: i32 = 1;
@@ -356,7 +356,7 @@ fn a_small_rmem_max_is_told() {
     let Some(net) = Net::pair(test) else { return };
     // What an untouched kernel has.
     let Some(_limit) = Limit::set(212_992) else {
-        pass_over(test, "only root may set rmem_max");
+        skip(test, "only root may set rmem_max");
         return;
     };
     // As nobody in particular: root may exceed the limit.

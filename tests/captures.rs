@@ -1,38 +1,20 @@
 //! What other senders really put on the wire: captures of GStreamer and ffmpeg, packet by packet, come
 //! out of the depacketizer as exactly the scans that went in. See tests/data/captures/README.md.
 
-use std::fs;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use lancam::clock::Mono;
 use lancam::jpeg::header::Header;
 use lancam::jpeg::split::next_jpeg;
-use lancam::rtp::{Depacketizer, Event, Options};
+use lancam::rtp::{Depacketizer, Event, Options, ReceivedFrame};
 use lancam::stats::ViewerStats;
 
-fn read(name: &str) -> Vec<u8> {
-    let path = format!("{}/tests/data/captures/{name}", env!("CARGO_MANIFEST_DIR"));
-    fs::read(&path).unwrap_or_else(|e| panic!("{path}: {e}"))
-}
+#[path = "common/capture.rs"]
+mod capture;
+use capture::{datagrams, read};
 
-/// The UDP payloads of a little-endian pcap of Ethernet frames with IPv4.
-fn datagrams(pcap: &[u8]) -> Vec<(Mono, Vec<u8>)> {
-    let word = |at: usize| u32::from_le_bytes(pcap[at..at + 4].try_into().unwrap());
-    assert_eq!(word(0), 0xA1B2_C3D4, "no little-endian pcap");
-    assert_eq!(word(20), 1, "not Ethernet");
-    let mut out = Vec::new();
-    let mut at = 24;
-    while at < pcap.len() {
-        let nanos = u64::from(word(at)) * 1_000_000_000 + u64::from(word(at + 4)) * 1_000;
-        let len = word(at + 8) as usize;
-        let ip = &pcap[at + 16 + 14..at + 16 + len];
-        let udp = &ip[usize::from(ip[0] & 0x0F) * 4..];
-        let udp_len = usize::from(u16::from_be_bytes([udp[4], udp[5]]));
-        out.push((Mono(nanos), udp[8..udp_len].to_vec()));
-        at += 16 + len;
-    }
-    out
-}
+/// Where all packets come from.
+const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// Frames of an MJPEG file: header facts and scan.
 fn check(name: &str) {
@@ -48,12 +30,12 @@ fn check(name: &str) {
     let stats = Arc::new(ViewerStats::default());
     let mut depacketizer = Depacketizer::new(Options::default(), stats.clone());
     let mut got = 0;
-    for (now, datagram) in datagrams(&read(&format!("{name}.pcap"))) {
-        depacketizer.push(now, &datagram);
+    for (now, datagram) in datagrams(name) {
+        depacketizer.push(now, HERE, &datagram);
         while let Some(event) = depacketizer.poll(now) {
             let frame = match event {
-                Event::Frame(frame) => frame,
-                Event::Sender(_) => continue,
+                Event::Frame(ReceivedFrame::Jpeg(frame)) => frame,
+                Event::Source(_) => continue,
                 other => panic!("{name}: {other:?}"),
             };
             let original = Header::parse(sent[got]).unwrap();
@@ -122,10 +104,10 @@ fn an_odd_size_from_the_sdp_crops_gstreamers_picture() {
     };
     let mut depacketizer = Depacketizer::new(options, Arc::default());
     let mut sizes = Vec::new();
-    for (now, datagram) in datagrams(&read("gst-420-odd.pcap")) {
-        depacketizer.push(now, &datagram);
+    for (now, datagram) in datagrams("gst-420-odd") {
+        depacketizer.push(now, HERE, &datagram);
         while let Some(event) = depacketizer.poll(now) {
-            if let Event::Frame(frame) = event {
+            if let Event::Frame(ReceivedFrame::Jpeg(frame)) = event {
                 sizes.push((frame.width(), frame.height()));
             }
         }

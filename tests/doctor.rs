@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use common::net::{GROUP, Host, INTERFACE, Net, PORT, SENDER_IP, is_member};
 use common::process::Process;
-use common::{have, pass_over, wait_for};
+use common::{have, skip, wait_for};
 use serde_json::Value;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
@@ -223,7 +223,7 @@ fn set(host: &Host, test: &str, name: &str, value: &str) -> bool {
         .args(["-c", &format!("echo {value} > {path}")])
         .output()
         .unwrap();
-    output.status.success() || pass_over(test, &format!("{path} cannot be written here"))
+    output.status.success() || skip(test, &format!("{path} cannot be written here"))
 }
 
 // ---- all is well ----
@@ -240,12 +240,12 @@ fn all_is_well() {
         .expect("interface", "ok", "wire0 is up and has a link")
         .expect("address", "ok", "10.77.0.2")
         .expect("multicast", "ok", "MULTICAST")
-        .expect("route", "ok", "224.3.29.71 is routed by wire0")
+        .expect("route", "ok", "224.3.29.71 is routed by it")
         .expect("port", "ok", "no other program")
         .expect("membership", "ok", "wire0           3      224.3.29.71")
-        .expect("querier", "ok", "IGMPv3 queries heard")
+        .expect("querier", "ok", "IGMPv3 queries")
         .expect("querier", "ok", SENDER_IP)
-        .expect("firewall", "ok", "what reaches the interface comes through")
+        .expect("firewall", "ok", "it lets the stream through")
         .expect("packets", "ok", "Mbit/s")
         .expect("frames", "ok", "whole frames, ")
         .expect("loss", "ok", "none of")
@@ -292,18 +292,12 @@ fn the_report_for_people_has_netstat_s_own_line() {
     let text = doctor.printed();
     assert_eq!(text[0], "224.3.29.71:10000 on wire0, listened for 3 s");
     assert!(
-        text.contains(&format!("{:<18}{line}", "ok    membership")),
+        text.iter()
+            .any(|l| l.starts_with("ok    membership")
+                && l.ends_with(&format!("netstat -g: {line}"))),
         "{text:#?}\n{line}"
     );
     assert_eq!(text.last().unwrap(), "The stream can be watched.");
-    let warned = text
-        .iter()
-        .position(|l| l.starts_with("warn  querier"))
-        .unwrap();
-    assert!(
-        text[warned + 1].starts_with("                  -> "),
-        "{text:#?}"
-    );
     assert!(
         !text.concat().contains('\u{1b}'),
         "colours without a terminal"
@@ -321,10 +315,10 @@ fn an_ipv6_group() {
         .watchable(true)
         .expect("address", "ok", "fd77::2")
         .expect("membership", "ok", " ff15::1d47")
-        .expect("querier", "ok", "MLDv2 queries heard")
+        .expect("querier", "ok", "MLDv2 queries")
         .expect("rp_filter", "skip", "IPv6")
         .expect("frames", "ok", "whole frames")
-        .expect("ttl", "ok", "hop limit 1")
+        .expect("ttl", "ok", "hop limit 1 on arrival")
         .expect("senders", "ok", "one: fd77::1")
         .expect("mtu", "ok", "wire0 carries 1500");
 }
@@ -354,12 +348,12 @@ fn a_name_or_nothing_finds_what_is_announced() {
                 .lancam(&format!("doctor --json --wait 1 {target}")),
         );
         said.watchable(true)
-            .expect("announced", "ok", "\"porch\", in 224.3.29.72:5004")
+            .expect("announced", "ok", "\"porch\" is in 224.3.29.72:5004")
             .expect("interface", "ok", "wire0");
     }
     examine(net.viewer.lancam("doctor --json --wait 1 garden"))
         .watchable(false)
-        .expect("announced", "fail", "no stream called \"garden\"")
+        .expect("announced", "fail", "\"garden\" was not announced in 6 s")
         .advises("announced", "lancam list");
 }
 
@@ -370,7 +364,7 @@ fn nothing_is_announced() {
     };
     examine(net.viewer.lancam("doctor --json --wait 1"))
         .watchable(false)
-        .expect("announced", "skip", "224.3.29.71:10000, the default")
+        .expect("announced", "skip", "224.3.29.71:10000, the default group")
         .expect("packets", "fail", "no packet");
     net.viewer.run("ip link set wire0 down");
     examine(
@@ -404,7 +398,7 @@ fn the_interface_is_down() {
     // Not named, and nothing else there.
     doctor(&net, "")
         .watchable(false)
-        .expect("interface", "warn", "only lo can carry the group")
+        .expect("interface", "warn", "only lo is left")
         .advises("interface", "wire0 (down)");
 }
 
@@ -456,7 +450,7 @@ fn the_interface_lacks_multicast() {
     net.viewer.run("ip link set dev wire0 multicast off");
     on_wire(&net)
         .watchable(false)
-        .expect("multicast", "fail", "wire0 lacks the MULTICAST flag")
+        .expect("multicast", "fail", "wire0 does not carry multicast")
         .advises("multicast", "ip link set wire0 multicast on");
 }
 
@@ -488,15 +482,34 @@ fn the_route_goes_elsewhere() {
     );
     on_wire(&net)
         .watchable(true)
-        .expect("route", "warn", "routed by other0, not by wire0");
+        .expect("route", "warn", "use other0, not wire0");
+    let mut plain = as_nobody(&net, "the_route_goes_elsewhere", "").unwrap();
+    Said::new(&plain.output().unwrap()).expect("packets", "fail", "the stream arrives on wire0");
     // The viewer follows the route, and hears nothing there.
     doctor(&net, "")
         .watchable(false)
-        .expect("packets", "fail", "they come in by wire0")
+        .expect("packets", "fail", "the stream arrives on wire0")
         .advises("packets", "--interface wire0");
 }
 
 // ---- between the wire and the socket ----
+
+/// Runs what a check advises, up to its first explanation, without `sudo`.
+fn obey(host: &Host, said: &Said, id: &str) {
+    let advice = said.check(id)["advice"].as_str().unwrap();
+    let command = advice.split("; ").next().unwrap();
+    let command = command.strip_prefix("sudo ").expect("a command");
+    host.run(command);
+}
+
+const INPUT: &str = "nft add table inet t
+    nft 'add chain inet t input { type filter hook input priority 0; policy accept; }'";
+/// What most people's firewalls do.
+const DROPPING: &str = "nft add table inet t
+    nft 'add chain inet t input { type filter hook input priority 0; policy drop; }'
+    nft add rule inet t input iif lo accept
+    nft add rule inet t input ct state established,related accept
+    nft add rule inet t input tcp dport 22 accept";
 
 #[test]
 fn a_firewall_drops_the_port() {
@@ -505,46 +518,175 @@ fn a_firewall_drops_the_port() {
         return;
     }
     let Some(net) = Net::pair(test) else { return };
-    let rule = "nft add table inet t
-        nft 'add chain inet t input { type filter hook input priority 0; policy accept; }'
-        nft add rule inet t input udp dport 10000 drop";
-    net.viewer.run(rule);
+    net.viewer.run(&format!(
+        "{INPUT}; nft add rule inet t input udp dport 10000 drop"
+    ));
     // The rule alone, with nobody sending.
     on_wire(&net)
         .watchable(false)
         .expect(
             "firewall",
             "fail",
-            "\"udp dport 10000 drop\" in chain input of table inet t (nft)",
+            "\"udp dport 10000 drop\" in chain input of table inet t",
         )
         .advises(
             "firewall",
-            "sudo nft insert rule inet t input udp dport 10000-10004 accept",
-        );
+            "sudo nft 'insert rule inet t input udp dport { 9875, 10000-10004 } accept'",
+        )
+        .advises("firewall", "gone after a restart");
     // And the proof.
     let _sender = sender(&net, "");
-    on_wire(&net)
-        .watchable(false)
-        .expect(
-            "firewall",
-            "fail",
-            "reached the interface and none a program",
-        )
+    let said = on_wire(&net);
+    said.watchable(false)
+        .expect("firewall", "fail", "reached this machine, but no program")
         .expect("firewall", "fail", "udp dport 10000 drop")
-        .expect("packets", "fail", "reached the interface")
+        .expect("packets", "fail", "reached this machine")
         .advises("packets", "firewall");
     // What it advises helps.
-    net.viewer
-        .run("nft insert rule inet t input udp dport 10000-10004 accept");
+    obey(&net.viewer, &said, "firewall");
     on_wire(&net)
         .watchable(true)
-        .expect("firewall", "ok", "comes through");
+        .expect("firewall", "ok", "lets the stream through");
 }
 
 #[test]
+fn a_firewall_that_drops_by_default_hides_a_name_and_its_advice_shows_it() {
+    let test = "a_firewall_that_drops_by_default_hides_a_name_and_its_advice_shows_it";
+    if !have(test, &["nft"]) {
+        return;
+    }
+    let Some(net) = Net::pair(test) else { return };
+    let _sender = sender(&net, "--name porch --repair 0.5");
+    net.viewer.run(DROPPING);
+    let by_name = || {
+        examine(net.viewer.lancam(&format!(
+            "doctor --json --wait 2 porch --interface {INTERFACE}"
+        )))
+    };
+    let said = by_name();
+    said.watchable(false)
+        .expect(
+            "announced",
+            "fail",
+            "because the firewall drops announcements",
+        )
+        .expect(
+            "announced",
+            "fail",
+            "\"policy drop\" in chain input of table inet t",
+        )
+        .expect("querier", "warn", "firewall drops IGMP");
+    assert!(
+        said.stderr
+            .contains("because the firewall drops announcements"),
+        "{}",
+        said.stderr
+    );
+    obey(&net.viewer, &said, "announced");
+    obey(&net.viewer, &said, "querier");
+    // Announcements, packets, reports and repair, all of them.
+    by_name()
+        .watchable(true)
+        .expect("announced", "ok", "\"porch\" is in")
+        .expect("firewall", "ok", "lets the stream through")
+        .expect("repair", "ok", "repair packets")
+        .expect("querier", "skip", "too short to tell");
+}
+
+#[test]
+fn a_firewall_lets_the_stream_in_and_drops_igmp() {
+    let test = "a_firewall_lets_the_stream_in_and_drops_igmp";
+    if !have(test, &["nft"]) {
+        return;
+    }
+    let Some(net) = Net::pair(test) else { return };
+    let _sender = sender(&net, "");
+    let _querier = help(&net.sender, "IGMPv3 querier");
+    net.viewer.run(&format!(
+        "{DROPPING}; nft 'add rule inet t input udp dport {{ 9875, 10000-10004 }} accept'"
+    ));
+    let said = on_wire(&net);
+    said.watchable(true)
+        .expect("firewall", "ok", "lets the stream through")
+        .expect(
+            "querier",
+            "warn",
+            "who watches reached this machine, and its firewall dropped them (IGMP)",
+        )
+        .expect(
+            "querier",
+            "warn",
+            "\"policy drop\" in chain input of table inet t",
+        )
+        .expect("querier", "warn", "stops the stream after some minutes");
+    obey(&net.viewer, &said, "querier");
+    on_wire(&net).expect("querier", "ok", "as it should (IGMPv3 queries");
+    // A rule in a place that nftables' input chains do not show, for the answers.
+    net.viewer.run(
+        "nft add table ip out
+         nft 'add chain ip out output { type filter hook output priority 0; policy accept; }'
+         nft add rule ip out output meta l4proto igmp drop",
+    );
+    on_wire(&net).expect("querier", "warn", "chain output of table ip out");
+}
+
+#[test]
+fn a_firewall_drops_mld() {
+    let test = "a_firewall_drops_mld";
+    if !have(test, &["nft"]) {
+        return;
+    }
+    let Some(net) = Net::pair(test) else { return };
+    let _querier = help(&net.sender, "MLD querier");
+    let look = || doctor(&net, "[ff15::1d47]:10000 --interface wire0");
+    look().expect("querier", "ok", "MLDv2 queries");
+    net.viewer.run(&format!(
+        "{INPUT}; nft add rule inet t input icmpv6 type mld-listener-query drop"
+    ));
+    let said = look();
+    said.expect("querier", "warn", "dropped them (MLD)").expect(
+        "querier",
+        "warn",
+        "icmpv6 type mld-listener-query drop",
+    );
+    obey(&net.viewer, &said, "querier");
+    look().expect("querier", "ok", "MLDv2 queries");
+}
+
+/// `iptables` of Debian is iptables-nft: nft shows its rules.
+#[test]
 fn iptables_drops_by_default() {
     let test = "iptables_drops_by_default";
-    if !have(test, &["iptables-legacy", "iptables-legacy-save"]) {
+    if !have(test, &["nft", "iptables-nft"]) {
+        return;
+    }
+    let Some(net) = Net::pair(test) else { return };
+    net.viewer.run("iptables-nft -P INPUT DROP");
+    let said = on_wire(&net);
+    said.watchable(false)
+        .expect(
+            "firewall",
+            "fail",
+            "\"policy drop\" in chain INPUT of table ip filter",
+        )
+        .advises(
+            "firewall",
+            "sudo iptables -t filter -I INPUT -p udp -m multiport --dports 9875,10000:10004 -j ACCEPT",
+        )
+        .advises("firewall", "netfilter-persistent save");
+    obey(&net.viewer, &said, "firewall");
+    obey(&net.viewer, &said, "querier");
+    let _sender = sender(&net, "");
+    on_wire(&net)
+        .watchable(true)
+        .expect("firewall", "ok", "lets the stream through");
+}
+
+/// nft does not show its rules, but what they drop is seen.
+#[test]
+fn the_old_iptables_drops_by_default() {
+    let test = "the_old_iptables_drops_by_default";
+    if !have(test, &["iptables-legacy"]) {
         return;
     }
     let Some(net) = Net::pair(test) else { return };
@@ -555,32 +697,17 @@ fn iptables_drops_by_default() {
         .output()
         .unwrap();
     if !output.status.success() {
-        pass_over(test, "this kernel has no iptables");
+        skip(test, "this kernel has no iptables");
         return;
     }
-    // The tool is found by its usual name.
-    let folder = tempfile::tempdir().unwrap();
-    let legacy = net.viewer.run("command -v iptables-legacy-save");
-    std::os::unix::fs::symlink(legacy.trim(), folder.path().join("iptables-save")).unwrap();
-    let mut command = net
-        .viewer
-        .lancam("doctor --json --wait 1 224.3.29.71:10000 --interface wire0");
-    let path = std::env::var("PATH").unwrap();
-    command.env(
-        "PATH",
-        format!("{}:{path}:/usr/sbin", folder.path().display()),
-    );
-    examine(command)
+    on_wire(&net).expect("firewall", "skip", "sudo iptables-legacy-save");
+    let _sender = sender(&net, "");
+    let _querier = help(&net.sender, "IGMPv3 querier");
+    on_wire(&net)
         .watchable(false)
-        .expect(
-            "firewall",
-            "fail",
-            "\"policy drop\" in chain INPUT of table filter (iptables-save)",
-        )
-        .advises(
-            "firewall",
-            "sudo iptables -t filter -I INPUT -p udp --dport 10000:10004 -j ACCEPT",
-        );
+        .expect("firewall", "fail", "something on this machine drops them")
+        .advises("firewall", "sudo iptables-legacy-save")
+        .expect("querier", "warn", "its firewall dropped them");
 }
 
 #[test]
@@ -634,7 +761,7 @@ fn packets_are_lost_on_this_machine() {
         .expect(
             "firewall",
             "warn",
-            "% of what reached the interface was dropped here",
+            "% of what reached this machine was dropped here",
         )
         .expect("firewall", "warn", "udp dport 10000 numgen < 200 drop");
 }
@@ -656,7 +783,7 @@ fn packets_are_lost_on_the_way() {
         .watchable(true)
         .expect("loss", "warn", " lost (")
         .advises("loss", "lost on the way")
-        .expect("firewall", "ok", "comes through");
+        .expect("firewall", "ok", "lets the stream through");
 }
 
 #[test]
@@ -671,7 +798,11 @@ fn full_packets_are_too_large_for_the_link() {
     let _sender = sender(&net, "");
     on_wire(&net)
         .watchable(false)
-        .expect("mtu", "fail", "only the last, short packets of frames come")
+        .expect(
+            "mtu",
+            "fail",
+            "only the short packets at the end of frames arrive",
+        )
         .advises("mtu", "lancam send --mtu 1300")
         .expect("frames", "fail", "no whole frame");
 }
@@ -684,8 +815,8 @@ fn packets_come_in_pieces_and_are_no_rtp() {
     let _large = help(&net.sender, "large datagrams");
     on_wire(&net)
         .watchable(false)
-        .expect("mtu", "warn", "packets of 3028 bytes come cut into pieces")
-        .expect("frames", "fail", "what comes is no RTP")
+        .expect("mtu", "warn", "packets of 3028 bytes arrive in pieces")
+        .expect("frames", "fail", "what arrives is not RTP")
         .expect("senders", "skip", "no RTP came");
 }
 
@@ -736,11 +867,16 @@ fn two_senders_are_in_the_group() {
     let Some(net) = Net::pair("two_senders_are_in_the_group") else {
         return;
     };
-    let _one = sender(&net, "");
-    let _other = sender(&net, "");
+    // Chosen, or the second would take another.
+    let _one = sender(&net, "--group 224.3.29.71:10000");
+    let _other = sender(&net, "--group 224.3.29.71:10000");
     on_wire(&net)
         .watchable(true)
-        .expect("senders", "warn", "2 at a time: 10.77.0.1 (SSRC ")
+        .expect(
+            "senders",
+            "warn",
+            "2 at a time, of which viewers show one: 10.77.0.1 (SSRC ",
+        )
         .advises("senders", "--group");
 }
 
@@ -758,7 +894,7 @@ fn nobody_sends() {
         )
         .advises("packets", "is the sender running")
         .expect("frames", "skip", "no packets came")
-        .expect("mtu", "skip", "wire0 carries 1500");
+        .expect("mtu", "skip", "wire0 carries packets of 1500 bytes");
     assert!(
         said.stderr.contains("cannot be watched: no packet for"),
         "{}",
@@ -772,9 +908,11 @@ fn it_is_another_kind_of_stream() {
         return;
     };
     let _other = help(&net.sender, "another RTP stream");
-    on_wire(&net)
-        .watchable(false)
-        .expect("frames", "fail", "RTP of payload type 96, no JPEG (26)");
+    on_wire(&net).watchable(false).expect(
+        "frames",
+        "fail",
+        "RTP of payload type 96, not JPEG (26)",
+    );
 }
 
 // ---- the querier ----
@@ -784,16 +922,15 @@ fn nobody_asks_who_is_in_the_group() {
     let Some(net) = Net::pair("nobody_asks_who_is_in_the_group") else {
         return;
     };
-    on_wire(&net)
-        .expect(
-            "querier",
-            "warn",
-            "no IGMP query in 2 s (queriers ask every 125 s)",
-        )
-        .advises("querier", "switch on the IGMP querier in the router");
+    // Two seconds are no proof that nobody does; a silence of 130 s is judged in src/doctor.
+    on_wire(&net).expect(
+        "querier",
+        "skip",
+        "no IGMP query in 2 s, which is too short to tell: they come every 125 s (lancam doctor --wait 130",
+    );
     doctor(&net, "[ff15::1d47]:10000 --interface wire0").expect(
         "querier",
-        "warn",
+        "skip",
         "no MLD query in 2 s",
     );
 }
@@ -815,7 +952,11 @@ fn a_bridge_that_snoops_and_one_that_asks() {
     });
     doctor(&net, "--interface br0")
         .watchable(true)
-        .expect("querier", "warn", "no IGMP query")
+        .expect(
+            "querier",
+            "warn",
+            "bridge br0 of this machine has IGMP snooping",
+        )
         .advises("querier", "/sys/class/net/br0/bridge/multicast_querier");
     net.viewer
         .run("ip link set br0 type bridge mcast_querier 1");
@@ -829,7 +970,7 @@ fn a_bridge_that_snoops_and_one_that_asks() {
 /// The doctor as a user without any right; `None` where tests cannot become one.
 fn as_nobody(net: &Net, test: &str, more: &str) -> Option<Command> {
     if !nix::unistd::geteuid().is_root() {
-        pass_over(test, "only root can become nobody");
+        skip(test, "only root can become nobody");
         return None;
     }
     let mut command = net.viewer.command("setpriv");
@@ -848,21 +989,26 @@ fn without_rights_it_says_what_it_could_not_see() {
         return;
     };
     let sent = sender(&net, "");
-    Said::new(&command.output().unwrap())
-        .watchable(true)
-        .expect("querier", "skip", "CAP_NET_RAW")
-        .expect("firewall", "ok", "packets come through")
+    let said = Said::new(&command.output().unwrap());
+    let hint = said.report["hint"].as_str().unwrap();
+    assert!(hint.starts_with("run with sudo to see more"), "{hint}");
+    said.watchable(true)
+        .expect("querier", "skip", "only root can see that")
+        .expect("firewall", "ok", "lets the stream through")
         .expect("frames", "ok", "whole frames")
-        .expect("ttl", "ok", "TTL 1")
+        .expect("ttl", "ok", "TTL 1 on arrival")
         .expect("senders", "ok", "one: 10.77.0.1");
     drop(sent);
     // An older querier is known to the kernel.
     let _querier = help(&net.sender, "IGMPv2 querier");
     let said = Said::new(&command.output().unwrap());
-    said.watchable(false)
-        .expect("querier", "ok", "the kernel heard an IGMPv2 querier");
+    said.watchable(false).expect(
+        "querier",
+        "ok",
+        "asked who watches in the last minutes (IGMPv2)",
+    );
     if have(test, &["nft"]) {
-        said.expect("firewall", "skip", "nft needs the right CAP_NET_ADMIN");
+        said.expect("firewall", "skip", "only root can see that");
     }
 }
 
@@ -893,12 +1039,10 @@ fn a_tool_that_never_answers_is_not_waited_for() {
     let test = "a_tool_that_never_answers_is_not_waited_for";
     let Some(net) = Net::pair(test) else { return };
     let folder = tempfile::tempdir().unwrap();
-    for tool in ["nft", "iptables-save"] {
-        let path = folder.path().join(tool);
-        std::fs::write(&path, "#!/bin/sh\nexec sleep 1000\n").unwrap();
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        std::fs::set_permissions(&path, mode).unwrap();
-    }
+    let path = folder.path().join("nft");
+    std::fs::write(&path, "#!/bin/sh\nexec sleep 1000\n").unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&path, mode).unwrap();
     let mut command = net
         .viewer
         .lancam("doctor --json --wait 1 224.3.29.71:10000 --interface wire0");

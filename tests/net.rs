@@ -1,6 +1,4 @@
-//! The `net` layer on real sockets: loopback for what needs no privilege, and veth pairs between network
-//! namespaces for the rest. A namespace here belongs to one thread (`unshare`) and goes with it, so that
-//! nothing is left over, however a test ends. Where that is not allowed the test says so and passes.
+//! The `net` layer on real sockets: loopback for what needs no privilege, and two hosts on one wire for the rest.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
@@ -9,14 +7,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use lancam::net::{
-    BatchReceiver, BatchSender, Changes, GroupError, InterfaceError, Link, Load, Pacer, Pacing,
-    ReceiveOptions, ReceiveSocket, SendOptions, SendSocket, igmp, interface, is_network_down,
-    schedule,
+    BatchReceiver, BatchSender, Changes, GroupError, InterfaceError, Link, Listener, Load, Pacer,
+    Pacing, ReceiveOptions, ReceiveSocket, SendOptions, SendSocket, choice, igmp, interface,
+    is_network_down, schedule,
 };
 use lancam::rtp::{PacketPlan, PlannedPacket};
 
-mod namespaces;
-use namespaces::{Machine, two_machines};
+mod common;
+use common::net::{Host, INTERFACE, Net, can_enter, connect};
+use common::wait_for;
 
 /// How long a test waits for a packet that must come.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -100,7 +99,9 @@ fn assert_silent(receiver: &mut BatchReceiver) {
 }
 
 fn send_frame(sender: &mut BatchSender, scan: &[u8], plan: &PacketPlan) -> lancam::net::Sent {
-    sender.send(plan, scan, 0..plan.packets.len()).unwrap()
+    sender
+        .send(plan.packets(0..plan.packets.len(), scan))
+        .unwrap()
 }
 
 #[test]
@@ -135,8 +136,8 @@ fn a_range_of_the_plan_is_a_burst() {
     let packets = expected(&plan, &scan);
     let mut receiver = receiver_on("lo", group);
     let mut sender = sender_on("lo", group);
-    sender.send(&plan, &scan, 3..5).unwrap();
-    sender.send(&plan, &scan, 60..packets.len()).unwrap();
+    sender.send(plan.packets(3..5, &scan)).unwrap();
+    sender.send(plan.packets(60..packets.len(), &scan)).unwrap();
     let got = take(&mut receiver, packets.len() - 58, PATIENCE);
     assert_eq!(got[..2], packets[3..5]);
     assert_eq!(got[2..], packets[60..]);
@@ -342,21 +343,29 @@ fn the_receive_buffer_is_read_back() {
     }
 }
 
-/// Both ends of the veth pair of [`two_machines`].
-const SENDER_END: &str = "cam0";
-const VIEWER_END: &str = "view0";
-
-fn sender_at(machine: &Machine, group: SocketAddr) -> BatchSender {
-    machine.run(move || sender_on(SENDER_END, group))
+/// A camera's and a viewer's host on one wire, without a route to the groups.
+fn two_hosts(test: &str) -> Option<(Host, Host)> {
+    let (camera, viewer) = unconnected_hosts(test)?;
+    connect(&camera, &viewer);
+    Some((camera, viewer))
 }
 
-fn receiver_at(machine: &Machine, group: SocketAddr) -> BatchReceiver {
-    machine.run(move || receiver_on(VIEWER_END, group))
+fn unconnected_hosts(test: &str) -> Option<(Host, Host)> {
+    let net = can_enter(test).then(|| Net::unconnected(test)).flatten()?;
+    Some((net.sender, net.viewer))
+}
+
+fn sender_at(host: &Host, group: SocketAddr) -> BatchSender {
+    host.inside(|| sender_on(INTERFACE, group))
+}
+
+fn receiver_at(host: &Host, group: SocketAddr) -> BatchReceiver {
+    host.inside(|| receiver_on(INTERFACE, group))
 }
 
 #[test]
 fn a_frame_crosses_to_another_machine() {
-    let Some((camera, viewer)) = two_machines() else {
+    let Some((camera, viewer)) = two_hosts("a_frame_crosses_to_another_machine") else {
         return;
     };
     for ip in [
@@ -389,11 +398,12 @@ fn a_frame_crosses_to_another_machine() {
 
 #[test]
 fn a_plain_receiver_gets_the_packets_that_gso_cuts() {
-    let Some((camera, viewer)) = two_machines() else {
+    let Some((camera, viewer)) = two_hosts("a_plain_receiver_gets_the_packets_that_gso_cuts")
+    else {
         return;
     };
     let group = group("239.255.77.1");
-    let (plain, _membership) = viewer.run(move || plain_receiver(group));
+    let (plain, _membership) = viewer.inside(|| plain_receiver(group));
     let mut sender = sender_at(&camera, group);
     let (scan, plan) = frame(60_000, 1472);
     send_frame(&mut sender, &scan, &plan);
@@ -408,7 +418,7 @@ fn a_plain_receiver_gets_the_packets_that_gso_cuts() {
 /// socket holds the membership.
 fn plain_receiver(group: SocketAddr) -> (UdpSocket, ReceiveSocket) {
     let mut options = ReceiveOptions::new(group);
-    options.interface = Some(VIEWER_END.into());
+    options.interface = Some(INTERFACE.into());
     options.receive_buffer = 0;
     let membership = ReceiveSocket::open(&options).unwrap();
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None).unwrap();
@@ -421,40 +431,36 @@ fn plain_receiver(group: SocketAddr) -> (UdpSocket, ReceiveSocket) {
 
 #[test]
 fn membership_is_listed_while_the_socket_lives() {
-    let Some((_camera, viewer)) = two_machines() else {
+    let Some((_camera, viewer)) = two_hosts("membership_is_listed_while_the_socket_lives") else {
         return;
     };
     for ip in ["224.3.29.71", "ff15::77:2"] {
         let group = group(ip);
         let users = move || {
             let members = igmp::memberships().unwrap();
-            let is_ours = |m: &&igmp::Member| m.group == group.ip() && m.interface == VIEWER_END;
+            let is_ours = |m: &&igmp::Member| m.group == group.ip() && m.interface == INTERFACE;
             members.iter().find(is_ours).map(|m| m.users)
         };
-        assert_eq!(viewer.run(users), None);
+        assert_eq!(viewer.inside(users), None);
         let one = receiver_at(&viewer, group);
         let other = receiver_at(&viewer, group);
-        assert_eq!(viewer.run(users), Some(2));
+        assert_eq!(viewer.inside(users), Some(2));
         drop(one);
-        eventually(|| viewer.run(users) == Some(1));
+        // A socket closed here lives on for a moment while another thread starts a program, which holds a copy of it
+        // until its `exec`.
+        wait_for("one membership", || {
+            (viewer.inside(users) == Some(1)).then_some(())
+        });
         drop(other);
-        eventually(|| viewer.run(users).is_none());
-    }
-}
-
-/// Waits for something that comes by itself. A socket closed here lives on for a moment when another
-/// thread is just starting a program, which holds a copy of it until its `exec`.
-fn eventually(is_so: impl Fn() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !is_so() {
-        assert!(Instant::now() < deadline, "it never came");
-        thread::yield_now();
+        wait_for("no membership", || {
+            viewer.inside(users).is_none().then_some(())
+        });
     }
 }
 
 #[test]
 fn only_the_named_source_is_heard() {
-    let Some((camera, viewer)) = two_machines() else {
+    let Some((camera, viewer)) = two_hosts("only_the_named_source_is_heard") else {
         return;
     };
     for (ip, here, elsewhere) in [
@@ -464,9 +470,9 @@ fn only_the_named_source_is_heard() {
         let group = group(ip);
         let from = |source: &str| {
             let source: IpAddr = source.parse().unwrap();
-            viewer.run(move || {
+            viewer.inside(|| {
                 let mut options = ReceiveOptions::new(group);
-                options.interface = Some(VIEWER_END.into());
+                options.interface = Some(INTERFACE.into());
                 options.source = Some(source);
                 BatchReceiver::new(ReceiveSocket::open(&options).unwrap())
             })
@@ -482,31 +488,47 @@ fn only_the_named_source_is_heard() {
 
 #[test]
 fn the_interface_is_told_and_found() {
-    let Some((camera, viewer)) = two_machines() else {
+    let Some((camera, viewer)) = two_hosts("the_interface_is_told_and_found") else {
         return;
     };
     let group = group("239.255.77.1");
-    camera.run(move || {
+    camera.inside(|| {
         let found = interface::find("10.77.0.1").unwrap();
-        assert_eq!((found.name.as_str(), found.mtu), (SENDER_END, 1500));
+        assert_eq!((found.name.as_str(), found.mtu), (INTERFACE, 1500));
         assert!(found.is_up && found.is_running && found.is_multicast && !found.is_loopback);
         assert_eq!(found.link, Link::Wired(10_000));
-        // No route leads to the group: the first interface that carries multicast.
-        assert_eq!(interface::choose(None, group).unwrap().name, SENDER_END);
+        // No route leads to the group: the interface that carries it.
+        assert_eq!(choice::choose(None, group, None).unwrap().name, INTERFACE);
     });
     viewer.ip("link add other0 type veth peer name other1");
     viewer.ip("link set other0 up");
     viewer.ip("addr add 10.78.0.1/24 dev other0");
     viewer.ip("route add 239.0.0.0/8 dev other0");
-    viewer.run(move || {
-        // A route: what it says.
-        assert_eq!(interface::choose(None, group).unwrap().name, "other0");
-        let down = interface::choose(Some("other1"), group).unwrap_err();
+    // It has no link: its other end is down.
+    viewer.inside(|| {
+        assert_eq!(choice::choose(None, group, None).unwrap().name, INTERFACE);
+        let down = choice::choose(Some("other1"), group, None).unwrap_err();
         assert!(matches!(down, InterfaceError::Down { .. }), "{down}");
     });
+    // With one, the route decides; what is in use and works stays.
+    viewer.ip("link set other1 up");
+    let wire = viewer.inside(|| interface::find(INTERFACE).unwrap().index);
+    wait_for("the route's interface", || {
+        viewer
+            .inside(|| (choice::choose(None, group, None).unwrap().name == "other0").then_some(()))
+    });
+    viewer.inside(|| {
+        let kept = choice::choose(None, group, Some(wire)).unwrap();
+        assert_eq!(kept.name, INTERFACE);
+        let note = choice::describe_alternatives(&kept, group);
+        assert_eq!(note, "; also possible: --interface other0");
+    });
     viewer.ip("link set other0 multicast off");
+    viewer.inside(|| {
+        assert_eq!(choice::choose(None, group, None).unwrap().name, INTERFACE);
+    });
     let refused = viewer
-        .run(move || interface::choose(Some("other0"), group))
+        .inside(|| choice::choose(Some("other0"), group, None))
         .unwrap_err();
     assert!(
         matches!(refused, InterfaceError::NoMulticast { .. }),
@@ -514,19 +536,125 @@ fn the_interface_is_told_and_found() {
     );
 }
 
+/// A VPN that comes up takes the routes; what is sent and heard goes on where it was, until that is no more.
+#[test]
+fn what_works_is_not_left_for_a_route() {
+    let Some((camera, viewer)) = two_hosts("what_works_is_not_left_for_a_route") else {
+        return;
+    };
+    let group = group("239.255.77.1");
+    let open = || ReceiveSocket::open(&ReceiveOptions::new(group)).unwrap();
+    let mut receiver = BatchReceiver::new(viewer.inside(open));
+    let open = || SendSocket::open(&SendOptions::new(group)).unwrap();
+    let mut sender = BatchSender::new(camera.inside(open));
+    for host in [&camera, &viewer] {
+        host.ip("link add vpn0 type veth peer name vpn1");
+        host.ip("addr add 10.78.0.1/24 dev vpn0");
+        host.ip("link set vpn0 up");
+        host.ip("link set vpn1 up");
+        host.ip("route add default dev vpn0");
+        wait_for("its link", || {
+            host.inside(|| interface::find("vpn0").unwrap().is_running.then_some(()))
+        });
+    }
+    camera.inside(|| sender.socket_mut().refresh(true)).unwrap();
+    viewer
+        .inside(|| receiver.socket_mut().refresh(true))
+        .unwrap();
+    assert_eq!(sender.socket().interface().name, INTERFACE);
+    assert_eq!(receiver.socket().interface().name, INTERFACE);
+    sender.send_datagrams([&b"here"[..]]).unwrap();
+    assert_eq!(take(&mut receiver, 1, PATIENCE), [b"here"]);
+    // Nobody watches, and nothing comes: the route is as good a reason as any.
+    assert!(
+        camera
+            .inside(|| sender.socket_mut().refresh(false))
+            .unwrap()
+    );
+    assert_eq!(sender.socket().interface().name, "vpn0");
+    // The cable is out.
+    camera.ip(&format!("link set {INTERFACE} down"));
+    wait_for("the link to go", || {
+        let moved = viewer.inside(|| receiver.socket_mut().refresh(true));
+        moved.unwrap().then_some(())
+    });
+    wait_for("the other interface", || {
+        viewer
+            .inside(|| receiver.socket_mut().refresh(true))
+            .unwrap();
+        (receiver.socket().interface().name == "vpn0").then_some(())
+    });
+}
+
+/// DHCP gives another address than the one by which the interface was named.
+#[test]
+fn an_interface_named_by_an_address_that_it_loses_stays() {
+    let Some((camera, viewer)) = two_hosts("an_interface_named_by_an_address_that_it_loses_stays")
+    else {
+        return;
+    };
+    let group = group("239.255.77.1");
+    let mut receiver = receiver_at(&viewer, group);
+    let named = SendOptions {
+        interface: Some("10.77.0.1".to_owned()),
+        ..SendOptions::new(group)
+    };
+    let mut sender = BatchSender::new(camera.inside(|| SendSocket::open(&named).unwrap()));
+    let mut listener = camera
+        .inside(|| {
+            Listener::open(
+                9875,
+                &["224.2.127.254".parse().unwrap()],
+                Some("10.77.0.1"),
+                100,
+            )
+        })
+        .unwrap();
+    camera.ip(&format!("addr del 10.77.0.1/24 dev {INTERFACE}"));
+    camera.ip(&format!("addr add 10.77.0.9/24 dev {INTERFACE}"));
+    assert!(
+        camera
+            .inside(|| sender.socket_mut().refresh(false))
+            .unwrap()
+    );
+    assert_eq!(sender.socket().interface().name, INTERFACE);
+    sender.send_datagrams([&b"here"[..]]).unwrap();
+    let batch = receiver.receive(Some(PATIENCE)).unwrap();
+    let (from, datagram) = batch.datagrams().next().unwrap();
+    assert_eq!(
+        (from.ip().to_string().as_str(), datagram),
+        ("10.77.0.9", &b"here"[..])
+    );
+    // Announcements are heard on.
+    camera.inside(|| listener.refresh());
+    let groups = camera.inside(|| igmp::memberships().unwrap());
+    assert!(
+        groups
+            .iter()
+            .any(|m| m.group.to_string() == "224.2.127.254"),
+        "{groups:?}"
+    );
+    // Anew it is an error: nobody knows which was meant.
+    let unknown = camera.inside(|| SendSocket::open(&named)).unwrap_err();
+    assert!(
+        unknown.to_string().contains("no interface \"10.77.0.1\""),
+        "{unknown}"
+    );
+}
+
 #[test]
 fn a_group_is_heard_on_the_joined_interface_only() {
-    let Some((camera, viewer)) = two_machines() else {
+    let Some((camera, viewer)) = two_hosts("a_group_is_heard_on_the_joined_interface_only") else {
         return;
     };
     let group = group("239.255.77.1");
     let mut on_wire = receiver_at(&viewer, group);
-    let mut on_lo = viewer.run(move || receiver_on("lo", group));
+    let mut on_lo = viewer.inside(|| receiver_on("lo", group));
     sender_at(&camera, group)
         .send_datagrams([&b"wire"[..]])
         .unwrap();
     viewer
-        .run(move || sender_on("lo", group))
+        .inside(|| sender_on("lo", group))
         .send_datagrams([&b"lo"[..]])
         .unwrap();
     assert_eq!(take(&mut on_wire, 1, PATIENCE), [b"wire"]);
@@ -537,14 +665,14 @@ fn a_group_is_heard_on_the_joined_interface_only() {
 
 #[test]
 fn refused_gso_steps_down_and_loses_nothing() {
-    let Some((camera, viewer)) = two_machines() else {
+    let Some((camera, viewer)) = two_hosts("refused_gso_steps_down_and_loses_nothing") else {
         return;
     };
     let group = group("239.255.77.1");
     let mut receiver = receiver_at(&viewer, group);
     let mut sender = sender_at(&camera, group);
     // Segments longer than the MTU cannot be cut by GSO; sent one by one they go out in fragments.
-    camera.ip("link set cam0 mtu 1000");
+    camera.ip(&format!("link set {INTERFACE} mtu 1000"));
     let (scan, plan) = frame(100_000, 1472);
     let packets = expected(&plan, &scan);
     let sent = send_frame(&mut sender, &scan, &plan);
@@ -557,7 +685,7 @@ fn refused_gso_steps_down_and_loses_nothing() {
 
 #[test]
 fn a_network_that_goes_away_comes_back_by_itself() {
-    let Some((camera, viewer)) = two_machines() else {
+    let Some((camera, viewer)) = two_hosts("a_network_that_goes_away_comes_back_by_itself") else {
         return;
     };
     let group = group("239.255.77.1");
@@ -565,19 +693,22 @@ fn a_network_that_goes_away_comes_back_by_itself() {
     let mut sender = sender_at(&camera, group);
 
     // The camera's link goes down and comes back with another address.
-    camera.ip("link set cam0 down");
+    camera.ip(&format!("link set {INTERFACE} down"));
     let error = sender.send_datagrams([&b"lost"[..]]).unwrap_err();
     assert!(is_network_down(&error.cause), "{error}");
-    let mut sender = camera.run(move || {
-        let refused = sender.socket_mut().refresh().unwrap_err();
-        assert!(refused.to_string().contains("cam0 is down"), "{refused}");
-        sender
-    });
-    camera.ip("link set cam0 up");
-    camera.ip("addr del 10.77.0.1/24 dev cam0");
-    camera.ip("addr add 10.77.0.5/24 dev cam0");
-    camera.wait_for_link("cam0");
-    viewer.wait_for_link("view0");
+    let refused = camera
+        .inside(|| sender.socket_mut().refresh(false))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        refused.contains(&format!("{INTERFACE} is down")),
+        "{refused}"
+    );
+    camera.ip(&format!("link set {INTERFACE} up"));
+    camera.ip(&format!("addr del 10.77.0.1/24 dev {INTERFACE}"));
+    camera.ip(&format!("addr add 10.77.0.5/24 dev {INTERFACE}"));
+    camera.wait_for_link();
+    viewer.wait_for_link();
     sender.send_datagrams([&b"again"[..]]).unwrap();
     let batch = receiver.receive(Some(PATIENCE)).unwrap();
     let (from, datagram) = batch.datagrams().next().unwrap();
@@ -585,52 +716,53 @@ fn a_network_that_goes_away_comes_back_by_itself() {
         (from.ip().to_string().as_str(), datagram),
         ("10.77.0.5", &b"again"[..])
     );
-    let (mut sender, changed) = camera.run(move || {
-        let changed = sender.socket_mut().refresh().unwrap();
-        (sender, changed)
-    });
-    assert!(changed);
+    assert!(
+        camera
+            .inside(|| sender.socket_mut().refresh(false))
+            .unwrap()
+    );
 
     // The viewer's adapter is pulled out and put back: the same name, another index.
-    viewer.ip("link del view0");
-    receiver = viewer.run(move || {
-        let gone = receiver.socket_mut().refresh().unwrap_err();
-        assert!(
-            gone.to_string().contains("no interface \"view0\""),
-            "{gone}"
-        );
-        receiver
-    });
-    namespaces::connect(&camera, &viewer);
-    let changed;
-    (receiver, changed) = viewer.run(move || {
-        let changed = receiver.socket_mut().refresh().unwrap();
-        (receiver, changed)
-    });
-    assert!(changed);
-    sender = camera.run(move || {
-        assert!(sender.socket_mut().refresh().unwrap());
-        assert!(!sender.socket_mut().refresh().unwrap());
-        sender
-    });
+    viewer.ip(&format!("link del {INTERFACE}"));
+    let gone = viewer
+        .inside(|| receiver.socket_mut().refresh(false))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        gone.contains(&format!("no interface \"{INTERFACE}\"")),
+        "{gone}"
+    );
+    connect(&camera, &viewer);
+    assert!(
+        viewer
+            .inside(|| receiver.socket_mut().refresh(false))
+            .unwrap()
+    );
+    assert!(
+        camera
+            .inside(|| sender.socket_mut().refresh(false))
+            .unwrap()
+    );
+    assert!(
+        !camera
+            .inside(|| sender.socket_mut().refresh(false))
+            .unwrap()
+    );
     sender.send_datagrams([&b"third"[..]]).unwrap();
     assert_eq!(take(&mut receiver, 1, PATIENCE), [b"third"]);
 
-    receiver = viewer.run(move || {
-        receiver.socket_mut().rejoin().unwrap();
-        receiver
-    });
+    viewer.inside(|| receiver.socket_mut().rejoin()).unwrap();
     sender.send_datagrams([&b"fourth"[..]]).unwrap();
     assert_eq!(take(&mut receiver, 1, PATIENCE), [b"fourth"]);
 }
 
 #[test]
 fn the_kernel_tells_of_links_addresses_and_routes() {
-    let Some((camera, _viewer)) = two_machines() else {
+    let Some((camera, _viewer)) = two_hosts("the_kernel_tells_of_links_addresses_and_routes")
+    else {
         return;
     };
-    camera.wait_for_link("cam0");
-    let mut changes = camera.run(Changes::new);
+    let mut changes = camera.inside(Changes::new);
     assert!(changes.any(), "the first answer is yes");
     // Of what was done before the kernel may tell a moment later.
     let fall_silent = |changes: &mut Changes| {
@@ -642,13 +774,13 @@ fn the_kernel_tells_of_links_addresses_and_routes() {
     };
     fall_silent(&mut changes);
     for change in [
-        "addr add 10.77.9.9/24 dev cam0",
-        "addr del 10.77.9.9/24 dev cam0",
-        "route add 239.9.0.0/16 dev cam0",
-        "link set cam0 down",
-        "link set cam0 up",
+        format!("addr add 10.77.9.9/24 dev {INTERFACE}"),
+        format!("addr del 10.77.9.9/24 dev {INTERFACE}"),
+        format!("route add 239.9.0.0/16 dev {INTERFACE}"),
+        format!("link set {INTERFACE} down"),
+        format!("link set {INTERFACE} up"),
     ] {
-        camera.ip(change);
+        camera.ip(&change);
         assert!(changes.any(), "ip {change}");
         fall_silent(&mut changes);
     }
@@ -656,13 +788,14 @@ fn the_kernel_tells_of_links_addresses_and_routes() {
 
 #[test]
 fn a_machine_that_starts_without_a_network_follows_it() {
-    let (Some(camera), Some(viewer)) = (Machine::new(), Machine::new()) else {
+    let Some((camera, viewer)) =
+        unconnected_hosts("a_machine_that_starts_without_a_network_follows_it")
+    else {
         return;
     };
-    camera.ip("link set lo up");
     let group = group("239.255.77.1");
     // No route, no interface but loopback: that is what there is, and it works.
-    let (mut sender, mut local) = camera.run(move || {
+    let (mut sender, mut local) = camera.inside(|| {
         let sender = SendSocket::open(&SendOptions::new(group)).unwrap();
         let local = ReceiveSocket::open(&ReceiveOptions::new(group)).unwrap();
         (BatchSender::new(sender), BatchReceiver::new(local))
@@ -673,13 +806,14 @@ fn a_machine_that_starts_without_a_network_follows_it() {
     let (from, _) = batch.datagrams().next().unwrap();
     assert!(from.ip().is_loopback(), "{from}");
 
-    namespaces::connect(&camera, &viewer);
-    (sender, local) = camera.run(move || {
-        assert!(sender.socket_mut().refresh().unwrap());
-        assert!(local.socket_mut().refresh().unwrap());
-        (sender, local)
-    });
-    assert_eq!(sender.socket().interface().name, SENDER_END);
+    connect(&camera, &viewer);
+    assert!(
+        camera
+            .inside(|| sender.socket_mut().refresh(false))
+            .unwrap()
+    );
+    assert!(camera.inside(|| local.socket_mut().refresh(false)).unwrap());
+    assert_eq!(sender.socket().interface().name, INTERFACE);
     let mut remote = receiver_at(&viewer, group);
     sender.send_datagrams([&b"together"[..]]).unwrap();
     for receiver in [&mut remote, &mut local] {
@@ -692,21 +826,48 @@ fn a_machine_that_starts_without_a_network_follows_it() {
 
 #[test]
 fn a_link_local_group_follows_a_new_index() {
-    let Some((camera, viewer)) = two_machines() else {
+    let Some((camera, viewer)) = two_hosts("a_link_local_group_follows_a_new_index") else {
         return;
     };
     let group = group("ff02::77:1");
     let mut receiver = receiver_at(&viewer, group);
-    viewer.ip("link del view0");
-    namespaces::connect(&camera, &viewer);
-    receiver = viewer.run(move || {
-        assert!(receiver.socket_mut().refresh().unwrap());
-        receiver
-    });
+    viewer.ip(&format!("link del {INTERFACE}"));
+    connect(&camera, &viewer);
+    assert!(
+        viewer
+            .inside(|| receiver.socket_mut().refresh(false))
+            .unwrap()
+    );
     sender_at(&camera, group)
         .send_datagrams([&b"here"[..]])
         .unwrap();
     assert_eq!(take(&mut receiver, 1, PATIENCE), [b"here"]);
+}
+
+/// A receiver that waits on a silent group for ever sees no request to stop and no deadline of its frames.
+#[test]
+fn a_socket_made_anew_keeps_its_time_limit() {
+    let Some((camera, viewer)) = two_hosts("a_socket_made_anew_keeps_its_time_limit") else {
+        return;
+    };
+    let limit = Duration::from_millis(40);
+    let mut receiver = receiver_at(&viewer, group("ff02::77:2"));
+    assert!(receiver.receive(Some(limit)).unwrap().is_empty());
+    viewer.ip(&format!("link del {INTERFACE}"));
+    connect(&camera, &viewer);
+    assert!(
+        viewer
+            .inside(|| receiver.socket_mut().refresh(false))
+            .unwrap()
+    );
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || {
+        let start = Instant::now();
+        let is_empty = receiver.receive(Some(limit)).unwrap().is_empty();
+        tell.send((is_empty, start.elapsed())).unwrap();
+    });
+    let (is_empty, waited) = told.recv_timeout(PATIENCE).expect("it waits for ever");
+    assert!(is_empty && waited >= limit, "{waited:?}");
 }
 
 /// Sends `frames` frames of 300 KB at 30 a second, paced by the link's own rule.
@@ -725,7 +886,7 @@ fn send_paced(sender: &mut BatchSender, frames: u32) -> usize {
         thread::sleep((interval * n).saturating_sub(start.elapsed()));
         for range in burst.bursts(load.packets) {
             pacer.wait(burst.gap);
-            sender.send(&plan, &scan, range).unwrap();
+            sender.send(plan.packets(range, &scan)).unwrap();
         }
     }
     load.packets * frames as usize
@@ -733,7 +894,8 @@ fn send_paced(sender: &mut BatchSender, frames: u32) -> usize {
 
 #[test]
 fn a_stock_receive_buffer_loses_nothing_of_300_kb_frames() {
-    let Some((camera, viewer)) = two_machines() else {
+    let Some((camera, viewer)) = two_hosts("a_stock_receive_buffer_loses_nothing_of_300_kb_frames")
+    else {
         return;
     };
     let group = group("239.255.77.1");
@@ -746,12 +908,12 @@ fn a_stock_receive_buffer_loses_nothing_of_300_kb_frames() {
             losses.len() < 6,
             "packets lost by a plain receiver and by ours, run by run: {losses:?}"
         );
-        let (plain, _membership) = viewer.run(move || plain_receiver(group));
+        let (plain, _membership) = viewer.inside(|| plain_receiver(group));
         let mut options = ReceiveOptions::new(group);
-        options.interface = Some(VIEWER_END.into());
+        options.interface = Some(INTERFACE.into());
         // As much as anyone may ask for where rmem_max is the kernel's own.
         options.receive_buffer = 212_992;
-        let ours = viewer.run(move || ReceiveSocket::open(&options)).unwrap();
+        let ours = viewer.inside(|| ReceiveSocket::open(&options)).unwrap();
         let lost = losses_of(
             plain,
             BatchReceiver::new(ours),

@@ -252,6 +252,110 @@ fn lancam_to_gstreamer_above_2040_pixels() {
     lancam_to_gstreamer("lancam_to_gstreamer_above_2040_pixels", large(), "");
 }
 
+/// A clip of 322x242 in 4:2:2, and its frames. Every sixth scan ends in D9, which GStreamer takes for an EOI marker.
+fn clip_by_ends(folder: &Path, frames: usize, has_eoi: bool) -> (PathBuf, Vec<Vec<u8>>) {
+    let (width, height) = (322, 242);
+    let mut seed = 1u32;
+    let mut pixels = vec![0; width * height * 3];
+    let mut encode = || {
+        for sample in pixels.iter_mut().skip(height / 2 * width * 3) {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            *sample = (seed >> 25) as u8;
+        }
+        let image = turbojpeg::Image {
+            pixels: &pixels[..],
+            width,
+            pitch: width * 3,
+            height,
+            format: turbojpeg::PixelFormat::RGB,
+        };
+        turbojpeg::compress(image, 60, turbojpeg::Subsamp::Sub2x1).unwrap()
+    };
+    let frames: Vec<Vec<u8>> = (0..frames)
+        .map(|n| {
+            loop {
+                let jpeg = encode();
+                if n % 6 > 0 || jpeg.ends_with(&[0xd9, 0xff, 0xd9]) {
+                    return jpeg.to_vec();
+                }
+            }
+        })
+        .collect();
+    let kept = |jpeg: &Vec<u8>| jpeg.len() - if has_eoi { 0 } else { 2 };
+    let all: Vec<u8> = (frames.iter().flat_map(|jpeg| &jpeg[..kept(jpeg)]).copied()).collect();
+    let mjpeg = folder.join("ends.mjpeg");
+    fs::write(&mjpeg, all).unwrap();
+    let avi = folder.join("ends.avi");
+    let mut command = Command::new("ffmpeg");
+    command
+        .args("-v error -f mjpeg -framerate 20 -i".split(' '))
+        .arg(&mjpeg);
+    command.args(["-c", "copy"]).arg(&avi);
+    Process::spawn("ffmpeg (avi)", command).succeed();
+    (avi, frames)
+}
+
+/// A file of JPEGs is only good if each has its EOI marker.
+fn gstreamer_writes_a_file(test: &str, has_eoi: bool) {
+    let tools = [&CLIP_TOOLS[..], &GST].concat();
+    let Some(net) = have(test, &tools).then(|| Net::pair(test)).flatten() else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let (avi, frames) = clip_by_ends(folder.path(), 60, has_eoi);
+    let out = folder.path().join("out.mjpeg");
+    let mut command = net.viewer.command("gst-launch-1.0");
+    command.args([
+        "-q",
+        "-e",
+        "udpsrc",
+        &format!("address={GROUP}"),
+        &format!("port={PORT}"),
+        &format!("multicast-iface={INTERFACE}"),
+        "buffer-size=4000000",
+        &format!("caps={}", gst_caps(Kind::new(322, 242, Chroma::C422))),
+    ]);
+    command.args("! rtpjpegdepay ! filesink buffer-mode=2".split(' '));
+    command.arg(format!("location={}", out.display()));
+    let mut receiver = Process::spawn("gst-launch-1.0", command);
+    receiver.wait_until_joined(GROUP);
+    let command = format!("send --source {} --interface {INTERFACE}", avi.display());
+    let mut sender = Process::spawn("lancam send", net.sender.lancam(&command));
+    sender.succeed();
+    let starts = |mjpeg: &[u8]| {
+        mjpeg
+            .windows(3)
+            .filter(|w| *w == [0xff, 0xd8, 0xff])
+            .count()
+    };
+    wait_for(&format!("{} frames from {receiver}", frames.len()), || {
+        (starts(&fs::read(&out).ok()?) == frames.len()).then_some(())
+    });
+    receiver.stop(Signal::SIGINT);
+    let received = split(&fs::read(&out).unwrap());
+    assert_eq!(received.len(), frames.len(), "frames with an EOI marker");
+    for (n, (got, sent)) in received.iter().zip(&frames).enumerate() {
+        let sent = Planes::decode(sent);
+        let got = Planes::decode(got).crop(sent.width, sent.height);
+        assert_same(&format!("{test}, frame {n}"), &got, &sent);
+    }
+    let said = sender.messages().contains("without an EOI marker");
+    assert_eq!(said, !has_eoi, "{sender}");
+}
+
+#[test]
+fn gstreamer_writes_whole_jpegs_whatever_scans_end_with() {
+    gstreamer_writes_a_file("gstreamer_writes_whole_jpegs_whatever_scans_end_with", true);
+}
+
+#[test]
+fn gstreamer_writes_whole_jpegs_from_a_source_without_eoi() {
+    gstreamer_writes_a_file(
+        "gstreamer_writes_whole_jpegs_from_a_source_without_eoi",
+        false,
+    );
+}
+
 fn gstreamer_to_lancam(test: &str, kind: Kind) {
     let Some(scene) = Scene::set(test, kind, &GST) else {
         return;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use common::clip::{Chroma, Clip, Kind};
 use common::net::{GROUP, Host, INTERFACE, Net, PORT, SENDER_IP, VIEWER_IP};
 use common::process::Process;
-use common::{have, pass_over};
+use common::{have, number};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -23,7 +23,10 @@ fn view(on: &Host, name: &str) -> Process {
 }
 
 fn send(on: &Host, name: &str) -> Process {
-    let arguments = format!("send --source pattern:640x480@30 --interface {INTERFACE} --stats -");
+    // The group is chosen: two of them are to be in it.
+    let arguments = format!(
+        "send --source pattern:640x480@30 --interface {INTERFACE} --group 224.3.29.71:10000 --stats -"
+    );
     Process::spawn(name, on.lancam(&arguments))
 }
 
@@ -38,10 +41,6 @@ fn send_by_config(on: &Host, folder: &tempfile::TempDir, keys: &str) -> Process 
 
 fn viewers(stats: &Value) -> u64 {
     stats["viewers"].as_u64().unwrap()
-}
-
-fn number(of: &Value, key: &str) -> f64 {
-    of[key].as_f64().unwrap_or_else(|| panic!("{key} in {of}"))
 }
 
 #[test]
@@ -61,17 +60,18 @@ fn the_sender_knows_what_a_viewer_loses() {
     let mut viewer = view(&net.viewer, "viewer");
     viewer.wait_until_joined(GROUP);
     let sender = send(&net.sender, "sender");
-    // A figure from some thousand packets, and the round trip.
+    // A figure from some thousand packets, and the round trip. Ten percent of what was sent; one report may cover so few
+    // packets that it has more by chance.
     let stats = sender.wait_for_stats("a viewer's losses", |s| {
         let viewer = &s["watching"][0];
-        viewer["packets_lost"].as_u64() > Some(300) && viewer["round_trip_ms"].is_number()
+        let fraction = viewer["fraction_lost"].as_f64().unwrap_or(0.0);
+        viewer["packets_lost"].as_u64() > Some(300)
+            && viewer["round_trip_ms"].is_number()
+            && (0.05..0.15).contains(&fraction)
     });
     let report = &stats["watching"][0];
     let from = report["address"].as_str().unwrap();
     assert!(from.starts_with(&format!("{VIEWER_IP}:")), "{report}");
-    // Ten percent of what was sent; the report is up to five seconds older than the count of packets.
-    let fraction = number(report, "fraction_lost");
-    assert!((0.05..0.15).contains(&fraction), "{report}");
     let frames = &report["frames"];
     assert!(number(frames, "lost") > 0.0, "{report}");
     // Those of frames that may still become whole are not among the missing.
@@ -154,11 +154,11 @@ fn the_first_frame_waits_for_a_viewer() {
         clip.mjpeg()
     );
     let mut sender = send_by_config(&net.sender, &folder, &keys);
-    sender.wait_for_message("waiting for 1 viewer(s) to report, at most 60 s");
+    sender.wait_for_message("waiting for 1 viewer, at most 60 s");
     let stats = sender.wait_for_stats("statistics", |s| number(s, "uptime_s") > 2.0);
     assert_eq!(stats["frames_read"], 0, "{stats}");
     let mut viewer = view(&net.viewer, "viewer");
-    sender.wait_for_message("1 viewer(s) report after");
+    sender.wait_for_message("1 viewer after");
     // All of the file, from its first frame on.
     let sent = sender.final_stats();
     assert_eq!(sent["frames_sent"], clip.frames.len());
@@ -175,13 +175,13 @@ fn the_wait_for_viewers_ends_by_time_or_by_signal() {
     let folder = tempfile::tempdir().unwrap();
     let keys = "source: Pattern(\"320x240@10\"), wait_for_viewers: (count: 2, at_most_s: 1)";
     let mut sender = send_by_config(&net.sender, &folder, keys);
-    sender.wait_for_message("0 of 2 viewer(s) report after 1.0 s: starting all the same");
+    sender.wait_for_message("0 of 2 viewers after 1.0 s: starting anyway");
     sender.wait_for_stats("frames", |s| number(s, "frames_sent") > 0.0);
     assert!(sender.stop(Signal::SIGTERM).success());
 
     let keys = "source: Pattern(\"320x240@10\"), wait_for_viewers: (count: 2, at_most_s: 60)";
     let mut sender = send_by_config(&net.sender, &folder, keys);
-    sender.wait_for_message("waiting for 2 viewer(s)");
+    sender.wait_for_message("waiting for 2 viewers");
     let asked = Instant::now();
     assert!(sender.stop(Signal::SIGTERM).success());
     let time = asked.elapsed();
@@ -216,7 +216,7 @@ fn only_while_watched_a_command_runs() {
     assert!(mark.exists(), "{sender}");
     viewer.stop(Signal::SIGTERM);
     let left = Instant::now();
-    sender.wait_for_message("0 viewer(s) report");
+    sender.wait_for_message("0 viewers report");
     common::wait_for("the command to end", || (!mark.exists()).then_some(()));
     let time = left.elapsed();
     assert!(time > Duration::from_secs(8), "{time:?}: it lingers");
@@ -379,7 +379,6 @@ fn a_viewer_watches_though_its_rtcp_port_is_taken() {
     let test = "a_viewer_watches_though_its_rtcp_port_is_taken";
     let Some(net) = Net::pair(test) else { return };
     if !have(test, &["python3"]) {
-        pass_over(test, "python3 holds the port").then_some(());
         return;
     }
     let mut holder = net.viewer.command("python3");

@@ -1,14 +1,18 @@
 //! Packetize, then permute, drop and duplicate, then depacketize: exactly the frames that are whole come
 //! out, in order, byte for byte; and no bytes at all make the depacketizer panic or grow.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use lancam::clock::Mono;
 use lancam::jpeg::{Picture, Sampling};
-use lancam::rtp::{Depacketizer, Event, Options, Packetizer, RtpTime, SeqNo, Ssrc};
+use lancam::rtp::{Depacketizer, Event, Options, Packetizer, ReceivedFrame, RtpTime, SeqNo, Ssrc};
 use lancam::stats::ViewerStats;
 use proptest::prelude::*;
+
+/// Where all packets come from.
+const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// One frame that is sent.
 #[derive(Clone, Debug)]
@@ -122,7 +126,7 @@ proptest! {
         let mut now = Mono(1);
         let mut drain = |depacketizer: &mut Depacketizer, now| {
             while let Some(event) = depacketizer.poll(now) {
-                let Event::Frame(frame) = event else { continue };
+                let Event::Frame(ReceivedFrame::Jpeg(frame)) = event else { continue };
                 let expected = whole.get(got).expect("a frame too many");
                 let picture = frame.picture();
                 assert!(picture.scan == expected.scan, "frame {got}");
@@ -136,7 +140,7 @@ proptest! {
             got
         };
         for (_, datagram) in &wire {
-            depacketizer.push(now, datagram);
+            depacketizer.push(now, HERE, datagram);
             drain(&mut depacketizer, now);
         }
         now = now + Duration::from_secs(2);
@@ -183,13 +187,13 @@ proptest! {
             if seq == 11 {
                 depacketizer.insert_recovered(now, &d);
             } else {
-                depacketizer.push(now, &d);
+                depacketizer.push(now, HERE, &d);
             }
             now = now + Duration::from_nanos(wait);
             let _ = (depacketizer.deadline(), depacketizer.reception());
             let _ = depacketizer.received(Ssrc(ssrc), RtpTime(time * 3_000)).count();
             while let Some(event) = depacketizer.poll(now) {
-                if let Event::Frame(frame) | Event::Partial(frame) = event {
+                if let Event::Frame(ReceivedFrame::Jpeg(frame)) | Event::Partial(ReceivedFrame::Jpeg(frame)) = event {
                     prop_assert!(frame.jpeg().len() <= (1 << 20) + 700);
                     depacketizer.recycle(frame);
                 }

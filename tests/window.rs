@@ -1,5 +1,5 @@
 //! The viewer's window on a real X server (Xvfb): what is on the screen at several window sizes,
-//! and what the keys do. Without Xvfb, xdotool and ImageMagick it is skipped, on CI it fails.
+//! and what the keys do. Skipped without Xvfb, xdotool and ImageMagick.
 //!
 //! With `LANCAM_SCREENSHOTS=FOLDER` the pictures are kept there to be looked at.
 #![cfg(feature = "view")]
@@ -13,11 +13,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use lancam::clock::Ntp;
-use lancam::viewer::Frame;
-use lancam::viewer::decode::fit;
-use lancam::viewer::delay::DelayMeter;
-use lancam::viewer::mailbox::Mailbox;
-use lancam::viewer::window::{Feed, WindowOptions, run};
+use lancam::display::Frame;
+use lancam::display::decode::fit;
+use lancam::display::window::{Feed, WindowOptions, run};
+use lancam::mailbox::Mailbox;
+use lancam::stats::delay::DelayMeter;
+
+#[path = "common/skip.rs"]
+mod skip;
+use skip::have;
 
 const SCREEN: (usize, usize) = (1600, 1000);
 const PICTURE: (usize, usize) = (320, 240);
@@ -159,23 +163,12 @@ struct Desktop {
     _alone: MutexGuard<'static, ()>,
 }
 
-fn installed(program: &str) -> bool {
-    let paths = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&paths).any(|folder| folder.join(program).is_file());
-    if !found {
-        assert!(
-            std::env::var_os("CI").is_none(),
-            "{program} is not installed"
-        );
-        eprintln!("SKIPPED: {program} is not installed");
-    }
-    found
-}
-
 impl Desktop {
     fn start(with_manager: bool) -> Option<Desktop> {
-        let needed = ["Xvfb", "xdotool", "import", "openbox"];
-        if !needed.iter().all(|program| installed(program)) {
+        if !have(
+            "the window",
+            &["Xvfb", "xdotool", "import", "openbox", "xprop"],
+        ) {
             return None;
         }
         let alone = ONE_SERVER.lock().unwrap_or_else(PoisonError::into_inner);

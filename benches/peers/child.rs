@@ -10,16 +10,16 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lancam::cli::{StatsTo, ViewConfig};
 use lancam::clock::Mono;
+use lancam::counters::Counter;
+use lancam::display::decode::Decoder;
 use lancam::jpeg::gate::{Gate, GateOptions};
 use lancam::net::{BatchSender, ReceiveOptions, ReceiveSocket, SendOptions, SendSocket};
 use lancam::rtp::jpeg::Packetizer;
 use lancam::rtp::{RtpTime, SeqNo, Ssrc};
 use lancam::signals::Signals;
-use lancam::stats::Counter;
-use lancam::view::{self, Feed};
-use lancam::viewer::decode::Decoder;
+use lancam::stats::StatsTo;
+use lancam::view::{self, Feed, ViewPlan};
 use serde_json::json;
 use turbojpeg::{Decompressor, Image, PixelFormat};
 
@@ -176,10 +176,10 @@ fn bare(clip: &Clip) {
 /// lancam's own viewer with this in the window's place: `take` only takes the frames, `decode` decodes them, `stall`
 /// also stops for a second once.
 fn viewer(what: &str) {
-    let config = ViewConfig {
+    let config = ViewPlan {
         interface: Some(INTERFACE.into()),
         stats: Some(StatsTo::Stdout),
-        ..ViewConfig::default()
+        ..ViewPlan::default()
     };
     let signals = Signals::install().expect("signal handlers");
     let result = view::run_with(&config, signals, |feed| {
@@ -357,10 +357,10 @@ fn blast(clip: &Clip, frames: usize, interval: Duration) {
             .expect("a plan");
         let last = plan.packets.len() - 1;
         let begun = Mono::now().0;
-        let first = sender.send(plan, picture.scan, 0..last);
+        let first = sender.send(plan.packets(0..last, picture.scan));
         // By itself, so that the time before it is the time at which everything else is out.
         let done = Mono::now().0;
-        let second = sender.send(plan, picture.scan, last..last + 1);
+        let second = sender.send(plan.packets(last..last + 1, picture.scan));
         first.and(second).expect("a network");
         seen.push(Seen {
             number: 0,

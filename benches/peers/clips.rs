@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lancam::clock::Mono;
-use lancam::viewer::record::Recorder;
+use lancam::record::Recorder;
 use turbojpeg::{Compressor, Image, PixelFormat, Subsamp};
 
 /// Frames a second in the container.

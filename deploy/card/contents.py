@@ -107,7 +107,7 @@ def find_system(image):
     roots = [Ext4(image, part) for part in parts if is_ext4(image, part)]
     roots = [root for root in roots if root.exists("/etc/os-release") and root.exists("/var/lib/dpkg/status")]
     if not roots:
-        raise Refused(f"{image} holds no Debian or Raspberry Pi OS: no ext4 partition with /etc/os-release and dpkg's list of packages")
+        raise Refused(f"{image} holds no Debian or Raspberry Pi OS: it has no ext4 partition with /etc/os-release and dpkg's list of packages")
     if len(roots) > 1:
         raise Refused(f"{image} holds more than one system")
     fats = [Fat(image, part) for part in parts if is_fat(image, part)]
@@ -118,15 +118,15 @@ def find_system(image):
 def _check_system(image, root, package):
     facts = root.header()
     if "needs_recovery" in facts.get("Filesystem features", ""):
-        raise Refused(f"{image} was not unmounted cleanly: take a fresh copy")
+        raise Refused(f"{image} was not unmounted cleanly: use a fresh copy")
     if root.exists(INIT):
-        raise Refused(f"{image} has been through deploy/flash already: take the stock image")
+        raise Refused(f"{image} has been through deploy/flash already: use the stock image")
     installed = Installed(root)
     architecture = installed.architecture()
     if architecture != package.field("Architecture"):
-        raise Refused(f"{image} is a system for {architecture}, {package.path.name} a package for {package.field('Architecture')}")
+        raise Refused(f"{image} is a system for {architecture}, but {package.path.name} is a package for {package.field('Architecture')}")
     if not (root.exists("/usr/lib/systemd/systemd") or root.exists("/lib/systemd/systemd")):
-        raise Refused(f"{image} starts without systemd")
+        raise Refused(f"{image} does not start with systemd")
     kernels = root.names("/usr/lib/modules")
     if not any(_has_overlay(root, f"/usr/lib/modules/{kernel}") for kernel in kernels):
         raise Refused(f"{image} has no kernel with an overlay file system")
@@ -177,11 +177,11 @@ class Installed:
     def check(self, package):
         for name in PACKAGES:
             if name in self._packages:
-                raise Refused(f"the image has the package {name} already: take the stock image")
+                raise Refused(f"the image has the package {name} already: use the stock image")
         for name in ("Pre-Depends", "Depends"):
             for wish in filter(None, package.field(name).split(",")):
                 if not any(self._satisfied(alternative) for alternative in wish.split("|")):
-                    raise Refused(f"{package.path.name} needs {wish.strip()}, which the image does not have: take a newer image")
+                    raise Refused(f"{package.path.name} needs {wish.strip()}, which the image does not have: use a newer image")
 
 
 # --- the package ------------------------------------------------------------------------------------------------
@@ -342,7 +342,7 @@ class Accounts:
             elif kind == "m":
                 self.join(name, words[2])
             elif kind:
-                raise Refused(f"the package's sysusers line \"{line}\" is of a kind that this program does not know")
+                raise Refused(f"the package's sysusers line \"{line}\" is of an unknown kind")
 
     def put(self, root):
         for name in self.FILES:
@@ -401,7 +401,7 @@ def wifi_connection(ssid, password):
 def _network(root, wishes, made, kernel_line):
     manager = root.exists("/usr/sbin/NetworkManager")
     if wishes.wifi and not manager:
-        raise Refused("the image has no NetworkManager, so --wifi cannot be set up in it: take Raspberry Pi OS")
+        raise Refused("the image has no NetworkManager, so --wifi cannot be set up in it: use Raspberry Pi OS")
     if not manager:
         text = "# Any wired interface, by DHCP.\n[Match]\nType=ether\n\n[Network]\nDHCP=yes\n"
         root.write("/etc/systemd/network/80-lancam.network", text.encode())
@@ -417,7 +417,7 @@ def _network(root, wishes, made, kernel_line):
         if wishes.country:
             kernel_line.wanted.append(f"cfg80211.ieee80211_regdom={wishes.country}")
         else:
-            made.notes.append("Wi-Fi without a country uses only channels that are allowed everywhere: --country CC opens the others.")
+            made.notes.append("Without --country CC, Wi-Fi uses only channels that are allowed everywhere.")
     # Hosts without a clock start at the latest of these: the first picture is not to be of 1970.
     if root.exists("/etc/fake-hwclock.data"):
         root.replace("/etc/fake-hwclock.data", time.strftime("%Y-%m-%d %H:%M:%S\n", time.gmtime()).encode())
@@ -436,7 +436,7 @@ def _login(root, accounts, wishes, made):
         made.notes.append("No --ssh-key: nobody can log in. To change something, flash the card again.")
         return
     if not _unit(root, "ssh.service"):
-        raise Refused("the image has no ssh server (openssh-server), so --ssh-key would open nothing: take another image or leave it out")
+        raise Refused("the image has no ssh server (openssh-server), so --ssh-key would have no effect: use another image, or leave it out")
     name = wishes.user or accounts.first_user() or "pi"
     accounts.add_user(name, range(1000, 60000), "", f"/home/{name}", "/bin/bash")
     row = accounts.user(name)
@@ -542,7 +542,7 @@ def _kernel_command_line(made, kernel_line):
         return
     grub = "/boot/grub/grub.cfg"
     if not made.root.exists(grub):
-        raise Refused("the image has neither cmdline.txt nor /boot/grub/grub.cfg, so the read-only start cannot be set up")
+        raise Refused("the image has neither cmdline.txt nor /boot/grub/grub.cfg, so the read-only root cannot be set up")
     text, count = re.subn(r"^(\s*linux\S*\s+\S+\s+)(.*root=.*)$", lambda found: found[1] + kernel_line.edit(found[2]), made.root.read(grub).decode(), flags=re.M)
     if not count:
         raise Refused(f"{grub} in the image starts no Linux")

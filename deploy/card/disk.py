@@ -1,8 +1,8 @@
-"""The card: which disks may be written at all, and a write that can be broken off without leaving a card that boots.
+"""The card: which disks may be written at all, and a write that leaves no bootable card if it is interrupted.
 
-The order is the safeguard. First the beginning of the card, with its partition table, gives way to a note that it is
-unfinished; then everything behind that is written, synced and read back; the true beginning comes last. Whatever
-ends the work before that, a board does not boot from the card.
+The order is the safeguard. First a note that the card is unfinished replaces its start, with the partition table;
+then everything after that is written, synced and read back; the real start comes last. If the work ends before
+that, whatever the reason, a board does not boot from the card.
 """
 
 import errno
@@ -118,7 +118,7 @@ def check_device(device):
         for holder in holders.iterdir() if holders.is_dir() else []:
             raise Refused(f"{device} is in use by {holder.name} (LVM, RAID or encryption)")
     if not is_card(node):
-        raise Refused(f"{describe(node)} is a fixed disk, not a card: write to a file and copy that, if you are sure")
+        raise Refused(f"{describe(node)} is a fixed disk, not a card: if you are sure, write to a file and copy that")
     if (node / "ro").read_text().strip() == "1":
         raise Refused(f"{device} is write-protected: look for the switch on the card's side")
 
@@ -264,7 +264,7 @@ def _write_body(image, target, head, size, sparse):
 
 def _compare(image, target, at, count, progress=None):
     if digest(target, at, count, progress) != digest(image, at, count):
-        raise Unfinished("what was read back is not what was written: the card is worn out or a fake, try another")
+        raise Unfinished("what was read back is not what was written: the card is worn out or counterfeit, try another")
 
 
 def _reason(error):

@@ -58,10 +58,10 @@ def partitions(path):
 
 def _gpt(path, image, header):
     if header[:8] != b"EFI PART":
-        raise Refused(f"{path} has a protective MBR but no GPT behind it")
+        raise Refused(f"{path} has a protective MBR but no GPT after it")
     table, count, length = struct.unpack_from("<QII", header, 72)
     if length < 128 or count > 1024:
-        raise Refused(f"{path} has a GPT that makes no sense ({count} entries of {length} bytes)")
+        raise Refused(f"{path} has an invalid GPT ({count} entries of {length} bytes)")
     image.seek(table * SECTOR)
     entries = image.read(count * length)
     found = []
@@ -207,7 +207,7 @@ class Ext4:
                 continue
             followed += 1
             if followed > 40:
-                raise Refused(f"{path} in the image is a circle of links")
+                raise Refused(f"{path} in the image is a loop of symbolic links")
             if here.target.startswith("/"):
                 done = ""
             parts = [piece for piece in here.target.split("/") if piece] + parts
@@ -289,9 +289,9 @@ class Ext4:
         blocks = sum(-(-len(change.data) // block) + 2 for change in files)
         free = int(facts["Free blocks"])
         if blocks > free:
-            raise Refused(f"the image has no room: {blocks * block >> 10} KiB are needed, {free * block >> 10} KiB free")
+            raise Refused(f"the image has no room: {blocks * block >> 10} KiB are needed, {free * block >> 10} KiB are free")
         if len(files) > int(facts["Free inodes"]):
-            raise Refused(f"the image has no room: {len(files)} files more, {facts['Free inodes']} inodes free")
+            raise Refused(f"the image has no room: {len(files)} more files are needed, {facts['Free inodes']} inodes are free")
 
     def apply(self, scratch):
         """Makes the changes, reads them back and checks the file system. `scratch`: a directory for the contents."""
@@ -307,7 +307,7 @@ class Ext4:
         self._debugfs(*(f"dump {quoted(change.path)} {quoted(str(copy))}" for change, copy in copies))
         for change, copy in copies:
             if not copy.exists() or copy.read_bytes() != change.data:
-                raise Refused(f"{change.path} did not get into the image as it should")
+                raise Refused(f"{change.path} was not written to the image correctly")
         self.check()
 
     def _commands(self, change, content):
@@ -342,5 +342,5 @@ class Ext4:
 def quoted(path):
     """A path for debugfs, whose scripts know double quotes and no escapes."""
     if not path or any(character in path for character in '"\n\\'):
-        raise Refused(f"{shlex.quote(path)} is no name that can be put into an image")
+        raise Refused(f"{shlex.quote(path)} cannot be a file name in an image")
     return f'"{path}"'

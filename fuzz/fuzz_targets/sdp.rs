@@ -20,6 +20,7 @@ fuzz_target!(|text: &[u8]| {
         name: &stream.name,
         session: 1,
         version: stream.version,
+        ssrc: stream.ssrc.map(|ssrc| (ssrc, "lancam@porch")),
         origin: stream.addr.ip(),
         destination: stream.addr,
         ttl: stream.ttl.unwrap_or(1),
@@ -34,4 +35,5 @@ fuzz_target!(|text: &[u8]| {
     assert_eq!(read.size, stream.size);
     assert_eq!(read.repair_port, stream.repair_port);
     assert_eq!(read.version, stream.version);
+    assert_eq!(read.ssrc, stream.ssrc);
 });

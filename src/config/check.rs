@@ -1,8 +1,14 @@
-//! The limits of single values, shared by the file and the command line. Each check gives the
-//! value back, or says what is allowed.
+//! The limits of single values, shared by the file and the command line. Each check gives the value back, or says what
+//! is wrong and what to write instead.
 
-use std::net::{IpAddr, SocketAddr};
+use std::fmt::Display;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
+#[cfg(feature = "send")]
+use std::path::PathBuf;
+use std::str::FromStr;
 
+use crate::net::interface;
 use crate::text::is_invisible;
 
 /// Longest name of a stream, in characters.
@@ -11,41 +17,59 @@ const NAME_MAX: usize = 64;
 const INTERFACE_MAX: usize = 15;
 /// Repair packets go to the fourth port above the stream's own, so that must exist.
 pub(crate) const REPAIR_PORT_OFFSET: u16 = 4;
+/// A number without a fraction, in words.
+pub(crate) const WHOLE: &str = "a whole number";
+/// A number that may have a fraction.
+pub(crate) const NUMBER: &str = "a number";
+
+/// A range in words.
+pub(crate) fn limits<T: Display>(range: &RangeInclusive<T>) -> String {
+    format!("{} to {}", range.start(), range.end())
+}
+
+/// A number of the command line; `what` calls it [`WHOLE`] or [`NUMBER`].
+pub(crate) fn number<T: FromStr + PartialOrd + Display>(
+    what: &'static str,
+    range: RangeInclusive<T>,
+) -> impl Fn(&str) -> Result<T, String> + Clone
+where
+    RangeInclusive<T>: Clone,
+{
+    move |word| {
+        let value = word.parse().ok().filter(|value| range.contains(value));
+        value.ok_or_else(|| format!("expected {what} from {}", limits(&range)))
+    }
+}
 
 /// A stream's name.
 pub(crate) fn name(name: &str) -> Result<String, String> {
-    if name.trim().is_empty() {
-        return Err("it is empty".to_owned());
-    }
-    if name.chars().count() > NAME_MAX {
-        return Err(format!("it is longer than {NAME_MAX} characters"));
-    }
     if let Some(c) = name.chars().find(|&c| is_invisible(c)) {
-        return Err(format!(
-            "it holds the invisible character U+{:04X}",
-            u32::from(c)
-        ));
+        let code = u32::from(c);
+        return Err(format!("it contains the invisible character U+{code:04X}"));
+    }
+    if name.trim().is_empty() || name.chars().count() > NAME_MAX {
+        return Err(format!("expected 1 to {NAME_MAX} characters"));
     }
     Ok(name.to_owned())
 }
 
-/// A group (or one host's address) and port.
+/// A group (or one machine's address) and port.
 pub(crate) fn group(text: &str) -> Result<SocketAddr, String> {
-    let Ok(group) = text.parse::<SocketAddr>() else {
-        return Err(no_socket_address(text));
+    let group = match interface::parse_addr(text) {
+        Some(Ok(group)) => group,
+        Some(Err(unknown)) => return Err(unknown.to_string()),
+        None => socket_address(text, "224.3.29.71:10000")?,
     };
     if group.ip().is_unspecified() {
-        return Err("it is no address that packets can go to: name a group or one host".to_owned());
+        return Err("nothing can be sent there; give a group or one machine's address".to_owned());
     }
-    if group.ip() == IpAddr::V4(std::net::Ipv4Addr::BROADCAST) {
-        return Err(
-            "it is the broadcast address, which is not used: take a multicast group".to_owned(),
-        );
+    if group.ip() == IpAddr::V4(Ipv4Addr::BROADCAST) {
+        return Err("this is the broadcast address; give a multicast group".to_owned());
     }
-    if group.port() == 0 || group.port() > u16::MAX - REPAIR_PORT_OFFSET {
+    let last = u16::MAX - REPAIR_PORT_OFFSET;
+    if !(1..=last).contains(&group.port()) {
         return Err(format!(
-            "its port must be 1 to {}: RTCP uses the port above it, repair the fourth above it",
-            u16::MAX - REPAIR_PORT_OFFSET
+            "the port must be from 1 to {last}: RTCP uses the next one, repair the fourth after it"
         ));
     }
     Ok(group)
@@ -53,17 +77,17 @@ pub(crate) fn group(text: &str) -> Result<SocketAddr, String> {
 
 /// Where a status page listens.
 pub(crate) fn listen(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| no_socket_address(text))
+    socket_address(text, "127.0.0.1:8080")
 }
 
-/// Why `text` is no `ADDRESS:PORT`.
-fn no_socket_address(text: &str) -> String {
+fn socket_address(text: &str, example: &str) -> Result<SocketAddr, String> {
     let bare = text.trim_start_matches('[').trim_end_matches(']');
-    match bare.parse::<IpAddr>() {
-        Ok(IpAddr::V4(ip)) => format!("the port is missing: {ip}:10000"),
-        Ok(IpAddr::V6(ip)) => format!("the port is missing: [{ip}]:10000"),
-        Err(_) => "it is no address and port".to_owned(),
-    }
+    let port = example.rsplit(':').next().unwrap_or_default();
+    text.parse().map_err(|_| match bare.parse::<IpAddr>() {
+        Ok(IpAddr::V4(ip)) => format!("the port is missing; write {ip}:{port}"),
+        Ok(IpAddr::V6(ip)) => format!("the port is missing; write [{ip}]:{port}"),
+        Err(_) => format!("expected ADDRESS:PORT, such as {example}"),
+    })
 }
 
 /// An interface, by name or by its address.
@@ -71,23 +95,15 @@ pub(crate) fn interface(text: &str) -> Result<String, String> {
     if text.parse::<IpAddr>().is_ok() {
         return Ok(text.to_owned());
     }
-    if text.is_empty() {
-        return Err("it is empty".to_owned());
-    }
     if text.len() > INTERFACE_MAX {
         return Err(format!(
-            "it is {} bytes long; Linux allows {INTERFACE_MAX}",
-            text.len()
+            "an interface's name has at most {INTERFACE_MAX} bytes"
         ));
     }
     // dev_valid_name() in the kernel's net/core/dev.c.
-    if text == "."
-        || text == ".."
-        || text
-            .chars()
-            .any(|c| c == '/' || c == ':' || c.is_whitespace() || is_invisible(c))
-    {
-        return Err("no interface can be called that".to_owned());
+    let is_bad = |c: char| c == '/' || c == ':' || c.is_whitespace() || is_invisible(c);
+    if ["", ".", ".."].contains(&text) || text.chars().any(is_bad) {
+        return Err("expected an interface's name or address, such as eth0".to_owned());
     }
     Ok(text.to_owned())
 }
@@ -95,21 +111,24 @@ pub(crate) fn interface(text: &str) -> Result<String, String> {
 /// A token for the status page.
 pub(crate) fn token(text: &str) -> Result<String, String> {
     if text.len() < 8 || text.len() > 256 || !text.bytes().all(|b| b.is_ascii_graphic()) {
-        return Err("it must be 8 to 256 printable ASCII characters without spaces".to_owned());
+        return Err("expected 8 to 256 printable ASCII characters without spaces".to_owned());
     }
     Ok(text.to_owned())
 }
 
-/// A share above 0 and up to `max`; the error is empty, as what is allowed says it all.
+/// A path.
 #[cfg(feature = "send")]
-pub(crate) fn share(value: f32, max: f32) -> Result<f32, String> {
-    if value > 0.0 && value <= max {
-        return Ok(value);
+pub(crate) fn path(text: &str) -> Result<PathBuf, String> {
+    if text.is_empty() {
+        return Err("the path is empty".to_owned());
     }
-    Err(String::new())
+    if text.contains('\0') {
+        return Err("a path cannot contain a zero byte".to_owned());
+    }
+    Ok(PathBuf::from(text))
 }
 
-#[cfg(all(test, feature = "send"))]
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -120,12 +139,15 @@ mod tests {
         assert!(group("10.0.0.7:10000").is_ok());
         assert_eq!(
             group("224.3.29.71").unwrap_err(),
-            "the port is missing: 224.3.29.71:10000"
+            "the port is missing; write 224.3.29.71:10000"
         );
         assert_eq!(
             group("[ff02::1]").unwrap_err(),
-            "the port is missing: [ff02::1]:10000"
+            "the port is missing; write [ff02::1]:10000"
         );
+        assert!(group("[ff02::1%lo]:10000").is_ok());
+        let unknown = group("[ff02::1%none0]:10000").unwrap_err();
+        assert!(unknown.starts_with("no interface \"none0\"; this machine has"));
         assert!(group("224.3.29.71:0").is_err());
         assert!(group("224.3.29.71:65531").is_ok());
         assert!(group("224.3.29.71:65532").is_err());
@@ -158,14 +180,6 @@ mod tests {
         }
         for bad in ["", "a/b", "eth 0", "eth0:1", "..", "abcdefghijklmnop"] {
             assert!(interface(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn shares() {
-        assert!(share(0.8, 0.8).is_ok());
-        for bad in [0.0, -0.1, 0.81, f32::NAN, f32::INFINITY] {
-            assert!(share(bad, 0.8).is_err(), "{bad}");
         }
     }
 }

@@ -1,5 +1,4 @@
-//! What is wrong with a config, and where: sentences that name file, line, column and key, and say
-//! what to write instead.
+//! What is wrong with a config, and where: sentences that name file, line, column and key, and say what to write instead.
 
 use std::fmt;
 use std::io;
@@ -7,24 +6,27 @@ use std::path::PathBuf;
 
 use ron::error::{Error as Ron, Position, SpannedError};
 
-use super::raw::{CAMERA_KEYS, takes};
-use crate::text::printable;
+use super::raw::{Fields, leading_trivia};
+use crate::text::{printable, without_codes};
 
 /// A config that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("cannot read the config {}: {cause}", path.display())]
+    #[error("cannot read the config {}: {}", path.display(), without_codes(&cause.to_string()))]
     Unreadable {
         /// The file.
         path: PathBuf,
         /// Why.
         cause: io::Error,
     },
+    /// The file is not text.
+    #[error("{} is not a config: it is not text in UTF-8", .0.display())]
+    NotText(PathBuf),
     /// The file is larger than any config.
-    #[error("{} is larger than 1 MiB, so it is no config of lancam", .0.display())]
+    #[error("{} is not a config: it is larger than 1 MiB", .0.display())]
     TooLarge(PathBuf),
-    /// The file was read and is wrong: one line for each mistake, in the file's order.
+    /// What was read is wrong: one line for each mistake, in the file's order.
     #[error("{}", lines(.0))]
     Mistakes(Vec<Mistake>),
 }
@@ -35,109 +37,147 @@ fn lines(mistakes: &[Mistake]) -> String {
     lines.join("\n")
 }
 
-/// One mistake in a config file.
+/// One mistake in a config file, or in a flag.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistake {
+    /// Where it is; `None`: in a flag, which the sentence names.
+    pub place: Option<Place>,
+    /// What is wrong and what to write instead.
+    pub sentence: String,
+}
+
+/// A place in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
     /// The file, as it was named.
     pub file: String,
     /// Line, counted from 1.
     pub line: usize,
     /// Column in characters, counted from 1.
     pub column: usize,
-    /// What is wrong and what to write instead.
-    pub sentence: String,
 }
 
 impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}:{}:{}: {}",
-            self.file, self.line, self.column, self.sentence
-        )
+        if let Some(Place { file, line, column }) = &self.place {
+            write!(f, "{file}:{line}:{column}: ")?;
+        }
+        f.write_str(&self.sentence)
+    }
+}
+
+/// A flag for a key of the only stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flag {
+    /// The key.
+    pub key: &'static str,
+    /// What the user wrote.
+    pub word: String,
+    /// The same as it would stand in the file.
+    pub ron: String,
+}
+
+impl fmt::Display for Flag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "--{}", self.key.replace('_', "-"))
     }
 }
 
 /// More mistakes than this are not told: the first ones explain the rest.
 const MISTAKES_MAX: usize = 20;
 
-/// Collects the mistakes of one file.
+/// Collects the mistakes of one file and of the flags that stand for keys of it.
 pub(super) struct Mistakes<'a> {
     file: &'a str,
     text: &'a str,
-    found: Vec<(usize, String)>,
+    flags: &'a [Flag],
+    /// With the place in the text; those of flags have none.
+    found: Vec<(Option<usize>, String)>,
 }
 
 impl<'a> Mistakes<'a> {
-    /// For the file called `file` that holds `text`.
-    pub(super) fn new(file: &'a str, text: &'a str) -> Self {
+    /// For the file called `file` that holds `text`, and `flags`.
+    pub(super) fn new(file: &'a str, text: &'a str, flags: &'a [Flag]) -> Self {
         Mistakes {
             file,
             text,
+            flags,
             found: Vec::new(),
         }
     }
 
-    /// Notes that `part`, a part of the file's text, is wrong.
-    pub(super) fn at(&mut self, part: &str, sentence: String) {
-        let start = self.offset(part);
+    /// The flag that `part` is of, if it is not of the file.
+    pub(super) fn flag(&self, part: &str) -> Option<&'a Flag> {
+        self.flags
+            .iter()
+            .find(|flag| offset_in(&flag.ron, part).is_some())
+    }
+
+    /// Notes that `part`, a part of the file's text or of a flag's, is wrong.
+    pub(super) fn at(&mut self, part: &str, sentence: &str) {
+        let offset = offset_in(self.text, part).map(|start| start + leading_trivia(part));
+        let is_flag = offset.is_none() && self.flag(part).is_some();
         // Some of the file's own text stands in it, which must not upset a terminal.
-        let sentence = printable(&sentence, usize::MAX);
-        self.found.push((start + leading_trivia(part), sentence));
+        let sentence = printable(sentence, usize::MAX);
+        let place = (!is_flag).then_some(offset.unwrap_or_default());
+        self.found.push((place, sentence));
     }
 
-    /// Notes that the value `part` of `key` is not allowed.
+    /// Notes that the value `part` of `key` is not allowed, and why.
     pub(super) fn value(&mut self, key: &str, part: &str, why: &str) {
-        let value = snippet(&part[leading_trivia(part)..]);
-        let mut sentence = format!("\"{key}\" cannot be {value}");
-        if !why.is_empty() {
-            sentence += &format!(": {why}");
-        }
-        if let Some(takes) = takes(key) {
-            let colon = if why.is_empty() { ":" } else { ";" };
-            sentence += &format!("{colon} write {takes}");
-        }
-        self.at(part, sentence);
+        let sentence = match self.flag(part) {
+            Some(flag) => format!("{flag} cannot be {}: {why}", flag.word),
+            None => {
+                let value = snippet(&part[leading_trivia(part)..]);
+                format!("\"{key}\" cannot be {value}: {why}")
+            }
+        };
+        self.at(part, &sentence);
     }
 
-    /// Notes what ron found wrong in `part`, the value of `key` (empty: the file itself).
-    pub(super) fn ron(&mut self, key: &str, part: &str, error: &SpannedError) {
-        let end = offset_of(part, &error.span.end);
-        // ron's cursor stands behind the word that it did not like.
-        let word = |word: &str| {
-            let start = part[..end].rfind(word).unwrap_or(end);
-            &part[start..end]
+    /// Notes what ron found wrong in the file.
+    pub(super) fn ron(&mut self, error: &SpannedError) {
+        let offset = match error.code {
+            // ron's cursor stands behind the word that it found instead.
+            Ron::ExpectedNamedStructLike(_) => 0,
+            _ => offset_of(self.text, &error.span.end),
         };
-        match &error.code {
-            Ron::NoSuchStructField {
-                expected,
-                found,
-                outer,
-            } => {
-                let sentence = unknown_key(found, expected, &place(key, outer.as_deref()));
-                self.at(word(found), sentence);
-            }
-            Ron::DuplicateStructField { field, .. } => {
-                self.at(word(field), format!("\"{field}\" is there twice: keep one"));
-            }
-            Ron::NoSuchEnumVariant {
-                expected, found, ..
-            } => {
-                let mut sentence = format!("\"{key}\" cannot be {}", snippet(found));
-                sentence += &match nearest(found, expected) {
-                    Some(near) => format!("; did you mean {near}? Write "),
-                    None => ": write ".to_owned(),
+        let (before, after) = self.text.split_at(offset);
+        self.at(after, &syntax(&error.code, before, after));
+    }
+
+    /// Notes the keys of `fields` that are unknown or there twice; `place` is where they stand, in words. Of some it is
+    /// known where they belong: in `elsewhere`, in which KEY stands for each.
+    pub(super) fn finish(
+        &mut self,
+        place: &str,
+        fields: &Fields<'_>,
+        elsewhere: Option<(&[&str], &str)>,
+    ) {
+        for (i, (key, _)) in fields.written.iter().enumerate() {
+            let is_twice = fields.written[..i].iter().any(|(k, _)| k == key);
+            if is_twice {
+                self.at(key, &format!("\"{key}\" is there twice; keep one"));
+            } else if !fields.known.contains(key) {
+                let belongs = elsewhere.filter(|(keys, _)| keys.contains(key));
+                let hint = match (belongs, nearest(key, &fields.known)) {
+                    (Some((_, place)), _) => {
+                        format!("; it belongs in {}", place.replace("KEY", key))
+                    }
+                    (None, Some(near)) => format!("; did you mean \"{near}\"?"),
+                    (None, None) => String::new(),
                 };
-                sentence += takes(key).unwrap_or_default();
-                let at = word(found);
-                self.at(at, sentence);
-            }
-            _ if takes(key).is_some() => self.value(key, part, ""),
-            code => {
-                let sentence = syntax(code, &part[..end], &part[end..]);
-                self.at(&part[end..], sentence);
+                let (key_name, known) = (snippet(key), fields.known.join(", "));
+                let sentence =
+                    format!("unknown key \"{key_name}\" in {place}{hint} (the keys are {known})");
+                self.at(key, &sentence);
             }
         }
+    }
+
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.found.len()
     }
 
     /// The error, unless all is well.
@@ -145,32 +185,33 @@ impl<'a> Mistakes<'a> {
         if self.found.is_empty() {
             return Ok(value);
         }
-        self.found.sort_by_key(|(offset, _)| *offset);
-        let mistakes = self.found.iter().take(MISTAKES_MAX);
+        self.found.sort();
+        self.found.dedup();
+        let mistakes = self.found.into_iter().take(MISTAKES_MAX);
+        let place = |offset: usize| {
+            let before = &self.text[..offset];
+            Place {
+                file: self.file.to_owned(),
+                line: 1 + before.matches('\n').count(),
+                column: 1 + before.chars().rev().take_while(|&c| c != '\n').count(),
+            }
+        };
         Err(ConfigError::Mistakes(
             mistakes
-                .map(|(offset, sentence)| {
-                    let before = &self.text[..*offset];
-                    Mistake {
-                        file: self.file.to_owned(),
-                        line: 1 + before.matches('\n').count(),
-                        column: 1 + before.chars().rev().take_while(|&c| c != '\n').count(),
-                        sentence: sentence.clone(),
-                    }
+                .map(|(offset, sentence)| Mistake {
+                    place: offset.map(place),
+                    sentence,
                 })
                 .collect(),
         ))
     }
+}
 
-    /// Where `part` starts in the file's text, of which it is a part.
-    fn offset(&self, part: &str) -> usize {
-        let offset = (part.as_ptr() as usize).wrapping_sub(self.text.as_ptr() as usize);
-        if self.text.is_char_boundary(offset) {
-            offset
-        } else {
-            0
-        }
-    }
+/// Where `part` starts in `text`, if it is a part of it.
+fn offset_in(text: &str, part: &str) -> Option<usize> {
+    let offset = (part.as_ptr() as usize).wrapping_sub(text.as_ptr() as usize);
+    let is_in = text.is_char_boundary(offset) && offset + part.len() <= text.len();
+    is_in.then_some(offset)
 }
 
 /// Where ron's position lies in `text`, in bytes.
@@ -183,22 +224,6 @@ fn offset_of(text: &str, position: &Position) -> usize {
     let line = &text[line_start..];
     let column = line.char_indices().nth(position.col - 1);
     line_start + column.map_or(line.len(), |(i, _)| i)
-}
-
-/// How much white space and comments stand in front of a value.
-fn leading_trivia(text: &str) -> usize {
-    let mut rest = text;
-    loop {
-        rest = rest.trim_start();
-        if let Some(comment) = rest.strip_prefix("//") {
-            rest = comment.split_once('\n').map_or("", |(_, rest)| rest);
-        } else if let Some(comment) = rest.strip_prefix("/*") {
-            // A nested comment leaves us inside it: the place is then a little early, no more.
-            rest = comment.split_once("*/").map_or("", |(_, rest)| rest);
-        } else {
-            return text.len() - rest.len();
-        }
-    }
 }
 
 /// A value as it is quoted in a sentence: on one line, not too long.
@@ -220,32 +245,6 @@ fn snippet(text: &str) -> String {
     short
 }
 
-/// Where a key stands, in words.
-fn place(key: &str, outer: Option<&str>) -> String {
-    match (key, outer) {
-        ("streams", _) => "a stream".to_owned(),
-        ("", _) => "the config".to_owned(),
-        (_, Some(outer)) => format!("{outer}(...)"),
-        (key, None) => format!("\"{key}\""),
-    }
-}
-
-/// `found` is no key: which might be meant, and which there are.
-fn unknown_key(found: &str, expected: &[&str], place: &str) -> String {
-    let mut sentence = format!("unknown key \"{}\" in {place}", snippet(found));
-    if place == "a stream" && CAMERA_KEYS.contains(&found) {
-        sentence += &format!("; it belongs to a camera: source: Camera({found}: ...)");
-    } else if place == "the config" && takes(found).is_some() {
-        sentence += &format!("; it belongs to a stream: streams: [({found}: ...)]");
-    } else if let Some(near) = nearest(found, expected) {
-        sentence += &format!("; did you mean \"{near}\"?");
-    }
-    if !sentence.ends_with('?') {
-        sentence.push(';');
-    }
-    sentence + " allowed: " + &expected.join(", ")
-}
-
 /// The word of `words` that `found` was probably meant to be.
 fn nearest<'a>(found: &str, words: &[&'a str]) -> Option<&'a str> {
     const ALIKE: f64 = 0.8;
@@ -258,51 +257,51 @@ fn nearest<'a>(found: &str, words: &[&'a str]) -> Option<&'a str> {
         .map(|(_, word)| word)
 }
 
-/// The file is no RON where `before` ends and `after` begins.
+/// Why the text is not RON where `before` ends and `after` begins.
 fn syntax(code: &Ron, before: &str, after: &str) -> String {
     let next = after[leading_trivia(after)..].chars().next();
-    let what = match (code, next) {
+    match (code, next) {
         (Ron::ExpectedString | Ron::ExpectedStringEnd, _) => {
-            "the text that begins here has no closing quote".to_owned()
+            "the text that begins here has no closing quote"
         }
         (Ron::ExpectedStructLike | Ron::ExpectedNamedStructLike(_), _) => {
-            "an opening ( is missing here: a config looks like (streams: [(name: \"porch\")])"
-                .to_owned()
+            "expected ( here: a config looks like (streams: [(name: \"porch\")])"
         }
-        (Ron::TrailingCharacters, _) => {
-            "the config ends before this: remove what follows".to_owned()
-        }
-        (Ron::ExceededRecursionLimit, _) => "brackets are nested too deep here".to_owned(),
-        (Ron::UnclosedBlockComment, _) => "a comment is not closed: */ is missing".to_owned(),
-        (_, None) => "the file ends in the middle: a closing bracket is missing".to_owned(),
+        (Ron::TrailingCharacters, _) => "the config ends before this; remove the rest",
+        (Ron::ExceededRecursionLimit, _) => "brackets are nested too deeply here",
+        (Ron::UnclosedBlockComment, _) => "a comment is not closed; */ is missing",
+        (_, None) => "the file ends early; a closing bracket is missing",
         (Ron::ExpectedMapColon, _) | (Ron::ExpectedComma, Some('=')) => {
-            "a colon is missing here: write name: \"porch\"".to_owned()
+            "expected a colon here, as in name: \"porch\""
         }
         (Ron::ExpectedComma, Some(c @ (')' | ']' | '}'))) => {
-            format!("this {c} does not close the bracket that is open")
+            return format!("this {c} does not match the bracket that is open");
+        }
+        (Ron::InvalidEscape(_) | Ron::Utf8Error(_), _) => {
+            "the \\ before this does not begin an escape; write \\\\ for a backslash"
+        }
+        (Ron::ExpectedAttribute | Ron::ExpectedAttributeEnd | Ron::NoSuchExtension(_), _) => {
+            "a config needs no #![...]; remove it"
+        }
+        _ if is_bare_text(before, after) => {
+            "this value cannot be read; text needs quotes, as in name: \"porch\""
         }
         (Ron::ExpectedComma | Ron::ExpectedStructLikeEnd | Ron::ExpectedArrayEnd, _) => {
-            "a comma is missing before this".to_owned()
+            "a comma is missing before this"
         }
-        (other, _) => {
-            let text = other.to_string();
-            format!("this is not RON: {}", snippet(&text).to_lowercase())
-        }
-    };
-    match unquoted(before) {
-        Some(key) => format!("{what} (\"{key}\" takes a text in quotes)"),
-        None => what,
+        _ => "this cannot stand here",
     }
+    .to_owned()
 }
 
-/// The key of the last line of `before`, if it takes a text and none is begun.
-fn unquoted(before: &str) -> Option<&str> {
-    let line = before.lines().last()?;
-    let (head, value) = line.rsplit_once(": ")?;
-    let key = head.rsplit([' ', '(', ',', '\t']).next()?;
-    let text = matches!(
-        key,
-        "name" | "group" | "interface" | "sdp" | "device" | "listen" | "token"
-    );
-    (text && !value.contains('"')).then_some(key)
+/// Whether the place is in a value like `the porch`, `/tmp/a.sdp` or `10.0.0.7:5004`: text without quotes.
+fn is_bare_text(before: &str, after: &str) -> bool {
+    let begun = before.rsplit(['\n', '(', ',']).next().unwrap_or_default();
+    let rest = after.split([',', ')', '\n']).next().unwrap_or_default();
+    let line = format!("{begun}{rest}");
+    let value = line.split_once(':').unwrap_or_default().1.trim_start();
+    let word = value.split_whitespace().next().unwrap_or_default();
+    let is_right = ["true", "false", "None"].contains(&word) || word.parse::<f64>().is_ok();
+    let begins = |c: char| c.is_lowercase() || c.is_ascii_digit() || "/.~".contains(c);
+    value.starts_with(begins) && !is_right && !value.contains('"')
 }

@@ -1,315 +1,258 @@
-//! From the file as it is written to settings that are checked: defaults, limits of each value, and
-//! what streams may not share.
+//! From the file as it is written to settings that are checked, and what streams may not share.
 
-use std::collections::BTreeMap;
-use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use ron::value::RawValue;
 
 use super::check;
-use super::error::Mistakes;
-use super::raw::{
-    Key, RawAdapt, RawConfig, RawControl, RawFormat, RawPacing, RawRepair, RawSampling, RawSource,
-    RawStatus, RawStream, RawWait,
-};
-use super::{Adapt, Config, ConfigError, Pacing, Repair, Status, Stream, WaitForViewers};
-use crate::jpeg::Sampling;
-use crate::net::pacing::MOST_OF_INTERVAL;
-use crate::source::{
-    CameraFormat, CameraSpec, ControlValue, FPS_RANGE, PATTERN_MAX, PATTERN_MIN, SourceSpec,
-};
+use super::error::{ConfigError, Flag, Mistakes};
+use super::forms::{CAMERA_KEYS, status};
+use super::raw::{self, Fields};
+use super::stream::{SETTINGS, Stream};
+use super::values::Status;
+use crate::source::SourceSpec;
 
 /// More streams than this are a mistake.
 const STREAMS_MAX: usize = 64;
-/// Sides of a picture that can be asked for, in pixels.
-pub(crate) const RESIZE_RANGE: RangeInclusive<u32> = PATTERN_MIN..=PATTERN_MAX;
-/// Sizes of IP packets: what every IPv4 host takes (RFC 791 §3.1) to the largest there is.
-pub(crate) const MTU_RANGE: RangeInclusive<u16> = 576..=65_535;
 /// The smallest MTU of IPv6. RFC 8200 §5.
-pub(crate) const MTU_MIN_V6: u16 = 1280;
-/// Cores that an affinity mask has room for (CPU_SETSIZE).
-pub(crate) const CORES: RangeInclusive<usize> = 0..=1023;
+const MTU_MIN_V6: u16 = 1280;
 
-/// Reads a config from `text`, which stands in the file called `file`.
-pub(super) fn resolve(file: &str, text: &str) -> Result<Config, ConfigError> {
+/// Larger files are not configs.
+const FILE_MAX: u64 = 1 << 20;
+
+/// What `lancam send` does.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// The streams, at least one; names and groups differ.
+    pub streams: Vec<Stream>,
+    /// The status page of all of them.
+    pub status: Status,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            streams: vec![Stream::default()],
+            status: Status::Off,
+        }
+    }
+}
+
+/// Reads and checks the config in the file at `path`, with `flags` in the places of keys of its only stream.
+///
+/// # Errors
+/// [`ConfigError`]. Its text is made for the user: one line for each mistake.
+pub fn load(path: &Path, flags: &[Flag]) -> Result<Config, ConfigError> {
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(FILE_MAX + 1).read_to_end(&mut bytes))
+        .map_err(|cause: io::Error| ConfigError::Unreadable {
+            path: path.to_owned(),
+            cause,
+        })?;
+    if bytes.len() as u64 > FILE_MAX {
+        return Err(ConfigError::TooLarge(path.to_owned()));
+    }
+    let text = String::from_utf8(bytes).map_err(|_| ConfigError::NotText(path.to_owned()))?;
+    parse(&path.display().to_string(), &text, flags)
+}
+
+/// Checks the config in `text`, which mistakes say to stand in `file`, with `flags` as [`load`].
+///
+/// # Errors
+/// [`ConfigError::Mistakes`].
+pub fn parse(file: &str, text: &str, flags: &[Flag]) -> Result<Config, ConfigError> {
+    // Some editors begin a file with a byte order mark.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut reader = Reader {
-        mistakes: Mistakes::new(file, text),
+        mistakes: Mistakes::new(file, text, flags),
+        flags,
     };
-    let config = reader.config(Key::read(text));
+    let config = reader.config(text);
     reader.mistakes.into_result(config)
 }
 
 struct Reader<'a> {
     mistakes: Mistakes<'a>,
+    flags: &'a [Flag],
 }
 
-/// Width and height in pixels.
-type Size = (u32, u32);
-
-/// A config's stream with the texts that name and place it, for mistakes between streams.
+/// A stream with its keys, which tell where mistakes between streams are.
 struct Placed<'a> {
     stream: Stream,
     text: &'a str,
-    name: &'a str,
-    source: &'a str,
-    group: &'a str,
-    sdp: &'a str,
+    fields: Fields<'a>,
+}
+
+impl<'a> Placed<'a> {
+    /// The text of the key's value; where it was left out, the stream's.
+    fn place(&self, key: &str) -> &'a str {
+        self.fields.get(key).unwrap_or(self.text)
+    }
 }
 
 impl<'a> Reader<'a> {
-    fn config(&mut self, raw: Key<'a, RawConfig<'a>>) -> Config {
-        let Some(raw) = self.take("", raw) else {
-            return Config::default();
+    fn config(&mut self, text: &'a str) -> Config {
+        let mut fields: Fields<'a> = match raw::read(text) {
+            Ok(fields) => fields,
+            Err(error) => {
+                self.mistakes.ron(&error);
+                return Config::default();
+            }
         };
+        let streams = match fields.ask("streams") {
+            Some(list) => self.streams(list),
+            None => vec![self.stream("()")],
+        };
+        let status = self.mistakes.take(&mut fields, "status", &status());
+        let keys: Vec<&str> = SETTINGS.iter().map(|setting| setting.key).collect();
+        let elsewhere = (&keys[..], "a stream: streams: [(KEY: ...)]");
+        self.mistakes.finish("the config", &fields, Some(elsewhere));
         Config {
-            streams: self.streams(raw.streams),
-            status: self.status(raw.status),
+            streams: streams.into_iter().map(|placed| placed.stream).collect(),
+            status: status.unwrap_or(Status::Off),
         }
     }
 
-    fn streams(&mut self, raw: Key<'a, Vec<Key<'a, RawStream<'a>>>>) -> Vec<Stream> {
-        let text = raw.text;
-        let Some(list) = self.take("streams", raw) else {
-            return Config::default().streams;
+    fn streams(&mut self, text: &'a str) -> Vec<Placed<'a>> {
+        let why = match raw::read::<Vec<&RawValue>>(text) {
+            Err(_) => "expected a list of streams, such as [(name: \"porch\")]".to_owned(),
+            Ok(list) if list.is_empty() => "without a stream there is nothing to send".to_owned(),
+            Ok(list) if list.len() > STREAMS_MAX => {
+                format!("at most {STREAMS_MAX} streams are allowed")
+            }
+            Ok(list) => return self.each_stream(text, &list),
         };
-        if list.is_empty() {
-            let why = "without a stream there is nothing to send";
-            self.mistakes.value("streams", text, why);
-        }
-        if list.len() > STREAMS_MAX {
-            let why = format!("{} are more than the {STREAMS_MAX} allowed", list.len());
-            self.mistakes.value("streams", text, &why);
-            return Vec::new();
+        self.mistakes.value("streams", text, &why);
+        Vec::new()
+    }
+
+    fn each_stream(&mut self, text: &'a str, list: &[&'a RawValue]) -> Vec<Placed<'a>> {
+        let several = list.len() > 1;
+        if let Some(flag) = self.flags.first().filter(|_| several) {
+            let sentence = format!(
+                "{flag} is for a single stream, but here are {}; set \"{}\" in this file",
+                list.len(),
+                flag.key
+            );
+            self.mistakes.at(text, &sentence);
         }
         let mut streams: Vec<Placed<'a>> = Vec::new();
         for raw in list {
-            let text = raw.text;
-            let Some(raw) = self.take("streams", raw) else {
-                continue;
-            };
-            let next = self.stream(text, raw);
-            for earlier in &streams {
-                self.clash(earlier, &next);
+            let mistakes = self.mistakes.count();
+            let next = self.stream(raw.get_ron());
+            // A wrong value has become its default, which clashes for no reason.
+            if self.mistakes.count() == mistakes {
+                streams.iter().for_each(|one| self.clash(one, &next));
+                streams.push(next);
             }
-            streams.push(next);
         }
-        streams.into_iter().map(|placed| placed.stream).collect()
+        streams
     }
 
-    fn stream(&mut self, text: &'a str, raw: RawStream<'a>) -> Placed<'a> {
-        let d = Stream::default();
-        let (name, group, sdp) = (raw.name.text, raw.group.text, raw.sdp.text);
-        let source = raw.source.text;
-        let (fps, mtu) = (raw.fps.text, raw.mtu.text);
-        let only_while_watched = raw.only_while_watched.text;
-        let mut stream = Stream {
-            name: self.checked("name", raw.name, d.name, |v| check::name(&v)),
-            source: self.source(raw.source, d.source),
-            group: self.checked("group", raw.group, d.group, |v| check::group(&v)),
-            interface: self.checked("interface", raw.interface, d.interface, |v| {
-                v.map(|v| check::interface(&v)).transpose()
-            }),
-            ttl: self.take("ttl", raw.ttl).unwrap_or(d.ttl),
-            loopback: self.take("loopback", raw.loopback).unwrap_or(d.loopback),
-            dscp: self.checked("dscp", raw.dscp, d.dscp, within(0..=63)),
-            mtu: self.checked("mtu", raw.mtu, d.mtu, maybe(MTU_RANGE)),
-            pacing: self.checked("pacing", raw.pacing, d.pacing, pacing),
-            repair: self.checked("repair", raw.repair, d.repair, repair),
-            retransmit: self
-                .take("retransmit", raw.retransmit)
-                .unwrap_or(d.retransmit),
-            pin: self.checked("pin", raw.pin, d.pin, maybe(CORES)),
-            realtime: self.checked("realtime", raw.realtime, d.realtime, maybe(1..=99)),
-            lock_memory: self
-                .take("lock_memory", raw.lock_memory)
-                .unwrap_or(d.lock_memory),
-            fps: self.checked("fps", raw.fps, d.fps, maybe(FPS_RANGE)),
-            looped: self.take("loop", raw.looped).unwrap_or(d.looped),
-            resize: self.checked("resize", raw.resize, d.resize, size_within(RESIZE_RANGE)),
-            quality: self.checked("quality", raw.quality, d.quality, within(1..=100)),
-            sdp: self.checked("sdp", raw.sdp, d.sdp, maybe_path),
-            wait_for_viewers: self.wait(raw.wait_for_viewers),
-            adapt: self.checked("adapt", raw.adapt, d.adapt, adapt),
-            only_while_watched: self
-                .take("only_while_watched", raw.only_while_watched)
-                .unwrap_or(d.only_while_watched),
-            announce: self.take("announce", raw.announce).unwrap_or(d.announce),
+    fn stream(&mut self, text: &'a str) -> Placed<'a> {
+        let mut fields: Fields<'a> = raw::read(text).unwrap_or_else(|_| {
+            let why = "expected a stream, such as (name: \"porch\")";
+            self.mistakes.value("streams", text, why);
+            Fields::default()
+        });
+        if !self.flags.is_empty() {
+            // What the flags replace must be right too.
+            Stream::read(&mut fields, &mut self.mistakes);
+            for flag in self.flags {
+                fields.put(flag.key, &flag.ron);
+            }
+        }
+        let stream = Stream::read(&mut fields, &mut self.mistakes);
+        let elsewhere = (CAMERA_KEYS, "the camera: source: Camera(KEY: ...)");
+        self.mistakes.finish("a stream", &fields, Some(elsewhere));
+        let mut placed = Placed {
+            stream,
+            text,
+            fields,
         };
-        if !super::fold_into_camera(&mut stream) {
-            let why = "the camera's own fps says otherwise, keep one of them";
+        self.fits(&mut placed);
+        placed
+    }
+
+    /// What the settings of one stream may not be together.
+    fn fits(&mut self, placed: &mut Placed<'a>) {
+        let (fps, mtu) = (placed.place("fps"), placed.place("mtu"));
+        let only_while_watched = placed.place("only_while_watched");
+        let stream = &mut placed.stream;
+        let is_own_rate_kept = fold_into_camera(stream);
+        // A flag wins over the rate in Camera(...).
+        if !is_own_rate_kept && self.mistakes.flag(fps).is_none() {
+            let why = "the camera's own fps is another; keep one of them";
             self.mistakes.value("fps", fps, why);
         }
         if stream.group.is_ipv6() && stream.mtu.is_some_and(|mtu| mtu < MTU_MIN_V6) {
-            self.mistakes.value("mtu", mtu, "the group is IPv6");
+            let why = format!("the group is IPv6, which needs {MTU_MIN_V6} or more");
+            self.mistakes.value("mtu", mtu, &why);
         }
         if stream.only_while_watched && stream.source == SourceSpec::Stdin {
-            let why = "standard input cannot be closed and opened again, use Exec";
-            let key = "only_while_watched";
-            self.mistakes.value(key, only_while_watched, why);
-        }
-        Placed {
-            stream,
-            text,
-            name,
-            source,
-            group,
-            sdp,
-        }
-    }
-
-    fn source(&mut self, raw: Key<'a, RawSource<'a>>, default: SourceSpec) -> SourceSpec {
-        let Some(raw) = self.take("source", raw) else {
-            return default;
-        };
-        match raw {
-            RawSource::Camera {
-                device,
-                format,
-                size,
-                fps,
-                sampling,
-                controls,
-            } => {
-                let mut camera = CameraSpec::new("auto");
-                if let Some(device) =
-                    self.checked("device", device, None, |v| some_path(v).map(Some))
-                {
-                    camera.device = device;
-                }
-                if let Some(format) = self.take("format", format) {
-                    camera.format = camera_format(&format);
-                }
-                if let Some(sampling) = self.take("sampling", sampling) {
-                    camera.sampling = camera_sampling(&sampling);
-                }
-                camera.size = self.checked("size", size, None, size_within(1..=65_535));
-                camera.fps = self.checked("fps", fps, None, maybe(FPS_RANGE));
-                camera.controls = self.controls(controls);
-                SourceSpec::Camera(camera)
-            }
-            RawSource::File(path) => self.checked("File", path, default, |path| {
-                let path = some_path(path)?;
-                Ok(SourceSpec::File { path })
-            }),
-            RawSource::Pattern(text) => self.checked("Pattern", text, default, |text| {
-                format!("pattern:{text}")
-                    .parse()
-                    .map_err(|e: crate::source::SpecError| e.to_string())
-            }),
-            RawSource::Exec(command) => self.checked("Exec", command, default, |command| {
-                if command.trim().is_empty() {
-                    return Err("the command is empty".to_owned());
-                }
-                Ok(SourceSpec::Exec { command })
-            }),
-            RawSource::Stdin => SourceSpec::Stdin,
-        }
-    }
-
-    fn controls(
-        &mut self,
-        raw: Key<'a, BTreeMap<String, Key<'a, RawControl>>>,
-    ) -> BTreeMap<String, ControlValue> {
-        let mut controls = BTreeMap::new();
-        for (name, value) in self.take("controls", raw).unwrap_or_default() {
-            if let Some(RawControl(value)) = self.take("controls", value) {
-                controls.insert(name, value);
-            }
-        }
-        controls
-    }
-
-    fn wait(&mut self, raw: Key<'a, Option<RawWait<'a>>>) -> Option<WaitForViewers> {
-        let raw = self.take("wait_for_viewers", raw)??;
-        Some(WaitForViewers {
-            count: self.checked("count", raw.count, 1, within(1..=10_000)),
-            at_most_s: self.checked("at_most_s", raw.at_most_s, 10, within(1..=86_400)),
-        })
-    }
-
-    fn status(&mut self, raw: Key<'a, RawStatus<'a>>) -> Status {
-        let Some(RawStatus::On { listen, token }) = self.take("status", raw) else {
-            return Status::Off;
-        };
-        Status::On {
-            listen: self.checked("listen", listen, super::DEFAULT_STATUS, |v| {
-                check::listen(&v)
-            }),
-            token: self.checked("token", token, None, |v| {
-                v.map(|v| check::token(&v)).transpose()
-            }),
+            let why = "standard input cannot be closed and opened again; use Exec";
+            self.mistakes
+                .value("only_while_watched", only_while_watched, why);
         }
     }
 
     /// What two streams may not share.
     fn clash(&mut self, a: &Placed<'a>, b: &Placed<'a>) {
-        // A value that was left out has no text: the stream's own is shown instead.
-        let place = |text: &'a str| if text.is_empty() { b.text } else { text };
-        let name = &b.stream.name;
-        if a.stream.name == *name {
-            let sentence = format!("two streams are called \"{name}\": give each its own \"name\"");
-            self.mistakes.at(place(b.name), sentence);
-        }
-        if let Some(port) = shared_port(&a.stream, &b.stream) {
-            let both = format!("streams \"{}\" and \"{name}\"", a.stream.name);
-            let sentence = if a.stream.group == b.stream.group {
-                format!(
-                    "{both} send to the same group and port, {}: give each its own \"group\"",
-                    b.stream.group
-                )
-            } else {
-                format!(
-                    "{both} both need port {port} of {}, as each uses the port above its own for RTCP and the fourth above for repair: take ports 10 apart",
-                    b.stream.group.ip()
-                )
-            };
-            self.mistakes.at(place(b.group), sentence);
-        }
-        if same_device(&a.stream.source, &b.stream.source) {
-            let sentence = format!(
-                "streams \"{}\" and \"{name}\" have the same source, {}, which can be read only once",
-                a.stream.name, a.stream.source
+        let (one, other) = (&a.stream, &b.stream);
+        let both = format!("streams \"{}\" and \"{}\"", one.name, other.name);
+        let mut at = |key: &str, sentence: String| self.mistakes.at(b.place(key), &sentence);
+        if one.name == other.name {
+            let name = &other.name;
+            at(
+                "name",
+                format!("two streams are called \"{name}\"; give each its own \"name\""),
             );
-            self.mistakes.at(place(b.source), sentence);
         }
-        if a.stream.sdp.is_some() && a.stream.sdp == b.stream.sdp {
-            let sentence = format!(
-                "streams \"{}\" and \"{name}\" write the same SDP file: give each its own \"sdp\"",
-                a.stream.name
+        if one.group == other.group {
+            let group = other.group;
+            at(
+                "group",
+                format!("{both} send to the same group, {group}; give each its own \"group\""),
             );
-            self.mistakes.at(place(b.sdp), sentence);
+        } else if let Some(port) = shared_port(one, other) {
+            let ip = other.group.ip();
+            at(
+                "group",
+                format!(
+                    "{both} both need port {port} of {ip}, as RTCP uses the port after a stream's own and repair the fourth after it; \
+                 choose ports 10 apart"
+                ),
+            );
+        }
+        if same_device(&one.source, &other.source) {
+            let source = &other.source;
+            at(
+                "source",
+                format!("{both} have the same source, {source}, which can be read only once"),
+            );
+        }
+        if one.sdp.is_some() && one.sdp == other.sdp {
+            at(
+                "sdp",
+                format!("{both} write the same SDP file; give each its own \"sdp\""),
+            );
         }
     }
+}
 
-    /// The value, if the key is there and of its type.
-    fn take<T>(&mut self, key: &str, raw: Key<'_, T>) -> Option<T> {
-        match raw.value? {
-            Ok(value) => Some(value),
-            Err(error) => {
-                self.mistakes.ron(key, raw.text, &error);
-                None
-            }
-        }
-    }
-
-    /// The value, if the key is there and `check` takes it; else the default. `check` may give
-    /// the empty text for "what is allowed says it all".
-    fn checked<T, U>(
-        &mut self,
-        key: &str,
-        raw: Key<'_, T>,
-        default: U,
-        check: impl FnOnce(T) -> Result<U, String>,
-    ) -> U {
-        let text = raw.text;
-        match self.take(key, raw).map(check) {
-            None => default,
-            Some(Ok(value)) => value,
-            Some(Err(why)) => {
-                self.mistakes.value(key, text, &why);
-                default
-            }
-        }
-    }
+/// Hands the stream's quality and frame rate to its camera. `false`: the camera was given another rate.
+fn fold_into_camera(stream: &mut Stream) -> bool {
+    let SourceSpec::Camera(camera) = &mut stream.source else {
+        return true;
+    };
+    camera.quality = stream.quality;
+    let Some(fps) = stream.fps else {
+        return true;
+    };
+    camera.fps.replace(fps).is_none_or(|own| own == fps)
 }
 
 /// Whether both are one source that can be read only once.
@@ -334,95 +277,4 @@ fn shared_port(a: &Stream, b: &Stream) -> Option<u16> {
 fn ports(stream: &Stream) -> [u16; 3] {
     let port = stream.group.port();
     [port, port + 1, port + check::REPAIR_PORT_OFFSET]
-}
-
-/// Takes what lies in the range.
-fn within<T: PartialOrd>(range: RangeInclusive<T>) -> impl FnOnce(T) -> Result<T, String> {
-    move |value| {
-        if range.contains(&value) {
-            Ok(value)
-        } else {
-            Err(String::new())
-        }
-    }
-}
-
-/// Takes `None` and what lies in the range.
-fn maybe<T: PartialOrd>(
-    range: RangeInclusive<T>,
-) -> impl FnOnce(Option<T>) -> Result<Option<T>, String> {
-    move |value| value.map(within(range)).transpose()
-}
-
-/// Takes `None` and a width and height that both lie in the range.
-fn size_within(
-    range: RangeInclusive<u32>,
-) -> impl FnOnce(Option<Size>) -> Result<Option<Size>, String> {
-    move |size| match size {
-        Some((width, height)) if !range.contains(&width) || !range.contains(&height) => {
-            Err(String::new())
-        }
-        size => Ok(size),
-    }
-}
-
-/// Takes `None` and a path.
-fn maybe_path(path: Option<String>) -> Result<Option<PathBuf>, String> {
-    path.map(some_path).transpose()
-}
-
-/// Takes a path.
-fn some_path(path: String) -> Result<PathBuf, String> {
-    if path.is_empty() {
-        return Err("the path is empty".to_owned());
-    }
-    if path.contains('\0') {
-        return Err("no path can hold a zero byte".to_owned());
-    }
-    Ok(PathBuf::from(path))
-}
-
-fn camera_format(raw: &RawFormat) -> CameraFormat {
-    match raw {
-        RawFormat::Auto => CameraFormat::Auto,
-        RawFormat::Mjpeg => CameraFormat::Mjpeg,
-        RawFormat::Yuyv => CameraFormat::Yuyv,
-        RawFormat::Nv12 => CameraFormat::Nv12,
-        RawFormat::Yu12 => CameraFormat::Yu12,
-        RawFormat::Rgb3 => CameraFormat::Rgb3,
-    }
-}
-
-fn camera_sampling(raw: &RawSampling) -> Sampling {
-    match raw {
-        RawSampling::Yuv420 => Sampling::Yuv420,
-        RawSampling::Yuv422 => Sampling::Yuv422,
-    }
-}
-
-fn pacing(raw: RawPacing) -> Result<Pacing, String> {
-    Ok(match raw {
-        RawPacing::Auto => Pacing::Auto,
-        RawPacing::Off => Pacing::Off,
-        RawPacing::Spread(fraction) => Pacing::Spread(check::share(fraction, MOST_OF_INTERVAL)?),
-    })
-}
-
-fn repair(raw: RawRepair) -> Result<Repair, String> {
-    Ok(match raw {
-        RawRepair::Off => Repair::Off,
-        RawRepair::Fixed(share) => Repair::Fixed(check::share(share, 1.0)?),
-        RawRepair::Auto { max } => Repair::Auto {
-            max: check::share(max, 1.0)?,
-        },
-    })
-}
-
-fn adapt(raw: RawAdapt) -> Result<Adapt, String> {
-    Ok(match raw {
-        RawAdapt::Off => Adapt::Off,
-        RawAdapt::FrameRate { min } => Adapt::FrameRate {
-            min: within(FPS_RANGE)(min)?,
-        },
-    })
 }

@@ -1,14 +1,14 @@
 //! `lancam doctor`: why can I not see it? One line for each thing that can be wrong between a sender and a picture on this
 //! machine, and what to do about it. It repairs nothing, and needs no privilege: what this user may not see is skipped,
-//! with the right that is missing.
+//! and said.
 //!
-//! `gather` finds the facts out (the only part with IO), `check` judges them, `report` prints.
+//! `gather` finds things out (the only part with IO), `check` judges them, `report` prints.
 
+mod arrivals;
 mod check;
-mod facts;
+mod findings;
 mod firewall;
 mod gather;
-mod hearing;
 mod report;
 
 use std::io::{self, IsTerminal, Write};
@@ -16,16 +16,16 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use crate::cli::Target;
-use facts::Chosen;
-pub use report::{Check, Report, Status};
+use crate::view::Target;
+use findings::Chosen;
+pub use report::{Check, Diagnosis, Outcome};
 
 /// What `lancam doctor` was asked to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DoctorPlan {
     /// The stream.
     pub target: Target,
-    /// The interface to listen on, by name or by its address; `None`: the kernel's route decides.
+    /// The interface to listen on, by name or by its address; `None`: the one that a viewer would take.
     pub interface: Option<String>,
     /// How long to listen.
     pub wait: Duration,
@@ -33,23 +33,23 @@ pub struct DoctorPlan {
     pub json: bool,
 }
 
-/// Examines this machine and prints the report.
+/// Examines this machine and prints the diagnosis.
 ///
 /// # Errors
 /// The stream cannot be watched, with the first reason; or the target is an SDP file
 /// that describes none, or means several streams.
 pub fn run(plan: &DoctorPlan) -> Result<()> {
-    let report = examine(plan)?;
+    let diagnosis = examine(plan)?;
     let mut out = io::stdout();
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
     let text = match plan.json {
-        true => report.to_json(),
-        false => report.to_text(out.is_terminal() && !no_color),
+        true => diagnosis.to_json(),
+        false => diagnosis.to_text(out.is_terminal() && !no_color),
     };
     // Whoever closed the pipe wants to see no more.
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    match report.why_not() {
-        Some(why) => bail!("{} cannot be watched: {why}", report.group),
+    match diagnosis.why_not() {
+        Some(why) => bail!("{} cannot be watched: {why}", diagnosis.group),
         None => Ok(()),
     }
 }
@@ -58,17 +58,16 @@ pub fn run(plan: &DoctorPlan) -> Result<()> {
 ///
 /// # Errors
 /// The target is an SDP file that describes no stream that can be shown, or means several streams.
-pub fn examine(plan: &DoctorPlan) -> Result<Report> {
-    let (mut wanted, announcement) =
-        gather::announced::find(&plan.target, plan.interface.as_deref())?;
+pub fn examine(plan: &DoctorPlan) -> Result<Diagnosis> {
+    let (mut wanted, lookup) = gather::target::find(&plan.target, plan.interface.as_deref())?;
     let chosen = match (&plan.interface, &wanted.receive.interface) {
         (Some(_), _) => Chosen::User,
         (None, Some(_)) => Chosen::Announcement,
-        (None, None) => Chosen::Route,
+        (None, None) => Chosen::Viewer,
     };
     if plan.interface.is_some() {
         wanted.receive.interface.clone_from(&plan.interface);
     }
-    let facts = gather::facts(&wanted, announcement, chosen, plan.wait);
-    Ok(check::all(&facts))
+    let findings = gather::findings(&wanted, lookup, chosen, plan.wait);
+    Ok(check::all(&findings))
 }

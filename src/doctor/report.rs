@@ -11,7 +11,7 @@ use crate::text::is_invisible;
 /// How a check came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Status {
+pub enum Outcome {
     /// All is well.
     Ok,
     /// It may do harm.
@@ -22,34 +22,34 @@ pub enum Status {
     Skip,
 }
 
-impl Status {
+impl Outcome {
     fn word(self) -> &'static str {
         match self {
-            Status::Ok => "ok",
-            Status::Warn => "warn",
-            Status::Fail => "fail",
-            Status::Skip => "skip",
+            Outcome::Ok => "ok",
+            Outcome::Warn => "warn",
+            Outcome::Fail => "fail",
+            Outcome::Skip => "skip",
         }
     }
 
     /// The colour's ANSI code.
     fn colour(self) -> &'static str {
         match self {
-            Status::Ok => "32",
-            Status::Warn => "33",
-            Status::Fail => "31",
-            Status::Skip => "2",
+            Outcome::Ok => "32",
+            Outcome::Warn => "33",
+            Outcome::Fail => "31",
+            Outcome::Skip => "2",
         }
     }
 }
 
-/// One line of the report.
+/// One line of the diagnosis.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Check {
     /// What was looked at; the same word in every version.
     pub id: &'static str,
     /// How it came out.
-    pub status: Status,
+    pub status: Outcome,
     /// What was found.
     pub what: String,
     /// What to do about it.
@@ -57,7 +57,7 @@ pub struct Check {
 }
 
 impl Check {
-    fn new(id: &'static str, status: Status, what: &str, advice: Option<&str>) -> Check {
+    fn new(id: &'static str, status: Outcome, what: &str, advice: Option<&str>) -> Check {
         Check {
             id,
             status,
@@ -68,22 +68,22 @@ impl Check {
 
     /// All is well.
     pub(super) fn ok(id: &'static str, what: impl AsRef<str>) -> Check {
-        Check::new(id, Status::Ok, what.as_ref(), None)
+        Check::new(id, Outcome::Ok, what.as_ref(), None)
     }
 
     /// It may do harm.
     pub(super) fn warn(id: &'static str, what: impl AsRef<str>, advice: impl AsRef<str>) -> Check {
-        Check::new(id, Status::Warn, what.as_ref(), Some(advice.as_ref()))
+        Check::new(id, Outcome::Warn, what.as_ref(), Some(advice.as_ref()))
     }
 
     /// It is broken.
     pub(super) fn fail(id: &'static str, what: impl AsRef<str>, advice: impl AsRef<str>) -> Check {
-        Check::new(id, Status::Fail, what.as_ref(), Some(advice.as_ref()))
+        Check::new(id, Outcome::Fail, what.as_ref(), Some(advice.as_ref()))
     }
 
     /// It was not looked at, for this reason.
     pub(super) fn skip(id: &'static str, why: impl AsRef<str>) -> Check {
-        Check::new(id, Status::Skip, why.as_ref(), None)
+        Check::new(id, Outcome::Skip, why.as_ref(), None)
     }
 }
 
@@ -101,13 +101,15 @@ fn harmless(text: &str) -> String {
 
 /// The whole examination.
 #[derive(Clone, Debug, Serialize)]
-pub struct Report {
+pub struct Diagnosis {
     /// What was to be watched.
     pub group: SocketAddr,
     /// The interface that was looked at, if there is one.
     pub interface: Option<String>,
     /// Seconds that were listened.
     pub listened_s: f64,
+    /// What to do to learn more.
+    pub hint: Option<String>,
     /// Whether a viewer would show the stream: packets came, and whole frames could be made of them.
     pub watchable: bool,
     /// The checks.
@@ -118,10 +120,14 @@ pub struct Report {
 const STATUS_WIDTH: usize = 6;
 const NAME_WIDTH: usize = 12;
 
-impl Report {
+impl Diagnosis {
     /// For people; with ANSI colours where `colours` says so.
     pub fn to_text(&self, colours: bool) -> String {
-        let mut out = format!("{}", self.group);
+        let mut out = String::new();
+        if let Some(hint) = &self.hint {
+            let _ = writeln!(out, "{hint}\n");
+        }
+        let _ = write!(out, "{}", self.group);
         if let Some(interface) = &self.interface {
             let _ = write!(out, " on {}", harmless(interface));
         }
@@ -155,7 +161,7 @@ impl Report {
         if self.watchable {
             return None;
         }
-        let failed = self.checks.iter().find(|c| c.status == Status::Fail);
+        let failed = self.checks.iter().find(|c| c.status == Outcome::Fail);
         Some(failed.map_or_else(|| "no whole frame came".to_owned(), |c| c.what.clone()))
     }
 }
@@ -168,11 +174,12 @@ fn trim(seconds: f64) -> f64 {
 mod tests {
     use super::*;
 
-    fn report() -> Report {
-        Report {
+    fn diagnosis() -> Diagnosis {
+        Diagnosis {
             group: "224.3.29.71:10000".parse().unwrap(),
             interface: Some("wire0".to_owned()),
             listened_s: 3.004,
+            hint: None,
             watchable: false,
             checks: vec![
                 Check::ok("interface", "wire0 is up"),
@@ -184,7 +191,7 @@ mod tests {
 
     #[test]
     fn a_line_for_each_check_and_what_to_do() {
-        let text = report().to_text(false);
+        let text = diagnosis().to_text(false);
         assert_eq!(
             text,
             "224.3.29.71:10000 on wire0, listened for 3 s\n\n\
@@ -193,7 +200,7 @@ mod tests {
              skip  querier     no right\n"
         );
         assert!(
-            report()
+            diagnosis()
                 .to_text(true)
                 .contains("\u{1b}[31mfail  \u{1b}[0mport")
         );
@@ -201,21 +208,21 @@ mod tests {
 
     #[test]
     fn the_verdict_names_the_first_failure() {
-        let mut report = report();
+        let mut diagnosis = diagnosis();
         assert_eq!(
-            report.why_not().unwrap(),
+            diagnosis.why_not().unwrap(),
             "taken by \\u{1b}[2Jevil\\u{202e}"
         );
-        report.checks.clear();
-        assert_eq!(report.why_not().unwrap(), "no whole frame came");
-        report.watchable = true;
-        assert_eq!(report.why_not(), None);
-        assert!(report.to_text(false).ends_with("can be watched.\n"));
+        diagnosis.checks.clear();
+        assert_eq!(diagnosis.why_not().unwrap(), "no whole frame came");
+        diagnosis.watchable = true;
+        assert_eq!(diagnosis.why_not(), None);
+        assert!(diagnosis.to_text(false).ends_with("can be watched.\n"));
     }
 
     #[test]
     fn programs_read_the_same() {
-        let value: serde_json::Value = serde_json::from_str(&report().to_json()).unwrap();
+        let value: serde_json::Value = serde_json::from_str(&diagnosis().to_json()).unwrap();
         assert_eq!(value["checks"][1]["id"], "port");
         assert_eq!(value["checks"][1]["status"], "fail");
         assert_eq!(value["checks"][2]["advice"], serde_json::Value::Null);

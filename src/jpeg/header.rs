@@ -12,6 +12,8 @@ pub mod marker {
     pub const SOF2: u8 = 0xc2;
     pub const DHT: u8 = 0xc4;
     pub const JPG: u8 = 0xc8;
+    pub const SOF9: u8 = 0xc9;
+    pub const SOF10: u8 = 0xca;
     pub const DAC: u8 = 0xcc;
     pub const SOF15: u8 = 0xcf;
     pub const RST0: u8 = 0xd0;
@@ -24,6 +26,8 @@ pub mod marker {
     pub const DRI: u8 = 0xdd;
     pub const APP0: u8 = 0xe0;
     pub const APP14: u8 = 0xee;
+    pub const APP15: u8 = 0xef;
+    pub const COM: u8 = 0xfe;
 }
 
 /// Why a header cannot be read. Offsets count bytes from the JPEG's first.
@@ -47,7 +51,7 @@ pub enum HeaderError {
         what: &'static str,
     },
     /// Legal, but of a kind that lancam cannot carry or convert.
-    #[error("{what} JPEG is not supported")]
+    #[error("{what} is not supported")]
     Unsupported {
         /// The kind.
         what: &'static str,
@@ -121,6 +125,8 @@ pub enum Coding {
     SeveralScans,
     /// Progressive Huffman (SOF2).
     Progressive,
+    /// Arithmetic coding, sequential or progressive (SOF9, SOF10).
+    Arithmetic,
 }
 
 /// The facts of a header.
@@ -231,6 +237,19 @@ fn bad(offset: usize, what: &'static str) -> HeaderError {
     HeaderError::Bad { offset, what }
 }
 
+/// The segments of a header that [`Header::parse`] has read, with their markers.
+pub fn segments(header: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+    let mut at = 2;
+    std::iter::from_fn(move || {
+        while matches!(*header.get(at..at + 2)?, [0xff, 0xff | marker::TEM]) {
+            at += if header[at + 1] == marker::TEM { 2 } else { 1 };
+        }
+        let start = at;
+        at += 4 + segment(header, start).ok()?.len();
+        Some((header[start + 1], &header[start..at]))
+    })
+}
+
 /// The body of the marker segment at `at`: what follows its length.
 fn segment(jpeg: &[u8], at: usize) -> Result<&[u8], HeaderError> {
     let short = HeaderError::Short { offset: jpeg.len() };
@@ -254,8 +273,9 @@ impl<'a> Parser<'a> {
                 }
                 _ => Err(bad(at, "a DRI segment of the wrong length")),
             },
-            marker::JPG | marker::DAC => Err(HeaderError::Unsupported {
-                what: "arithmetic-coded",
+            marker::DAC => Ok(()), // arithmetic conditioning: the decoder's business
+            marker::JPG => Err(HeaderError::Unsupported {
+                what: "JPEG with extensions",
             }),
             marker::SOF0..=marker::SOF15 => self.take_frame(code, body, at),
             marker::DNL => Err(bad(at, "DNL before any scan")),
@@ -323,10 +343,9 @@ impl<'a> Parser<'a> {
     fn take_frame(&mut self, code: u8, body: &[u8], at: usize) -> Result<(), HeaderError> {
         let unsupported = |what| Err(HeaderError::Unsupported { what });
         match code {
-            marker::SOF0..=marker::SOF2 => {}
-            0xc3 => return unsupported("lossless"),
-            0xc9..=0xcb => return unsupported("arithmetic-coded"),
-            _ => return unsupported("hierarchical"),
+            marker::SOF0..=marker::SOF2 | marker::SOF9 | marker::SOF10 => {}
+            0xc3 | 0xcb => return unsupported("lossless JPEG"),
+            _ => return unsupported("hierarchical JPEG"),
         }
         if self.sof.is_some() {
             return Err(bad(at, "a second SOF segment"));
@@ -341,10 +360,10 @@ impl<'a> Parser<'a> {
             ));
         }
         if precision != 8 {
-            return unsupported("12-bit");
+            return unsupported("12-bit JPEG");
         }
         if !matches!(count, 1 | 3 | 4) {
-            return unsupported("a 2-component");
+            return unsupported("JPEG with 2 components, or more than 4,");
         }
         self.width = u16::from_be_bytes([w1, w0]);
         self.height = u16::from_be_bytes([h1, h0]);
@@ -352,7 +371,7 @@ impl<'a> Parser<'a> {
             return Err(bad(at, "a width of 0"));
         }
         if self.height == 0 {
-            return unsupported("a height-less (DNL)");
+            return unsupported("JPEG that tells its height only behind the picture (DNL)");
         }
         for (component, bytes) in self.components.iter_mut().zip(list.chunks_exact(3)) {
             let (h, v) = (bytes[1] >> 4, bytes[1] & 0xf);
@@ -394,6 +413,8 @@ impl<'a> Parser<'a> {
         }
         let coding = if sof == marker::SOF2 {
             Coding::Progressive
+        } else if sof >= marker::SOF9 {
+            Coding::Arithmetic
         } else if in_scan < self.component_count {
             Coding::SeveralScans
         } else {
@@ -648,20 +669,24 @@ mod tests {
         sof[0] = 0xc3;
         assert_eq!(
             parse(&[&a, &b, &sof, SOS]),
-            HeaderError::Unsupported { what: "lossless" }
-        );
-        sof[0] = 0xc9;
-        assert_eq!(
-            parse(&[&a, &b, &sof, SOS]),
             HeaderError::Unsupported {
-                what: "arithmetic-coded"
+                what: "lossless JPEG"
             }
         );
+        sof[0] = 0xc0;
+        sof[2..4].fill(0);
+        assert_eq!(
+            parse(&[&a, &b, &sof, SOS]).to_string(),
+            "JPEG that tells its height only behind the picture (DNL) is not supported"
+        );
+        sof[3] = 16;
         sof[0] = 0xc1;
         sof[1] = 12;
         assert_eq!(
             parse(&[&a, &b, &sof, SOS]),
-            HeaderError::Unsupported { what: "12-bit" }
+            HeaderError::Unsupported {
+                what: "12-bit JPEG"
+            }
         );
         assert_eq!(Header::parse(b"hello").unwrap_err(), HeaderError::NoSoi);
         assert_eq!(

@@ -138,7 +138,7 @@ pub fn write_jpeg(out: &mut Vec<u8>, picture: &Picture<'_>) {
     );
     out.clear();
     out.extend_from_slice(&header[..len]);
-    out.extend_from_slice(scan);
+    out.extend_from_slice(scan.strip_suffix(&EOI).unwrap_or(scan));
     out.extend_from_slice(&EOI);
 }
 

@@ -38,9 +38,9 @@ pub enum ScanError {
 /// A broken code or value; the caller knows where.
 struct Broken;
 
-/// Bytes between the last MCU and the end that are taken for an encoder's alignment; more, and the
-/// decoder has lost its way somewhere.
-const SLACK: usize = 16;
+/// Bytes between the last MCU and a restart marker or the end that are taken for an encoder's
+/// alignment (Logitech's C270, C310 and C910 leave some); more, and the decoder has lost its way.
+const SLACK: usize = 64;
 
 /// Codes up to this long are found with one look-up.
 const LOOKUP_BITS: u32 = 9;
@@ -215,8 +215,9 @@ impl<'a> BitReader<'a> {
 
     /// Steps over the restart marker that must come next. T.81 §F.2.2.4.
     fn restart(&mut self, number: u8) -> Result<(), Broken> {
-        let mut at = self.position();
-        if self.data.get(at) != Some(&0xff) {
+        let from = self.position();
+        let mut at = next_marker(self.data, from).ok_or(Broken)?;
+        if at > from + SLACK {
             return Err(Broken);
         }
         while self.data.get(at) == Some(&0xff) {

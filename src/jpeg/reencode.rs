@@ -54,7 +54,8 @@ impl Reencoder {
     }
 
     /// Decodes `jpeg`, of `size` (width, height) and at most [`MAX_PIXELS`], scales it down to `target`, and
-    /// encodes it into the front of `out`. Returns the new JPEG's length.
+    /// encodes it into the front of `out`. Returns the new JPEG's length, and what the decoder
+    /// complained of.
     pub(super) fn run(
         &mut self,
         jpeg: &[u8],
@@ -62,10 +63,10 @@ impl Reencoder {
         target: (usize, usize),
         sampling: Sampling,
         out: &mut Vec<u8>,
-    ) -> turbojpeg::Result<usize> {
+    ) -> turbojpeg::Result<(usize, Option<turbojpeg::Error>)> {
         let factor = decoder_scale(size, target);
         let (width, height) = (factor.scale(size.0), factor.scale(size.1));
-        self.decode(jpeg, factor, width, height)?;
+        let warning = self.decode(jpeg, factor, width, height)?;
         let pixels = if (width, height) == target {
             &self.decoded
         } else {
@@ -96,17 +97,18 @@ impl Reencoder {
             height,
             format,
         };
-        self.compressor.compress_to_slice(image, out)
+        let len = self.compressor.compress_to_slice(image, out)?;
+        Ok((len, warning))
     }
 
-    /// To RGB, four bytes a pixel, in the front of `decoded`.
+    /// To RGB, four bytes a pixel, in the front of `decoded`. Returns the decoder's warning.
     fn decode(
         &mut self,
         jpeg: &[u8],
         factor: ScalingFactor,
         width: usize,
         height: usize,
-    ) -> turbojpeg::Result<()> {
+    ) -> turbojpeg::Result<Option<turbojpeg::Error>> {
         let header = self.decompressor.read_header(jpeg)?;
         let cmyk = matches!(header.colorspace, Colorspace::CMYK | Colorspace::YCCK);
         let format = if cmyk {
@@ -120,21 +122,51 @@ impl Reencoder {
         }
         self.decompressor.set_scaling_factor(factor)?;
         let pixels = &mut self.decoded[..pitch * height];
-        self.decompressor.decompress(
-            jpeg,
-            Image {
-                pixels,
-                width,
-                pitch,
-                height,
-                format,
-            },
-        )?;
+        let image = Image {
+            pixels,
+            width,
+            pitch,
+            height,
+            format,
+        };
+        let warning = match self.decompressor.decompress(jpeg, image) {
+            Err(error) if !is_warning(&error) => return Err(error),
+            result => result.err(),
+        };
         if cmyk {
             cmyk_to_rgb(&mut self.decoded[..pitch * height]);
         }
-        Ok(())
+        Ok(warning)
     }
+}
+
+/// Whether turbojpeg did its work all the same: the crate gives libjpeg-turbo's warnings (`JWRN_` in
+/// its jerror.h) as errors, and only their text tells them apart.
+pub(super) fn is_warning(error: &turbojpeg::Error) -> bool {
+    const WARNINGS: [&str; 6] = [
+        "Corrupt JPEG data",
+        "Premature end of JPEG file",
+        "Inconsistent progression sequence",
+        "Invalid SOS parameters",
+        "Unknown Adobe color transform",
+        "Warning: unknown JFIF revision",
+    ];
+    let turbojpeg::Error::TurboJpegError(text) = error else {
+        return false;
+    };
+    WARNINGS.iter().any(|warning| text.starts_with(warning))
+}
+
+/// Whether a warning means that part of the picture is missing or wrong.
+pub(super) fn is_damage(warning: &turbojpeg::Error) -> bool {
+    const DAMAGE: [&str; 4] = [
+        "remature end",
+        "bad Huffman",
+        "bad arithmetic",
+        "instead of RST",
+    ];
+    let text = warning.to_string();
+    DAMAGE.iter().any(|damage| text.contains(damage))
 }
 
 /// In place. JPEG files hold CMYK inverted, as Adobe wrote it first: 255 is no ink.

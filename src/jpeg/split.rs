@@ -1,7 +1,9 @@
-//! Finding where one JPEG ends and the next begins in a stream of them ("concatenated MJPEG", as
+//! Finds where one JPEG ends and the next begins in a stream of them ("concatenated MJPEG", as
 //! `rpicam-vid --codec mjpeg -o -` writes it). Marker segments are stepped over by their length, so a
-//! thumbnail in an APPn segment is not taken for a frame. It decides nothing about whether a
-//! JPEG is good: that is the [gate](crate::jpeg::gate)'s work. Markers: ITU-T T.81 §B.1.
+//! thumbnail in an APPn segment is not taken for a frame; a length is believed only where another
+//! marker follows, so that a damaged one hides no frame behind it. Whether a JPEG is good is for the
+//! [gate](crate::jpeg::gate) to say: whatever begins with SOI is handed over, so that what is lost
+//! can be counted. Markers: ITU-T T.81 §B.1.
 
 use std::ops::Range;
 
@@ -10,8 +12,8 @@ use super::header::{marker, next_marker};
 /// What [`Splitter::find`] found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
-    /// One JPEG, from its SOI up to and with its EOI; without an EOI, up to the next SOI. The caller
-    /// drops the bytes up to `end` before it calls again.
+    /// One JPEG, from its SOI up to and with its EOI; without an EOI, up to the next SOI or to where
+    /// its header breaks off. The caller drops the bytes up to `end` before it calls again.
     Frame(Range<usize>),
     /// No JPEG ends in the buffer yet.
     NeedMore {
@@ -30,7 +32,7 @@ enum Phase {
     Scan,
 }
 
-/// Finds JPEGs in bytes that come piece by piece; no byte is looked at twice.
+/// Finds JPEGs in bytes that come piece by piece; no byte is searched twice.
 ///
 /// It holds no bytes, so it cannot bound them: a caller whose buffer is full without a frame in it
 /// empties the buffer and calls [`reset`](Splitter::reset).
@@ -39,8 +41,11 @@ pub struct Splitter {
     phase: Phase,
     /// Where the present JPEG's SOI lies in the buffer.
     start: usize,
-    /// The next byte to look at; may lie behind the buffer's end, inside a segment that is still to come.
+    /// The next byte to look at; may lie behind the buffer's end, inside an SOS segment that is
+    /// still to come.
     at: usize,
+    /// No more bytes will come.
+    is_all: bool,
 }
 
 impl Default for Splitter {
@@ -56,6 +61,7 @@ impl Splitter {
             phase: Phase::Between,
             start: 0,
             at: 0,
+            is_all: false,
         }
     }
 
@@ -82,6 +88,18 @@ impl Splitter {
                 Found::NeedMore { discard }
             }
         }
+    }
+
+    /// The same when no more bytes will come: a JPEG without its end reaches to the end of `buffer`.
+    /// `None` when no JPEG is left.
+    pub fn finish(&mut self, buffer: &[u8]) -> Option<Range<usize>> {
+        self.is_all = true;
+        let frame = match self.run(buffer) {
+            None if self.phase != Phase::Between => Some(self.start..buffer.len()),
+            found => found,
+        };
+        self.reset();
+        frame
     }
 
     fn run(&mut self, buffer: &[u8]) -> Option<Range<usize>> {
@@ -120,36 +138,56 @@ impl Splitter {
         }
     }
 
-    /// Over one marker segment.
+    /// Over one marker segment. Where none stands the JPEG breaks off.
     fn segment(&mut self, buffer: &[u8]) -> Option<Option<usize>> {
         let rest = buffer.get(self.at..)?;
         let (&first, &code) = (rest.first()?, rest.get(1)?);
-        if first != 0xff {
-            self.phase = Phase::Between; // garbage: this was no JPEG
-            return Some(None);
-        }
-        match code {
-            0xff => self.at += 1, // a fill byte, T.81 §B.1.1.2
-            marker::SOI => return Some(Some(self.at)),
-            marker::EOI => return Some(Some(self.at + 2)),
-            marker::TEM | marker::RST0..=marker::RST7 => self.at += 2,
-            0x00..=0xbf => self.phase = Phase::Between, // reserved: no encoder writes them
-            _ => {
-                let length = u16::from_be_bytes([*rest.get(2)?, *rest.get(3)?]);
-                if length < 2 {
-                    self.phase = Phase::Between;
-                    return Some(None);
+        match (first, code) {
+            (0xff, 0xff) => self.at += 1, // a fill byte, T.81 §B.1.1.2
+            (0xff, marker::EOI) => return Some(Some(self.at + 2)),
+            (0xff, marker::TEM | marker::RST0..=marker::RST7) => self.at += 2,
+            (0xff, 0xc0..) => match self.segment_end(buffer)? {
+                Some(end) => {
+                    self.at = end;
+                    if code == marker::SOS {
+                        self.phase = Phase::Scan;
+                    }
                 }
-                self.at += 2 + usize::from(length);
-                if code == marker::SOS {
-                    self.phase = Phase::Scan;
-                }
-            }
+                None => return Some(Some(self.at)),
+            },
+            _ => return Some(Some(self.at)),
         }
         Some(None)
     }
 
-    /// To the marker that ends the entropy-coded data.
+    /// Where the segment ends whose marker stands at `self.at`: `Some(None)` if its length cannot be
+    /// right, `None` if too few bytes have come to tell.
+    fn segment_end(&self, buffer: &[u8]) -> Option<Option<usize>> {
+        let unknown = self.is_all.then_some(None);
+        let rest = &buffer[self.at..];
+        let Some(&[_, code, high, low]) = rest.first_chunk() else {
+            return unknown;
+        };
+        let end = 2 + usize::from(u16::from_be_bytes([high, low]));
+        if code == marker::SOI || end < 4 {
+            return Some(None);
+        }
+        if code == marker::SOS {
+            // T.81 §B.2.3: Ls = 6 + 2 Ns. Entropy-coded data follows, which may begin with anything.
+            let Some(&components) = rest.get(4) else {
+                return unknown;
+            };
+            let fits = (1..=4).contains(&components) && end == 8 + 2 * usize::from(components);
+            return Some(fits.then_some(self.at + end));
+        }
+        match rest.get(end..).and_then(<[u8]>::first_chunk) {
+            Some(&[0xff, next]) if may_follow(next) => Some(Some(self.at + end)),
+            Some(_) => Some(None),
+            None => unknown,
+        }
+    }
+
+    /// To the marker that ends the entropy-coded data. One that cannot stand there is damage in it.
     fn scan(&mut self, buffer: &[u8]) -> Option<Option<usize>> {
         loop {
             let Some(at) = next_marker(buffer, self.at) else {
@@ -159,28 +197,28 @@ impl Splitter {
             };
             self.at = at;
             match buffer[at + 1] {
-                marker::RST0..=marker::RST7 => self.at += 2,
                 0xff => self.at += 1,
                 marker::EOI => return Some(Some(at + 2)),
-                marker::SOI => return Some(Some(at)),
-                _ => {
+                marker::SOI if *buffer.get(at + 2)? == 0xff => return Some(Some(at)),
+                0xc0..=0xcf | marker::SOS.. if self.segment_end(buffer)?.is_some() => {
                     self.phase = Phase::Segments;
                     return Some(None);
                 }
+                _ => self.at += 2,
             }
         }
     }
 }
 
+/// Whether a marker may stand behind a segment: not SOI, which begins another JPEG, and none that
+/// belongs into a scan.
+fn may_follow(code: u8) -> bool {
+    matches!(code, 0xc0..=0xcf | marker::EOI..)
+}
+
 /// The first JPEG in `data` at or behind `from`; the last one, if it has no end, reaches to the end of `data`.
 pub fn next_jpeg(data: &[u8], from: usize) -> Option<Range<usize>> {
-    let rest = data.get(from..)?;
-    let mut splitter = Splitter::new();
-    let found = match splitter.run(rest) {
-        Some(found) => found,
-        None if splitter.phase != Phase::Between => splitter.start..rest.len(),
-        None => return None,
-    };
+    let found = Splitter::new().finish(data.get(from..)?)?;
     Some(from + found.start..from + found.end)
 }
 
@@ -194,7 +232,8 @@ mod tests {
         let mut jpeg = vec![
             0xff, 0xd8, 0xff, 0xe1, 0, 10, 0xff, 0xd8, 0xff, 0xda, 0xff, 0xd9, 0, 0,
         ];
-        jpeg.extend([0xff, 0xff, 0xda, 0, 4, 1, 1]); // with a fill byte
+        // With a fill byte.
+        jpeg.extend([0xff, 0xff, 0xda, 0, 8, 1, 1, 0, 0, 63, 0]);
         jpeg.extend([fill, 0xff, 0x00, fill, 0xff, 0xd0, fill, fill, 0xff, 0xd9]);
         jpeg
     }
@@ -238,14 +277,58 @@ mod tests {
     }
 
     #[test]
-    fn a_segment_with_a_bad_length_is_garbage() {
-        let mut bad = jpeg(1);
-        bad[5] = 0;
-        bad.drain(6..14);
-        let a = jpeg(2);
-        let data = [&bad[..], &a].concat();
-        assert_eq!(next_jpeg(&data, 0), Some(bad.len()..data.len()));
-        assert_eq!(next_jpeg(&data, data.len()), None);
+    fn a_damaged_header_hides_no_frame_behind_it() {
+        let (mut bad, a) = (jpeg(1), jpeg(2));
+        for length in [0, 1, 9, 0xffff, a.len() as u16 + 16] {
+            bad[4..6].copy_from_slice(&length.to_be_bytes());
+            for tail in [&a.repeat(3)[..], &a.repeat(5000)] {
+                let data = [&bad[..], tail].concat();
+                let frames = split(&data);
+                // Handed over as far as it goes, so that somebody counts it.
+                assert_eq!(frames[0], 0..2, "{length}");
+                let good = frames.iter().filter(|f| data[(*f).clone()] == a);
+                assert_eq!(good.count(), tail.len() / a.len(), "{length}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_damaged_scan_hides_no_frame_behind_it() {
+        let (a, b) = (jpeg(1), jpeg(2));
+        let scan = a.len() - 10;
+        for damage in [
+            [0xff, 0xe1, 0xff, 0xff],
+            [0xff, 0xe1, 0, 40],
+            [0xff, 0xc4, 0, 8],
+            [0xff, 0xda, 0, 12],
+            [0xff, 0xd8, 1, 1],
+            [0xff, 0x01, 0xff, 0xbf],
+            [0xff, 0xdd, 0, 0],
+        ] {
+            let mut bad = a.clone();
+            bad.splice(scan..scan, damage);
+            let data = [&bad[..], &b, &b].concat();
+            let (first, second) = (bad.len(), bad.len() + b.len());
+            assert_eq!(
+                split(&data),
+                [0..first, first..second, second..data.len()],
+                "{damage:x?}"
+            );
+        }
+    }
+
+    #[test]
+    fn segments_between_scans_are_stepped_over() {
+        let a = jpeg(1);
+        // DHT with an EOI in it, a second scan, a comment with an SOI in it, a third one.
+        let mut several = a[..a.len() - 2].to_vec();
+        several.extend([
+            0xff, 0xc4, 0, 5, 0xff, 0xd9, 7, 0xff, 0xda, 0, 8, 1, 1, 0, 0, 63, 0,
+        ]);
+        several.extend([9, 9, 0xff, 0xfe, 0, 6, 0xff, 0xd8, 0xff, 0xda]);
+        several.extend([0xff, 0xda, 0, 8, 1, 1, 0, 0, 63, 0, 5, 0xff, 0xd9]);
+        let data = [&several[..], &a].concat();
+        assert_eq!(split(&data), [0..several.len(), several.len()..data.len()]);
     }
 
     proptest! {
@@ -259,8 +342,7 @@ mod tests {
             sizes in prop::collection::vec(1usize..40, 1..20),
         ) {
             let data = parts.concat();
-            let mut whole = split(&data);
-            // What is left at the end is a frame for a file, but not for a pipe that may go on.
+            let whole = split(&data);
             let mut splitter = Splitter::new();
             let mut buffer = Vec::new();
             let (mut base, mut fed, mut got) = (0, 0, Vec::new());
@@ -284,8 +366,10 @@ mod tests {
                     }
                 }
             }
-            if whole.len() == got.len() + 1 {
-                prop_assert_eq!(whole.pop().unwrap().end, data.len());
+            while let Some(range) = splitter.finish(&buffer) {
+                got.push(base + range.start..base + range.end);
+                base += range.end;
+                buffer.drain(..range.end);
             }
             prop_assert_eq!(got, whole);
         }

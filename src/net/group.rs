@@ -9,10 +9,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use nix::errno::Errno;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
-use super::interface::{self, Interface, InterfaceError};
+use super::choice::choose;
+use super::interface::{Interface, InterfaceError};
 use super::sys::{self, Membership};
 
 /// How long a send may wait for room in a full device queue before its packets are dropped: a frame
@@ -87,11 +87,11 @@ pub enum GroupError {
 
 impl GroupError {
     pub(super) fn new(what: &'static str, group: SocketAddr, cause: io::Error) -> GroupError {
-        match Errno::from_raw(cause.raw_os_error().unwrap_or(0)) {
-            Errno::EADDRINUSE => GroupError::PortInUse { group },
-            Errno::EADDRNOTAVAIL => GroupError::NotLocal { group },
-            Errno::EACCES | Errno::EPERM => GroupError::NotAllowed { what, group, cause },
-            Errno::ENOBUFS if what == JOIN => GroupError::TooManyGroups { group },
+        match cause.kind() {
+            io::ErrorKind::AddrInUse => GroupError::PortInUse { group },
+            io::ErrorKind::AddrNotAvailable => GroupError::NotLocal { group },
+            io::ErrorKind::PermissionDenied => GroupError::NotAllowed { what, group, cause },
+            _ if what == JOIN && sys::is_out_of_room(&cause) => GroupError::TooManyGroups { group },
             _ => GroupError::Io { what, group, cause },
         }
     }
@@ -99,24 +99,8 @@ impl GroupError {
 
 const JOIN: &str = "join group";
 
-/// Whether `error` says that the network is away for now (no route, link down, adapter unplugged,
-/// address gone), so that waiting and `refresh` help.
-pub fn is_network_down(error: &io::Error) -> bool {
-    matches!(
-        Errno::from_raw(error.raw_os_error().unwrap_or(0)),
-        Errno::ENETUNREACH
-            | Errno::EHOSTUNREACH
-            | Errno::ENETDOWN
-            | Errno::EHOSTDOWN
-            | Errno::ENODEV
-            | Errno::ENXIO
-            | Errno::EADDRNOTAVAIL
-            | Errno::ENETRESET
-    )
-}
-
 /// What a sender's socket is to be like.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct SendOptions {
     /// Group (or unicast address) and port to send to.
     pub group: SocketAddr,
@@ -131,6 +115,12 @@ pub struct SendOptions {
 }
 
 impl SendOptions {
+    /// The same, so many ports above this one, which must exist.
+    pub fn at_port_above(mut self, ports: u16) -> SendOptions {
+        self.group.set_port(self.group.port() + ports);
+        self
+    }
+
     /// DSCP AF41 (RFC 4594 §4.3): lands in the *video* queue of Wi-Fi.
     pub const AF41: u8 = 34;
 
@@ -163,16 +153,25 @@ impl SendSocket {
     /// # Errors
     /// No such interface, it is down, or no socket may be had.
     pub fn open(options: &SendOptions) -> Result<SendSocket, GroupError> {
-        SendSocket::open_at(options, None)
+        SendSocket::open_on(options, None)
     }
 
-    /// The same, bound to `from` if that can be had: an address of this machine that no other socket has.
+    /// The same on the interface with the index `keep`, if it works and nobody named another.
+    ///
+    /// # Errors
+    /// Those of [`SendSocket::open`].
+    pub fn open_on(options: &SendOptions, keep: Option<u32>) -> Result<SendSocket, GroupError> {
+        let interface = choose(options.interface.as_deref(), options.group, keep)?;
+        SendSocket::open_at(options, interface, None)
+    }
+
+    /// The same on `interface`, bound to `from` if that can be had: an address of this machine that no other socket has.
     pub(super) fn open_at(
         options: &SendOptions,
+        interface: Interface,
         from: Option<SocketAddr>,
     ) -> Result<SendSocket, GroupError> {
         let group = options.group;
-        let interface = interface::choose(options.interface.as_deref(), group)?;
         let fail = |what| move |e| GroupError::new(what, group, e);
         let socket = udp_socket(group).map_err(fail("open a socket for"))?;
         (socket.set_write_timeout(Some(SEND_PATIENCE))).map_err(fail("set a time limit for"))?;
@@ -186,7 +185,7 @@ impl SendSocket {
         let own = match sender.leave_by_interface() {
             Ok(()) => source_address(group, &sender.interface),
             // No refusal: it has gone since it was looked up.
-            Err(error) if is_network_down(&error) => {
+            Err(error) if sys::is_network_down(&error) => {
                 return Err(GroupError::new("choose the interface for", group, error));
             }
             Err(error) => sender.leave_by_address(&error),
@@ -209,16 +208,12 @@ impl SendSocket {
     fn leave_by_interface(&self) -> io::Result<()> {
         let index = self.interface.index;
         match (self.is_multicast(), self.group()) {
-            (true, SocketAddr::V4(_)) => {
-                sys::set_multicast_interface_v4(self.socket.as_fd(), index)
-            }
+            (true, SocketAddr::V4(_)) => sys::set_multicast_interface_v4(&self.socket, index),
             (true, SocketAddr::V6(_)) => self.socket.set_multicast_if_v6(index),
             (false, _) if self.options.interface.is_none() || self.group().ip().is_loopback() => {
                 Ok(())
             }
-            (false, _) => {
-                sys::set_unicast_interface(self.socket.as_fd(), index, self.group().is_ipv6())
-            }
+            (false, _) => sys::set_unicast_interface(&self.socket, index, self.group().is_ipv6()),
         }
     }
 
@@ -239,25 +234,31 @@ impl SendSocket {
 
     /// Looks the interface up again and follows it where it went: an adapter that came back under another
     /// index, a default route that moved. Costs some 100 µs; for when [`Changes`](super::Changes) says so, or after an error.
-    /// Returns whether anything changed (index, addresses, up or running).
+    /// Returns whether anything changed (index, addresses, up or running). `works`: what is sent arrives, so that a route
+    /// by another interface is no reason to leave this one.
     ///
     /// # Errors
     /// The interface is gone or down at present.
-    pub fn refresh(&mut self) -> Result<bool, GroupError> {
-        let now = interface::choose(self.options.interface.as_deref(), self.options.group)?;
+    pub fn refresh(&mut self, works: bool) -> Result<bool, GroupError> {
+        let named = self.options.interface.as_deref();
+        let now = choose(
+            named,
+            self.options.group,
+            keep(&self.interface, named, works),
+        )?;
         if now == self.interface {
             return Ok(false);
         }
         if now.is_loopback != self.interface.is_loopback {
             // To or from loopback the source address changes with it, which is bound.
-            *self = SendSocket::open(&self.options)?;
+            *self = SendSocket::open_at(&self.options, now, None)?;
             return Ok(true);
         }
         self.to = scoped(self.group(), now.index).into();
         self.interface = now;
         if self.leave_by_interface().is_err() {
             // Where it leaves is bound with its address.
-            *self = SendSocket::open(&self.options)?;
+            *self = SendSocket::open_at(&self.options, self.interface.clone(), None)?;
         }
         Ok(true)
     }
@@ -304,6 +305,12 @@ impl AsFd for SendSocket {
     }
 }
 
+/// What [`choose`] is to keep: the interface in use, if it works or was named. One that was named by an address stays when
+/// it gets another.
+fn keep(interface: &Interface, named: Option<&str>, works: bool) -> Option<u32> {
+    (works || named.is_some()).then_some(interface.index)
+}
+
 /// TTL, loopback and DSCP: each refused one is said once, here.
 fn set_optional(socket: &Socket, options: &SendOptions) {
     let group = options.group;
@@ -337,7 +344,7 @@ fn set_optional(socket: &Socket, options: &SendOptions) {
 }
 
 /// What a receiver's socket is to be like.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ReceiveOptions {
     /// Group and port to hear; or an address of this machine, or the unspecified address, for
     /// unicast.
@@ -395,6 +402,8 @@ pub struct ReceiveSocket {
     interface: Interface,
     buffer: BufferGrant,
     has_gro: bool,
+    /// SO_RCVTIMEO at present; zero: none yet. It lies here because a refresh may make the socket anew.
+    read_timeout: Duration,
 }
 
 impl ReceiveSocket {
@@ -406,10 +415,28 @@ impl ReceiveSocket {
     /// No such interface, it is down, the port is taken by a program that does not share it, the group
     /// could not be joined.
     pub fn open(options: &ReceiveOptions) -> Result<ReceiveSocket, GroupError> {
+        ReceiveSocket::open_on(options, None)
+    }
+
+    /// The same on the interface with the index `keep`, if it works and nobody named another.
+    ///
+    /// # Errors
+    /// Those of [`ReceiveSocket::open`].
+    pub fn open_on(
+        options: &ReceiveOptions,
+        keep: Option<u32>,
+    ) -> Result<ReceiveSocket, GroupError> {
+        check_source(options)?;
+        let interface = choose(options.interface.as_deref(), options.group, keep)?;
+        ReceiveSocket::open_at(options, interface)
+    }
+
+    fn open_at(
+        options: &ReceiveOptions,
+        interface: Interface,
+    ) -> Result<ReceiveSocket, GroupError> {
         let group = options.group;
         let is_multicast = group.ip().is_multicast();
-        check_source(options)?;
-        let interface = interface::choose(options.interface.as_deref(), group)?;
         let fail = |what| move |e| GroupError::new(what, group, e);
         let socket = udp_socket(group).map_err(fail("open a socket for"))?;
         if is_multicast {
@@ -418,16 +445,17 @@ impl ReceiveSocket {
             (socket.set_reuse_address(true)).map_err(fail("share the port of"))?;
         }
         let buffer = grow_buffer(&socket, options.receive_buffer);
-        hear_joined_only(&socket, group);
+        sys::hear_joined_only(&socket, group.is_ipv6());
         // Bound to the group's own address: bound to 0.0.0.0 it would hear other groups on this port.
         (socket.bind(&scoped(group, interface.index).into())).map_err(fail("listen on"))?;
-        let has_gro = sys::enable_gro(socket.as_fd()).is_ok();
+        let has_gro = sys::coalesce_received(&socket).is_ok();
         let receiver = ReceiveSocket {
             socket,
             options: options.clone(),
             interface,
             buffer,
             has_gro,
+            read_timeout: Duration::ZERO,
         };
         receiver.join().map_err(fail(JOIN))?;
         Ok(receiver)
@@ -442,7 +470,7 @@ impl ReceiveSocket {
             return Ok(());
         }
         sys::set_membership(
-            self.socket.as_fd(),
+            &self.socket,
             change,
             self.interface.index,
             self.interface.v4(),
@@ -463,19 +491,25 @@ impl ReceiveSocket {
     }
 
     /// Looks the interface up again and renews the membership if it changed: new address, new index, link
-    /// came back, default route moved. Costs some 100 µs; for when [`Changes`](super::Changes) says so. Returns whether it rejoined.
+    /// came back, default route moved. Costs some 100 µs; for when [`Changes`](super::Changes) says so. Returns whether it
+    /// rejoined. `works`: packets arrive, so that a route by another interface is no reason to leave this one.
     ///
     /// # Errors
     /// The interface is gone or down at present, or the group could not be joined.
-    pub fn refresh(&mut self) -> Result<bool, GroupError> {
-        let now = interface::choose(self.options.interface.as_deref(), self.options.group)?;
+    pub fn refresh(&mut self, works: bool) -> Result<bool, GroupError> {
+        let named = self.options.interface.as_deref();
+        let now = choose(
+            named,
+            self.options.group,
+            keep(&self.interface, named, works),
+        )?;
         if now == self.interface {
             return Ok(false);
         }
         let is_moved = now.index != self.interface.index;
         if is_moved && scoped(self.group(), now.index) != self.group() {
             // The kernel tied the socket to the old index when a link-local group was bound.
-            *self = ReceiveSocket::open(&self.options)?;
+            *self = ReceiveSocket::open_at(&self.options, now)?;
             return Ok(true);
         }
         let _ = self.membership(Membership::Leave);
@@ -515,8 +549,20 @@ impl ReceiveSocket {
         socket_addr(self.socket.local_addr()?)
     }
 
-    pub(super) fn set_read_timeout(&self, timeout: Duration) -> io::Result<()> {
-        self.socket.set_read_timeout(Some(timeout))
+    /// How long receiving waits: a system call only where that changes.
+    pub(super) fn set_read_timeout(&mut self, timeout: Duration) -> io::Result<()> {
+        if timeout != self.read_timeout {
+            self.socket.set_read_timeout(Some(timeout))?;
+            self.read_timeout = timeout;
+        }
+        Ok(())
+    }
+}
+
+impl ReceiveSocket {
+    /// The socket itself, for those in this layer who do more with it.
+    pub(super) fn raw(&self) -> &Socket {
+        &self.socket
     }
 }
 
@@ -536,16 +582,6 @@ fn check_source(options: &ReceiveOptions) -> Result<(), GroupError> {
     }
 }
 
-/// ip(7), IP_MULTICAST_ALL: "If set to 0, the socket will receive only the messages sent to groups that
-/// it has explicitly joined" (and on the interface that it joined on). Kernels without it hear no worse
-/// than before, so a refusal is no matter.
-pub(super) fn hear_joined_only(socket: &Socket, group: SocketAddr) {
-    let _ = match group {
-        SocketAddr::V4(_) => socket.set_multicast_all_v4(false),
-        SocketAddr::V6(_) => socket.set_multicast_all_v6(false),
-    };
-}
-
 /// socket(7), SO_RCVBUF: "The kernel doubles this value (to allow space for bookkeeping overhead) [...] and
 /// this doubled value is returned by getsockopt(2)." And it is cut at rmem_max without a word.
 fn grow_buffer(socket: &Socket, wanted: usize) -> BufferGrant {
@@ -553,7 +589,7 @@ fn grow_buffer(socket: &Socket, wanted: usize) -> BufferGrant {
     // A stock buffer is never made smaller than it is.
     if granted() < wanted {
         let bytes = c_int::try_from(wanted).unwrap_or(c_int::MAX / 2);
-        if sys::force_receive_buffer(socket.as_fd(), bytes).is_err() {
+        if sys::force_receive_buffer(socket, bytes).is_err() {
             let _ = socket.set_recv_buffer_size(wanted);
         }
     }

@@ -50,14 +50,10 @@ pub struct ClockState {
 /// # Errors
 /// The call is not allowed, as in some sandboxes.
 pub fn clock_state() -> io::Result<ClockState> {
-    // adjtimex(2): the return value TIME_ERROR is "The system clock is not synchronized to a reliable server";
-    // STA_UNSYNC (0x40) is "Clock unsynchronized".
-    const TIME_ERROR: i32 = 5;
-    const STA_UNSYNC: i32 = 0x40;
-    let (state, timex) = sys::read_clock()?;
+    let (is_synchronised, max_error) = sys::clock_state()?;
     Ok(ClockState {
-        is_synchronised: state != TIME_ERROR && timex.status & STA_UNSYNC == 0,
-        max_error: Duration::from_micros(u64::try_from(timex.maxerror).unwrap_or(0)),
+        is_synchronised,
+        max_error,
     })
 }
 

@@ -1,10 +1,9 @@
-//! The machine's network interfaces: what there is, which one was meant, which one the kernel would
-//! take for a group, how fast it is. Reads facts only; it configures nothing.
+//! The machine's network interfaces: what there is, which one has a name or address, which one the kernel's routes
+//! take, how fast it is. It changes nothing. Which one a stream takes: [`super::choice`].
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
-use std::os::fd::AsFd;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::path::{Path, PathBuf};
 
 use nix::ifaddrs::getifaddrs;
@@ -27,6 +26,10 @@ pub struct Interface {
     pub is_multicast: bool,
     /// The loopback interface.
     pub is_loopback: bool,
+    /// Reaches one other machine only, as a tunnel does (IFF_POINTOPOINT).
+    pub is_point_to_point: bool,
+    /// Belongs to a device: no bridge, tunnel or pair of virtual ends.
+    pub is_physical: bool,
     /// Its IPv4 and IPv6 addresses.
     pub addresses: Vec<IpAddr>,
     /// Largest IP packet in bytes; 1500 on Ethernet.
@@ -56,6 +59,12 @@ pub enum InterfaceError {
     Unknown {
         /// The name or address that was asked for.
         wanted: String,
+        /// What there is, in words.
+        present: String,
+    },
+    /// No interface is up, not even loopback.
+    #[error("no network interface is up; this machine has {present}")]
+    NoneUp {
         /// What there is, in words.
         present: String,
     },
@@ -93,6 +102,15 @@ impl Interface {
         self.addresses.iter().any(|a| a.is_ipv4() == ip.is_ipv4())
     }
 
+    /// Says so where packets of `mtu` bytes are more than it carries.
+    pub fn smaller_than(&self, mtu: Option<u16>) -> Option<String> {
+        let mtu = mtu.filter(|mtu| u32::from(*mtu) > self.mtu)?;
+        Some(format!(
+            "interface {} carries packets of up to {} bytes, not of {mtu}",
+            self.name, self.mtu
+        ))
+    }
+
     /// The largest UDP payload in bytes that crosses it in one IP packet without fragments.
     /// RFC 791 §3.1 and RFC 8200 §3: 20 or 40 bytes of IP header; RFC 768: 8 of UDP header.
     pub fn max_datagram(&self, is_ipv6: bool) -> usize {
@@ -105,7 +123,9 @@ impl Interface {
 
 /// All interfaces of this machine (of this network namespace), in the order of their indices.
 pub fn list() -> Result<Vec<Interface>, InterfaceError> {
-    let socket = UdpSocket::bind("0.0.0.0:0").map_err(InterfaceError::List)?;
+    let socket = UdpSocket::bind("0.0.0.0:0")
+        .map_err(InterfaceError::List)?
+        .into();
     let mut found = BTreeMap::<String, Interface>::new();
     for entry in getifaddrs().map_err(|e| InterfaceError::List(e.into()))? {
         // An IPv4 address may carry a label of its own, such as `eth0:1`: the part before the colon is the interface.
@@ -118,9 +138,11 @@ pub fn list() -> Result<Vec<Interface>, InterfaceError> {
             is_running: flags.contains(InterfaceFlags::IFF_RUNNING),
             is_multicast: flags.contains(InterfaceFlags::IFF_MULTICAST),
             is_loopback: flags.contains(InterfaceFlags::IFF_LOOPBACK),
+            is_point_to_point: flags.contains(InterfaceFlags::IFF_POINTOPOINT),
+            is_physical: folder(name).join("device").exists(),
             addresses: Vec::new(),
             // 1280 is the least that IPv6 allows (RFC 8200 §5): a safe guess if the kernel does not say.
-            mtu: sys::interface_mtu(socket.as_fd(), name).unwrap_or(1280),
+            mtu: sys::interface_mtu(&socket, name).unwrap_or(1280),
             link: link(name, flags),
         });
         let Some(address) = entry.address else {
@@ -140,54 +162,51 @@ pub fn list() -> Result<Vec<Interface>, InterfaceError> {
 }
 
 /// The interface called `wanted`, or the one that has `wanted` as its address.
+///
+/// # Errors
+/// There is no such interface.
 pub fn find(wanted: &str) -> Result<Interface, InterfaceError> {
+    find_again(wanted, None)
+}
+
+/// The same; where `wanted` is an address that no interface has any more, as DHCP gives another, it is the one with the
+/// index `before`, which had it.
+///
+/// # Errors
+/// There is no such interface.
+pub fn find_again(wanted: &str, before: Option<u32>) -> Result<Interface, InterfaceError> {
     let all = list()?;
     let address: Option<IpAddr> = wanted.parse().ok();
     let is_meant = |i: &&Interface| {
         i.name == wanted || address.is_some_and(|address| i.addresses.contains(&address))
     };
-    match all.iter().find(is_meant) {
-        Some(interface) => Ok(interface.clone()),
-        None => Err(InterfaceError::Unknown {
-            wanted: wanted.to_owned(),
-            present: describe(&all),
-        }),
-    }
+    let had_it = |i: &&Interface| address.is_some() && before == Some(i.index);
+    let found = all
+        .iter()
+        .find(is_meant)
+        .or_else(|| all.iter().find(had_it));
+    found.cloned().ok_or_else(|| InterfaceError::Unknown {
+        wanted: wanted.to_owned(),
+        present: describe(&all),
+    })
 }
 
-/// The interface by which to reach `to`, a group or a unicast address: `wanted` (a name or an address) if
-/// given, else the one that the kernel routes `to` by. Without any route to a group: the first one that is
-/// up, carries multicast and is not loopback; failing that, loopback.
-///
-/// # Errors
-/// The interface does not exist, is down, or cannot carry the group.
-pub fn choose(wanted: Option<&str>, to: SocketAddr) -> Result<Interface, InterfaceError> {
-    let interface = meant(wanted, to)?;
-    if !interface.is_up {
-        return Err(InterfaceError::Down {
-            name: interface.name,
-        });
-    }
-    if !to.ip().is_multicast() {
-        return Ok(interface);
-    }
-    if !interface.is_multicast && !interface.is_loopback {
-        return Err(InterfaceError::NoMulticast {
-            name: interface.name,
-        });
-    }
-    Ok(interface)
-}
-
-/// The same, whether it is up and carries multicast or not.
+/// Reads `ADDRESS:PORT`. An IPv6 address may name its interface: `[ff02::1%eth0]:10000` (RFC 4007 §11), for which std's
+/// parser knows numbers only. `None`: it is something else.
 ///
 /// # Errors
 /// There is no such interface.
-pub fn meant(wanted: Option<&str>, to: SocketAddr) -> Result<Interface, InterfaceError> {
-    match wanted {
-        Some(wanted) => find(wanted),
-        None => routed(to),
+pub fn parse_addr(text: &str) -> Option<Result<SocketAddr, InterfaceError>> {
+    if let Ok(addr) = text.parse() {
+        return Some(Ok(addr));
     }
+    let (address, rest) = text.split_once('%')?;
+    let (zone, port) = rest.split_once(']')?;
+    let mut addr: SocketAddrV6 = format!("{address}]{port}").parse().ok()?;
+    Some(find(zone).map(|interface| {
+        addr.set_scope_id(interface.index);
+        addr.into()
+    }))
 }
 
 /// The interface that the kernel's routes have for `to`; `None`: there is no route.
@@ -196,26 +215,12 @@ pub fn meant(wanted: Option<&str>, to: SocketAddr) -> Result<Interface, Interfac
 /// The interfaces could not be listed.
 pub fn by_route(to: SocketAddr) -> Result<Option<Interface>, InterfaceError> {
     let all = list()?;
-    let source = route_source(to);
-    Ok(source.and_then(|source| owner(&all, source)).cloned())
+    Ok(routed(&all, to).cloned())
 }
 
-/// The interface that the kernel would take for `to`.
-fn routed(to: SocketAddr) -> Result<Interface, InterfaceError> {
-    let all = list()?;
-    let source = route_source(to);
-    if let Some(interface) = source.and_then(|source| owner(&all, source)) {
-        return Ok(interface.clone());
-    }
-    let carries = |i: &&Interface| i.is_up && i.is_multicast && !i.is_loopback;
-    let with_address = |i: &&Interface| carries(i) && i.has_address_like(to.ip());
-    let fallback = (all.iter().find(with_address))
-        .or_else(|| all.iter().find(carries))
-        .or_else(|| all.iter().find(|i| i.is_loopback));
-    fallback.cloned().ok_or_else(|| InterfaceError::Unknown {
-        wanted: to.ip().to_string(),
-        present: describe(&all),
-    })
+/// The same among `all`.
+pub(super) fn routed(all: &[Interface], to: SocketAddr) -> Option<&Interface> {
+    owner(all, route_source(to)?)
 }
 
 /// The address that the kernel would send from to reach `to`: udp(7): connecting a datagram socket
@@ -241,7 +246,7 @@ fn owner(all: &[Interface], source: SocketAddr) -> Option<&Interface> {
 }
 
 /// What there is, for an error message: `lo (127.0.0.1), eth0 (10.0.0.5)`.
-fn describe(all: &[Interface]) -> String {
+pub(super) fn describe(all: &[Interface]) -> String {
     let words = all.iter().map(|i| match i.addresses.first() {
         Some(address) => format!("{} ({address})", i.name),
         None => i.name.clone(),
@@ -252,8 +257,12 @@ fn describe(all: &[Interface]) -> String {
 fn link(name: &str, flags: InterfaceFlags) -> Link {
     match flags.contains(InterfaceFlags::IFF_LOOPBACK) {
         true => Link::Loopback,
-        false => link_in(&PathBuf::from("/sys/class/net").join(name)),
+        false => link_in(&folder(name)),
     }
+}
+
+fn folder(name: &str) -> PathBuf {
+    Path::new("/sys/class/net").join(name)
 }
 
 /// The link's speed from its folder in /sys/class/net. `speed` is in Mbit/s; it says -1, or cannot be
@@ -291,15 +300,30 @@ mod tests {
     }
 
     #[test]
-    fn loopback_carries_a_group_although_it_lacks_the_flag() {
-        let group = "239.1.2.3:5000".parse().unwrap();
-        assert_eq!(choose(Some("lo"), group).unwrap().name, "lo");
-    }
-
-    #[test]
-    fn a_local_address_is_reached_by_loopback() {
-        let to = "127.0.0.1:5000".parse().unwrap();
-        assert_eq!(choose(None, to).unwrap().name, "lo");
+    fn an_address_may_name_its_interface() {
+        let lo = find("lo").unwrap().index;
+        let parsed = |text: &str| parse_addr(text).map(|addr| addr.map_err(|e| e.to_string()));
+        let scoped = format!("[ff02::1%{lo}]:10000").parse().unwrap();
+        assert_eq!(parsed("[ff02::1%lo]:10000"), Some(Ok(scoped)));
+        assert_eq!(parsed(&format!("[ff02::1%{lo}]:10000")), Some(Ok(scoped)));
+        let plain = "224.3.29.71:10000".parse().unwrap();
+        assert_eq!(parsed("224.3.29.71:10000"), Some(Ok(plain)));
+        let unknown = parsed("[ff02::1%eth9]:10000").unwrap().unwrap_err();
+        assert!(
+            unknown.starts_with("no interface \"eth9\"; this machine has lo"),
+            "{unknown}"
+        );
+        for text in [
+            "[ff02::1%lo]",
+            "ff02::1%lo:10000",
+            "224.3.29.71%lo:10000",
+            "[%lo]:1",
+            "[ff02::1%]:1",
+            "%]",
+        ] {
+            let found = parsed(text);
+            assert!(!matches!(found, Some(Ok(_))), "{text}: {found:?}");
+        }
     }
 
     #[test]

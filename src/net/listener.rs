@@ -3,15 +3,11 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, ppoll};
-use nix::sys::time::TimeSpec;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::group::{GroupError, ReceiveSocket, hear_joined_only};
+use super::group::GroupError;
 use super::interface::{self, Interface, InterfaceError};
 use super::sys::{self, Membership, ReceiveArrays};
 
@@ -84,11 +80,11 @@ impl Listener {
         timeout: Duration,
         mut each: impl FnMut(&str, SocketAddr, &[u8]),
     ) -> io::Result<()> {
-        let fds: Vec<_> = self.ears.iter().map(|ear| ear.socket.as_fd()).collect();
-        wait(&fds, timeout)?;
+        let sockets: Vec<_> = self.ears.iter().map(|ear| &ear.socket).collect();
+        sys::any_readable(&sockets, timeout)?;
         for ear in &self.ears {
             // An error is told by the next refresh, if it stays.
-            while self.arrays.receive(ear.socket.as_fd(), true).is_ok() {
+            while self.arrays.receive(&ear.socket, true).is_ok() {
                 for message in (0..self.arrays.filled()).map(|i| self.arrays.message(i)) {
                     if let Some(from) = message.from.filter(|_| !message.is_truncated) {
                         each(&ear.interface.name, from, message.data);
@@ -104,7 +100,10 @@ impl Listener {
 
     fn interfaces(&self) -> Result<Vec<Interface>, InterfaceError> {
         let mut all = match &self.wanted {
-            Some(wanted) => vec![interface::find(wanted)?],
+            Some(wanted) => {
+                let before = self.ears.first().map(|ear| ear.interface.index);
+                vec![interface::find_again(wanted, before)?]
+            }
             None => interface::list()?,
         };
         all.retain(|i| i.is_up && (i.is_multicast || i.is_loopback));
@@ -140,25 +139,6 @@ impl Listener {
     }
 }
 
-/// Waits until one of `fds` can be read, at most for `timeout`; whether one can.
-fn wait(fds: &[BorrowedFd<'_>], timeout: Duration) -> io::Result<bool> {
-    let polled = fds.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN));
-    let mut fds: Vec<_> = polled.collect();
-    match ppoll(&mut fds, Some(TimeSpec::from_duration(timeout)), None) {
-        Ok(ready) => Ok(ready > 0),
-        Err(Errno::EINTR) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Whether a datagram has come to the socket and was not read yet.
-///
-/// # Errors
-/// The kernel refused to say.
-pub fn has_datagram(socket: &ReceiveSocket) -> io::Result<bool> {
-    wait(&[socket.as_fd()], Duration::ZERO)
-}
-
 /// A socket that hears `groups`, which are of one IP version, on one interface. It fails where none can be joined.
 fn open(port: u16, groups: &[IpAddr], interface: &Interface) -> io::Result<Socket> {
     let is_ipv6 = groups.iter().any(IpAddr::is_ipv6);
@@ -176,19 +156,12 @@ fn open(port: u16, groups: &[IpAddr], interface: &Interface) -> io::Result<Socke
         // a datagram may be taken for another interface's.
         let _ = socket.bind_device(Some(interface.name.as_bytes()));
     }
-    hear_joined_only(&socket, any);
+    sys::hear_joined_only(&socket, is_ipv6);
     socket.bind(&any.into())?;
     let mut joined = Err(io::Error::other("no groups"));
     for &group in groups {
         let join = Membership::Join;
-        let this = sys::set_membership(
-            socket.as_fd(),
-            join,
-            interface.index,
-            interface.v4(),
-            group,
-            None,
-        );
+        let this = sys::set_membership(&socket, join, interface.index, interface.v4(), group, None);
         joined = joined.or(this);
     }
     joined.map(|()| socket)

@@ -2,6 +2,7 @@
 //! UDP GRO), pacing, interfaces, `/proc/net/igmp`, this machine's limits and clock. Knows packets as bytes, not what is in them.
 
 mod changes;
+pub mod choice;
 mod group;
 pub mod host;
 pub mod igmp;
@@ -9,7 +10,7 @@ pub mod interface;
 mod listener;
 pub mod pacing;
 mod receiver;
-mod reports;
+mod rtcp;
 mod sender;
 // Public items of a private module, so that they can be used all over `net` and nowhere else.
 #[allow(unreachable_pub)]
@@ -17,13 +18,11 @@ mod sys;
 pub mod thread;
 
 pub use changes::Changes;
-pub use group::{
-    BufferGrant, GroupError, ReceiveOptions, ReceiveSocket, SendOptions, SendSocket,
-    is_network_down,
-};
+pub use group::{BufferGrant, GroupError, ReceiveOptions, ReceiveSocket, SendOptions, SendSocket};
 pub use interface::{Interface, InterfaceError, Link};
-pub use listener::{Listener, has_datagram};
+pub use listener::Listener;
 pub use pacing::{BurstPlan, Load, Pacer, Pacing, schedule};
-pub use receiver::{Batch, BatchReceiver, MAX_WAIT};
-pub use reports::{ReportOptions, ReportSocket};
+pub use receiver::{Batch, BatchReceiver, MAX_WAIT, has_datagram, readable};
+pub use rtcp::{ReportOptions, ReportSocket};
 pub use sender::{BatchSender, SendError, Sent};
+pub use sys::{Bell, BellRope, is_network_down};

@@ -5,11 +5,8 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use nix::errno::Errno;
-use nix::sys::time::TimeSpec;
-use nix::time::{ClockId, ClockNanosleepFlags, clock_nanosleep};
-
 use super::interface::Link;
+use super::sys;
 use crate::clock::Mono;
 
 /// How a stream's packets are spread over time.
@@ -146,8 +143,7 @@ impl Pacer {
     /// A pacer for the calling thread, whose timers it makes precise: the kernel may otherwise let each
     /// sleep run 50 µs long. prctl(2), PR_SET_TIMERSLACK.
     pub fn new() -> Pacer {
-        // Refused: sleeps are less precise, nothing worse. Threads under SCHED_FIFO have no slack anyway.
-        let _ = nix::sys::prctl::set_timerslack(1000);
+        sys::make_timers_precise();
         Pacer::default()
     }
 
@@ -157,7 +153,7 @@ impl Pacer {
     pub fn wait(&mut self, gap: Duration) {
         let now = Mono::now();
         if now < self.due {
-            sleep_until(self.due);
+            sys::sleep_until(self.due.0);
         }
         self.due = next_due(self.due, now, gap);
     }
@@ -170,14 +166,6 @@ fn next_due(due: Mono, now: Mono, gap: Duration) -> Mono {
         true => now + gap,
         false => due + gap,
     }
-}
-
-/// clock_nanosleep(2), TIMER_ABSTIME: "Using an absolute timer is useful for preventing timer drift".
-fn sleep_until(when: Mono) {
-    let nanos = i64::try_from(when.0).unwrap_or(i64::MAX);
-    let when = TimeSpec::new((nanos / 1_000_000_000) as _, (nanos % 1_000_000_000) as _);
-    let flags = ClockNanosleepFlags::TIMER_ABSTIME;
-    while clock_nanosleep(ClockId::CLOCK_MONOTONIC, flags, &when) == Err(Errno::EINTR) {}
 }
 
 #[cfg(test)]

@@ -4,11 +4,10 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
 use std::time::Duration;
 
 use super::group::ReceiveSocket;
-use super::sys::{ReceiveArrays, Received};
+use super::sys::{self, ReceiveArrays, Received};
 
 /// Messages that one call may take.
 const SLOTS: usize = 32;
@@ -24,8 +23,6 @@ pub const MAX_WAIT: Duration = Duration::from_millis(250);
 pub struct BatchReceiver {
     socket: ReceiveSocket,
     arrays: ReceiveArrays,
-    /// The socket's SO_RCVTIMEO at present.
-    timeout: Duration,
     truncated: u64,
 }
 
@@ -35,7 +32,6 @@ impl BatchReceiver {
         BatchReceiver {
             socket,
             arrays: ReceiveArrays::new(SLOTS, SLOT_LEN),
-            timeout: Duration::ZERO,
             truncated: 0,
         }
     }
@@ -63,11 +59,10 @@ impl BatchReceiver {
     /// The kernel refused to receive (see [`super::is_network_down`]).
     pub fn receive(&mut self, timeout: Option<Duration>) -> io::Result<Batch<'_>> {
         let timeout = timeout.unwrap_or(MAX_WAIT).min(MAX_WAIT);
-        if !timeout.is_zero() && timeout != self.timeout {
+        if !timeout.is_zero() {
             self.socket.set_read_timeout(timeout)?;
-            self.timeout = timeout;
         }
-        match self.arrays.receive(self.socket.as_fd(), timeout.is_zero()) {
+        match self.arrays.receive(self.socket.raw(), timeout.is_zero()) {
             Ok(()) => {}
             Err(e) if is_nothing_yet(&e) => {}
             Err(e) => return Err(e),
@@ -79,6 +74,25 @@ impl BatchReceiver {
             arrays: &self.arrays,
         })
     }
+}
+
+/// Waits until one of the sockets can be read, at most for `timeout`; which of them can. All false after a signal.
+///
+/// # Errors
+/// The kernel refused to wait.
+pub fn readable<const N: usize>(
+    sockets: [&ReceiveSocket; N],
+    timeout: Duration,
+) -> io::Result<[bool; N]> {
+    sys::readable(sockets.map(ReceiveSocket::raw), timeout)
+}
+
+/// Whether a datagram has come to the socket and was not read yet.
+///
+/// # Errors
+/// The kernel refused to say.
+pub fn has_datagram(socket: &ReceiveSocket) -> io::Result<bool> {
+    readable([socket], Duration::ZERO).map(|[has]| has)
 }
 
 /// Time-outs come as EAGAIN; ECONNREFUSED is a word about something sent before, not about this socket.

@@ -5,14 +5,9 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::ops::Range;
-use std::os::fd::AsFd;
-
-use nix::errno::Errno;
 
 use super::group::SendSocket;
-use super::sys::{MAX_SEGMENTS, MAX_UDP_PAYLOAD, Outgoing, SegmentSize, SendArrays};
-use crate::rtp::PacketPlan;
+use super::sys::{self, MAX_SEGMENTS, MAX_UDP_PAYLOAD, Outgoing, SegmentSize, SendArrays};
 
 /// What one call of a [`BatchSender`] did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -78,39 +73,17 @@ impl BatchSender {
         &mut self.socket
     }
 
-    /// Sends the packets `range` of `plan`, which was made for `scan`. When it returns, the kernel has
-    /// its copy and the scan may go back to where it came from.
+    /// Sends packets, each of a header and a payload that may lie anywhere. When it returns, the kernel has its copy
+    /// and both may go back to where they came from.
     ///
     /// # Errors
-    /// The kernel refused (see [`super::is_network_down`]). The rest of the range is not sent.
-    ///
-    /// # Panics
-    /// If the plan was not made for this scan, or `range` reaches beyond it.
-    pub fn send(
-        &mut self,
-        plan: &PacketPlan,
-        scan: &[u8],
-        range: Range<usize>,
-    ) -> Result<Sent, SendError> {
-        self.send_all(range.map(|i| plan.parts(i, scan)))
-    }
-
-    /// Sends ready-made datagrams, such as repair packets, in the same way.
-    ///
-    /// # Errors
-    /// As [`send`](Self::send).
-    pub fn send_datagrams<'d, I>(&mut self, datagrams: I) -> Result<Sent, SendError>
+    /// The kernel refused (see [`super::is_network_down`]). The rest is not sent.
+    pub fn send<'d, I>(&mut self, packets: I) -> Result<Sent, SendError>
     where
-        I: IntoIterator<Item = &'d [u8]>,
+        I: IntoIterator<Item = (&'d [u8], &'d [u8])>,
         I::IntoIter: Clone,
     {
-        self.send_all(datagrams.into_iter().map(|d| (d, &[][..])))
-    }
-
-    fn send_all<'d>(
-        &mut self,
-        packets: impl Iterator<Item = (&'d [u8], &'d [u8])> + Clone,
-    ) -> Result<Sent, SendError> {
+        let packets = packets.into_iter();
         let mut sent = Sent::default();
         let result = match self.has_gso {
             true => self.with_gso(packets, &mut sent),
@@ -126,6 +99,18 @@ impl BatchSender {
         }
     }
 
+    /// Sends ready-made datagrams, such as repair packets, in the same way.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn send_datagrams<'d, I>(&mut self, datagrams: I) -> Result<Sent, SendError>
+    where
+        I: IntoIterator<Item = &'d [u8]>,
+        I::IntoIter: Clone,
+    {
+        self.send(datagrams.into_iter().map(|d| (d, &[][..])))
+    }
+
     /// Sends with GSO; if the kernel refuses that, the rest without, and from then on all.
     fn with_gso<'d>(
         &mut self,
@@ -137,7 +122,7 @@ impl BatchSender {
         let Err(refusal) = drain(&mut batch, &self.socket, sent) else {
             return Ok(());
         };
-        if !may_be_gso(&refusal) {
+        if !sys::may_refuse_segmentation(&refusal) {
             return Err(refusal);
         }
         // Any of these errors can have another cause (a datagram too long, an address gone): then the plain
@@ -228,7 +213,7 @@ impl Run {
 fn drain(batch: &mut Outgoing<'_, '_>, socket: &SendSocket, sent: &mut Sent) -> io::Result<()> {
     while let Some((packets, _)) = batch.next() {
         sent.calls += 1;
-        match batch.send(socket.as_fd()) {
+        match batch.send(socket.raw()) {
             Ok((packets, bytes)) => {
                 sent.packets += packets;
                 sent.bytes += bytes;
@@ -242,8 +227,8 @@ fn drain(batch: &mut Outgoing<'_, '_>, socket: &SendSocket, sent: &mut Sent) -> 
                     batch.skip();
                 }
             }
-            // No memory for this one message.
-            Err(e) if matches!(errno(&e), Errno::ENOBUFS | Errno::ENOMEM) => {
+            // No memory for this one message, or nothing to put into it.
+            Err(e) if sys::is_out_of_room(&e) || sys::is_payload_gone(&e) => {
                 sent.dropped += packets;
                 batch.skip();
             }
@@ -251,17 +236,4 @@ fn drain(batch: &mut Outgoing<'_, '_>, socket: &SendSocket, sent: &mut Sent) -> 
         }
     }
     Ok(())
-}
-
-fn errno(e: &io::Error) -> Errno {
-    Errno::from_raw(e.raw_os_error().unwrap_or(0))
-}
-
-/// What a kernel says that cannot segment: EIO without checksum offload, EINVAL (EMSGSIZE in newer ones)
-/// when a segment and its headers exceed the MTU, ENOPROTOOPT and EOPNOTSUPP when it is too old.
-fn may_be_gso(e: &io::Error) -> bool {
-    matches!(
-        errno(e),
-        Errno::EIO | Errno::EINVAL | Errno::EMSGSIZE | Errno::ENOPROTOOPT | Errno::EOPNOTSUPP
-    )
 }

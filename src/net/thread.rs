@@ -2,10 +2,8 @@
 //! memory that is never paged out. Each is a wish: refused, it is said once and the stream goes on.
 
 use std::io;
-
-use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
-use nix::sys::mman::{MlockAllFlags, mlockall};
-use nix::unistd::Pid;
+use std::panic::resume_unwind;
+use std::thread::JoinHandle;
 
 use super::sys;
 
@@ -48,26 +46,26 @@ pub enum ThreadError {
     LockMemory(#[source] io::Error),
 }
 
+/// Waits for a thread's end. A panic there goes on here; in a release build it has ended the process.
+pub(crate) fn join<T>(thread: JoinHandle<T>) -> T {
+    thread.join().unwrap_or_else(|panic| resume_unwind(panic))
+}
+
 /// Keeps the calling thread on this core (counted from 0).
 ///
 /// # Errors
 /// There is no such core for this process, or the kernel refused.
 pub fn pin_to(core: usize) -> Result<(), ThreadError> {
-    let this_thread = Pid::from_raw(0);
-    let fail = |e: nix::Error| ThreadError::Pin {
-        core,
-        cause: e.into(),
-    };
-    let allowed = sched_getaffinity(this_thread).map_err(fail)?;
-    if !allowed.is_set(core).unwrap_or(false) {
+    let fail = |cause| ThreadError::Pin { core, cause };
+    let allowed = sys::allowed_cores().map_err(fail)?;
+    if !allowed.contains(&core) {
+        let allowed = allowed.iter().map(ToString::to_string);
         return Err(ThreadError::NoSuchCore {
             core,
-            allowed: describe(&allowed),
+            allowed: allowed.collect::<Vec<_>>().join(", "),
         });
     }
-    let mut only = CpuSet::new();
-    only.set(core).map_err(fail)?;
-    sched_setaffinity(this_thread, &only).map_err(fail)
+    sys::pin_to(core).map_err(fail)
 }
 
 /// Puts the calling thread under SCHED_FIFO, 1 (low) to 99 (high): it runs before everything else
@@ -93,21 +91,7 @@ pub fn after_others() {
 /// # Errors
 /// Not allowed, or more memory than allowed.
 pub fn lock_memory() -> Result<(), ThreadError> {
-    // MCL_ONFAULT (Linux 4.4) would leave untouched pages out; without it every thread's whole stack is
-    // made resident. With it a first touch still faults, but nothing is ever paged out again.
-    let flags = MlockAllFlags::MCL_CURRENT | MlockAllFlags::MCL_FUTURE | on_fault();
-    mlockall(flags).map_err(|e| ThreadError::LockMemory(e.into()))
-}
-
-/// MCL_ONFAULT, which nix does not name.
-fn on_fault() -> MlockAllFlags {
-    MlockAllFlags::from_bits_retain(libc::MCL_ONFAULT)
-}
-
-/// The cores in a set: `0, 1, 3`.
-fn describe(set: &CpuSet) -> String {
-    let cores = (0..CpuSet::count()).filter(|&c| set.is_set(c).unwrap_or(false));
-    cores.map(|c| c.to_string()).collect::<Vec<_>>().join(", ")
+    sys::lock_memory().map_err(ThreadError::LockMemory)
 }
 
 #[cfg(test)]
@@ -122,13 +106,9 @@ mod tests {
     #[test]
     fn a_thread_stays_on_its_core() {
         on_a_thread(|| {
-            let allowed = sched_getaffinity(Pid::from_raw(0)).unwrap();
-            let core = (0..CpuSet::count())
-                .find(|&c| allowed.is_set(c).unwrap())
-                .unwrap();
+            let core = sys::allowed_cores().unwrap()[0];
             pin_to(core).unwrap();
-            let now = sched_getaffinity(Pid::from_raw(0)).unwrap();
-            assert_eq!(describe(&now), core.to_string());
+            assert_eq!(sys::allowed_cores().unwrap(), [core]);
         });
     }
 

@@ -6,9 +6,13 @@
 //! what the viewers report then decides: if the loss has gone down with the rate, the link is full and the rate
 //! stays down; if not, it goes up again, and the next trial comes later. While the link is full a little more is tried
 //! now and then.
+//!
+//! A full link is seen by more than one host, so where several report, the loss is what a second one confirms.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
+use super::votes::Votes;
 use crate::clock::Mono;
 
 /// Loss that is worth a trial, as a share of the packets.
@@ -29,8 +33,11 @@ const TRY_MORE: (Duration, Duration) = (Duration::from_secs(8), Duration::from_s
 const TRY_LESS: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(300));
 /// Fewer packets say nothing about loss.
 const LEAST_PACKETS: f32 = 100.0;
-/// Viewers that are listened to at a time.
-const MAX_VIEWERS: usize = 64;
+/// Viewers that are listened to at a time, and of one host.
+const MAX_VIEWERS: usize = 1024;
+const MAX_OF_HOST: usize = 4;
+/// A viewer that has reported nothing for this long is gone.
+const GONE: Duration = Duration::from_secs(60);
 /// How much more is tried.
 const STEP: f32 = 1.15;
 /// Left free of a full link.
@@ -47,13 +54,27 @@ enum Phase {
     Full,
 }
 
-/// What one viewer told first and last of the present rate: the highest number, and packets lost. Reports that
+/// What one viewer reported first and last of the present rate: the highest number, and packets lost. Reports that
 /// come early are those of a bad moment, so shares of loss cannot be put together report by report.
 #[derive(Clone, Copy, Debug)]
-struct Heard {
-    viewer: u32,
+struct Viewer {
+    id: u32,
+    host: IpAddr,
     first: (u32, i32),
     last: (u32, i32),
+    reported: Mono,
+}
+
+impl Viewer {
+    /// Packets sent to it and lost; zero where it did not report of this rate, or began to count again.
+    fn packets(&self) -> (f32, f32) {
+        let sent = self.last.0.wrapping_sub(self.first.0);
+        if sent > u32::MAX / 2 {
+            return (0.0, 0.0);
+        }
+        let lost = self.last.1.saturating_sub(self.first.1).max(0);
+        (sent as f32, (lost as f32).min(sent as f32))
+    }
 }
 
 /// Finds the share of frames that a link takes.
@@ -64,9 +85,9 @@ pub struct Adapt {
     /// The present share.
     keep: f32,
     phase: Phase,
-    /// Since when this rate has been sent, and what the viewers have told of it.
+    /// Since when this rate has been sent, and what the viewers have reported of it.
     since: Mono,
-    heard: Vec<Heard>,
+    viewers: Vec<Viewer>,
     /// Since when nothing has been lost.
     clean_since: Mono,
     more_after: Duration,
@@ -83,7 +104,7 @@ impl Adapt {
             keep: 1.0,
             phase: Phase::Steady(now),
             since: now,
-            heard: Vec::new(),
+            viewers: Vec::new(),
             clean_since: now,
             more_after: TRY_MORE.0,
             less_after: TRY_LESS.0,
@@ -106,49 +127,62 @@ impl Adapt {
         !matches!(self.phase, Phase::Steady(_))
     }
 
-    /// A viewer's report: the highest number that it has received, with the count of wraps, and the packets that it has
-    /// lost since it began, before repair.
-    pub fn report(&mut self, now: Mono, viewer: u32, highest: u32, lost: i32) {
-        if now.since(self.since) < SETTLE {
-            return;
-        }
-        let told = (highest, lost);
-        match self.heard.iter().position(|h| h.viewer == viewer) {
-            Some(at) => self.heard[at].last = told,
-            None if self.heard.len() < MAX_VIEWERS => self.heard.push(Heard {
-                viewer,
-                first: told,
-                last: told,
-            }),
-            None => {}
-        }
+    /// The report of a viewer on `host`: the highest number that it has received, with the count of wraps, and the
+    /// packets that it has lost since it began, before repair.
+    pub fn report(&mut self, now: Mono, viewer: u32, host: IpAddr, highest: u32, lost: i32) {
+        let is_settling = now.since(self.since) < SETTLE;
+        self.note(now, viewer, host, (highest, lost), is_settling);
         if now.since(self.since) < SETTLE + LISTEN {
             return;
         }
         let Some(loss) = self.loss() else { return };
         // The rate has been the same: the next reports count at once.
         self.since = Mono(now.0.saturating_sub(SETTLE.as_nanos() as u64));
-        self.heard.clear();
+        self.begin();
         if loss > FITS {
             self.clean_since = now;
         }
         self.judge(now, loss);
     }
 
-    /// The share of packets lost of the present rate, by all viewers together; `None`: not enough was told.
-    fn loss(&self) -> Option<f32> {
-        let (mut sent, mut lost) = (0.0, 0.0);
-        for heard in &self.heard {
-            let packets = heard.last.0.wrapping_sub(heard.first.0);
-            // A viewer that began again, or says what cannot be.
-            if packets > u32::MAX / 2 {
-                continue;
+    fn note(&mut self, now: Mono, id: u32, host: IpAddr, report: (u32, i32), is_settling: bool) {
+        self.viewers.retain(|v| now.since(v.reported) < GONE);
+        let is_it = |v: &&mut Viewer| (v.id, v.host) == (id, host);
+        if let Some(viewer) = self.viewers.iter_mut().find(is_it) {
+            if is_settling {
+                viewer.first = report;
             }
-            let gone = heard.last.1.saturating_sub(heard.first.1);
-            sent += packets as f32;
-            lost += (gone.max(0) as f32).min(packets as f32);
+            (viewer.last, viewer.reported) = (report, now);
+            return;
         }
-        (sent >= LEAST_PACKETS).then(|| lost / sent)
+        let of_host = self.viewers.iter().filter(|v| v.host == host).count();
+        if of_host < MAX_OF_HOST && self.viewers.len() < MAX_VIEWERS {
+            self.viewers.push(Viewer {
+                id,
+                host,
+                first: report,
+                last: report,
+                reported: now,
+            });
+        }
+    }
+
+    /// From now on reports are of another time, or rate.
+    fn begin(&mut self) {
+        self.viewers.iter_mut().for_each(|v| v.first = v.last);
+    }
+
+    /// The share of packets lost at the present rate, as far as a second host confirms it; `None`: too little was
+    /// reported. A viewer that reports nothing has lost nothing: one whose loss changes reports early.
+    fn loss(&self) -> Option<f32> {
+        let mut votes = Votes::default();
+        let mut all = 0.0;
+        for viewer in &self.viewers {
+            let (sent, lost) = viewer.packets();
+            all += sent;
+            votes.add(viewer.host, if sent > 0.0 { lost / sent } else { 0.0 });
+        }
+        (all >= LEAST_PACKETS).then(|| votes.confirmed())
     }
 
     fn judge(&mut self, now: Mono, loss: f32) {
@@ -210,19 +244,19 @@ impl Adapt {
     fn set(&mut self, now: Mono, keep: f32) {
         self.keep = keep.clamp(self.least.min(1.0), 1.0);
         self.since = now;
-        self.heard.clear();
+        self.begin();
         self.clean_since = now;
     }
 }
 
 /// Passes a share of frames on, evenly spread.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Thinner {
+pub struct FrameDropper {
     /// Frames owed.
     credit: f32,
 }
 
-impl Thinner {
+impl FrameDropper {
     /// Whether this frame is sent, if the share `keep` of them is.
     pub fn passes(&mut self, keep: f32) -> bool {
         self.credit += keep.clamp(0.0, 1.0);
@@ -255,6 +289,10 @@ mod tests {
         }
     }
 
+    fn host(last: u8) -> IpAddr {
+        [10, 0, 0, last].into()
+    }
+
     fn run(adapt: &mut Adapt, now: &mut Mono, link: &mut Link, seconds: u32) -> Vec<f32> {
         let mut kept = Vec::new();
         for _ in 0..seconds {
@@ -262,7 +300,7 @@ mod tests {
             link.told.0 += sent as u32;
             link.told.1 += (sent * link.loss(adapt.keep())) as i32;
             *now = *now + Duration::from_secs(1);
-            adapt.report(*now, 1, link.told.0, link.told.1);
+            adapt.report(*now, 1, host(1), link.told.0, link.told.1);
             kept.push(adapt.keep());
         }
         kept
@@ -325,6 +363,50 @@ mod tests {
         assert!(!adapt.holds_repair());
     }
 
+    /// However it times its reports, and whatever it says of rates and losses.
+    #[test]
+    fn one_host_among_others_changes_nothing() {
+        let (mut now, mut link) = (
+            Mono(0),
+            Link {
+                room: 9.0,
+                ..Link::default()
+            },
+        );
+        let mut adapt = Adapt::new(now, 0.05);
+        let mut stranger = (1000, 0);
+        for second in 0..300_u32 {
+            run(&mut adapt, &mut now, &mut link, 1);
+            for n in 0..4 {
+                let lossy = adapt.keep() > 0.5 || second % 7 == 0;
+                stranger.0 += 200_000;
+                stranger.1 += if lossy { 100_000 } else { 0 };
+                adapt.report(now, second / 20 + n, host(66), stranger.0, stranger.1);
+            }
+            assert_eq!(adapt.keep(), 1.0, "{second}");
+        }
+    }
+
+    #[test]
+    fn what_two_hosts_see_is_answered() {
+        let mut now = Mono(0);
+        let mut links = [0, 1].map(|_| Link {
+            room: 0.5,
+            ..Link::default()
+        });
+        let mut adapt = Adapt::new(now, 0.1);
+        for _ in 0..60 {
+            now = now + Duration::from_secs(1);
+            for (n, link) in (2..).zip(&mut links) {
+                let sent = 3_000.0 * adapt.keep();
+                link.told.0 += sent as u32;
+                link.told.1 += (sent * link.loss(adapt.keep())) as i32;
+                adapt.report(now, 1, host(n), link.told.0, link.told.1);
+            }
+        }
+        assert!(adapt.keep() <= 0.52, "{}", adapt.keep());
+    }
+
     #[test]
     fn never_less_than_the_least() {
         let (mut now, mut link) = (
@@ -344,8 +426,8 @@ mod tests {
     #[test]
     fn frames_are_thinned_evenly() {
         for (keep, of) in [(1.0, 1), (0.5, 2), (0.1, 10), (0.25, 4)] {
-            let mut thinner = Thinner::default();
-            let passed: Vec<bool> = (0..100).map(|_| thinner.passes(keep)).collect();
+            let mut dropper = FrameDropper::default();
+            let passed: Vec<bool> = (0..100).map(|_| dropper.passes(keep)).collect();
             for window in passed.chunks(of) {
                 assert_eq!(window.iter().filter(|&&p| p).count(), 1, "{keep}");
             }
@@ -362,8 +444,8 @@ mod tests {
             let mut adapt = Adapt::new(now, least);
             for (viewer, highest, lost, millis) in reports {
                 now = now + Duration::from_millis(millis);
-                adapt.report(now, viewer, highest, lost);
-                prop_assert!(adapt.heard.len() <= MAX_VIEWERS);
+                adapt.report(now, viewer, host(viewer as u8), highest, lost);
+                prop_assert!(adapt.viewers.len() <= MAX_VIEWERS);
                 prop_assert!((least..=1.0).contains(&adapt.keep()));
             }
         }

@@ -1,7 +1,7 @@
 //! The RTP header (RFC 3550 §5.1) and one-byte header extensions (RFC 8285 §4.2): a view that is
 //! checked once, and writing. Not RTCP, and nothing about what the payload means.
 
-use super::{RtpTime, SeqNo, Ssrc};
+use super::types::{RtpTime, SeqNo, Ssrc};
 use crate::clock::Ntp;
 
 /// Bytes of the fixed header, before any CSRC. RFC 3550 §5.1.

@@ -1,7 +1,8 @@
-//! Session announcements (SAP, RFC 2974): packets, where and how often they are sent, and a directory of those that
-//! were heard. Not the descriptions that they carry: those are [`super::sdp`]. Encrypted and compressed announcements
-//! are refused: nobody is known to send them.
+//! Session announcements (SAP, RFC 2974): packets, where and how often they are sent, and a directory of what others
+//! announce. The descriptions inside are [`super::sdp`]'s. Encrypted and compressed announcements are refused: nobody is
+//! known to send them.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,17 +60,17 @@ pub fn groups() -> Vec<IpAddr> {
         .collect()
 }
 
-/// Why a datagram is no announcement that can be read.
+/// Why a datagram is not an announcement that lancam can read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SapError {
     /// Longer than [`MAX_LEN`].
-    #[error("the announcement has {0} bytes, {MAX_LEN} are allowed")]
+    #[error("the announcement is {0} bytes long, the limit is {MAX_LEN}")]
     TooLong(usize),
     /// It ends within its header.
     #[error("the announcement ends within its header")]
     Short,
     /// Not version 1.
-    #[error("version {0} of SAP is not known")]
+    #[error("unknown SAP version {0}")]
     Version(u8),
     /// Encrypted (RFC 2974 §8).
     #[error("the announcement is encrypted")]
@@ -77,20 +78,20 @@ pub enum SapError {
     /// Compressed by zlib (RFC 2974 §6).
     #[error("the announcement is compressed")]
     Compressed,
-    /// It carries something else than SDP.
+    /// It carries something other than SDP.
     #[error("the announcement carries no SDP")]
     NotSdp,
-    /// Its SDP says nothing about a stream.
+    /// Its SDP describes no stream.
     #[error(transparent)]
     Sdp(#[from] SdpError),
 }
 
-/// One announcement, or the word that it holds no more.
+/// An announcement, or its deletion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Packet<'a> {
     /// The stream is over.
     pub is_deletion: bool,
-    /// Together with `origin`, what identifies this version of this announcement. 0: not told.
+    /// With `origin`, identifies this version of this announcement. 0: unknown.
     pub hash: u16,
     /// Who announces.
     pub origin: IpAddr,
@@ -120,7 +121,7 @@ impl<'a> Packet<'a> {
     /// Reads a datagram.
     ///
     /// # Errors
-    /// If it is no announcement, or one that lancam does not read.
+    /// It is not an announcement, or one that lancam does not read.
     pub fn parse(datagram: &'a [u8]) -> Result<Packet<'a>, SapError> {
         if datagram.len() > MAX_LEN {
             return Err(SapError::TooLong(datagram.len()));
@@ -194,18 +195,27 @@ pub fn hash(sdp: &[u8]) -> u16 {
     ((fnv >> 16) as u16 ^ fnv as u16).max(1)
 }
 
-/// What all announcements together may take of the network, in bits a second. RFC 2974 §3.1.
-const BANDWIDTH: u64 = 4_000;
-/// An announcement is not repeated more often than this (RFC 2974 §3.1 has 300 s, for a network that is the whole Internet):
-/// who asks for a stream should not wait for it.
+/// What all announcements together may take of the network, in bits a second. RFC 2974 §3.1 has 4,000 "if not otherwise
+/// specified", for a scope that may be the whole Internet; on a LAN a viewer should not wait for minutes.
+const BANDWIDTH: u64 = 40_000;
+/// Announcements are not repeated more often than this. RFC 2974 §3.1 has 300 s, for the same reason.
 const SHORTEST_INTERVAL: Duration = Duration::from_secs(2);
+/// Nor less often, whatever others announce: at most 30 s apart, a third of this added at random.
+const LONGEST_INTERVAL: Duration = Duration::from_millis(22_500);
 /// The first repeats of an announcement, which may be lost: the waits before the second and the third.
 const FIRST_WAITS: [Duration; 2] = [Duration::from_millis(250), Duration::from_millis(700)];
 
-/// The mean time between two announcements of a stream where all announcements have `bytes` bytes together. RFC 2974 §3.1.
-pub fn interval(bytes: usize) -> Duration {
-    let millis = (bytes as u64).saturating_mul(8 * 1000) / BANDWIDTH;
-    Duration::from_millis(millis).max(SHORTEST_INTERVAL)
+/// The mean time between two announcements of a stream whose host announces `bytes` bytes in all, where so many hosts
+/// announce. RFC 2974 §3.1, with the bandwidth shared by hosts: one that announces much delays itself, not the others.
+pub fn interval(bytes: usize, hosts: usize) -> Duration {
+    let bits = (bytes as u64 * 8).saturating_mul(hosts as u64);
+    let millis = bits.saturating_mul(1000) / BANDWIDTH;
+    Duration::from_millis(millis).clamp(SHORTEST_INTERVAL, LONGEST_INTERVAL)
+}
+
+/// The longest that may pass between two announcements with the mean `interval`.
+pub fn longest(interval: Duration) -> Duration {
+    interval.mul_f64(4.0 / 3.0)
 }
 
 /// When to repeat one announcement.
@@ -215,16 +225,15 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// How long to wait after an announcement before the next, with `bytes` bytes of announcements on the network, this one
-    /// among them. `random`: any number, another one each time.
-    pub fn next(&mut self, bytes: usize, random: u32) -> Duration {
+    /// How long to wait after an announcement before the next, with the mean `interval`. `random`: any number, another
+    /// one each time.
+    pub fn next(&mut self, interval: Duration, random: u32) -> Duration {
         let first = FIRST_WAITS.get(self.sent);
         self.sent = self.sent.saturating_add(1);
         if let Some(wait) = first {
             return *wait;
         }
         // RFC 2974 §3.1: "offset = rand(interval * 2/3) - (interval / 3)".
-        let interval = interval(bytes);
         interval.mul_f64(2.0 / 3.0 + 2.0 / 3.0 * f64::from(random) / f64::from(u32::MAX))
     }
 
@@ -234,55 +243,54 @@ impl Schedule {
     }
 }
 
-/// Streams that a directory holds at most.
-const MOST_STREAMS: usize = 256;
-/// Of one sender's.
-const MOST_OF_ONE: usize = 64;
-/// Bytes of their announcements together.
-const MOST_BYTES: usize = 1 << 20;
+/// Streams that a directory holds at most, some 2 KB each.
+const MAX_STREAMS: usize = 1024;
+/// Of one host's.
+const MAX_OF_HOST: usize = 64;
 /// A stream is forgotten after ten of its periods, but not before the shorter and at the latest after the longer time; after
 /// the longer where its period is not known. RFC 2974 §4 would keep each for an hour: a sender that was
 /// unplugged is gone sooner.
-const TIME_OUT: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(3600));
+const TIMEOUT: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(3600));
 
 /// A stream that is announced.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Heard {
-    /// What is said of it.
+pub struct Listing {
+    /// Its description.
     pub stream: StreamDescription,
-    /// Who announces it: the datagrams' sender.
+    /// The host that announces it: the source address of the datagrams.
     pub from: IpAddr,
-    /// The interface that it was heard on.
+    /// The interface that the announcements come in on.
     pub interface: String,
     hash: u16,
     origin: IpAddr,
     bytes: usize,
     last: Mono,
-    /// The longest time between two announcements.
+    /// The longest time between two announcements; `None`: there was only one.
     period: Option<Duration>,
 }
 
-impl Heard {
-    fn is_same(&self, other: &Heard) -> bool {
+impl Listing {
+    /// Whether both are of one stream, perhaps of two versions of its description.
+    pub fn is_same(&self, other: &Listing) -> bool {
         // Not by the session of the `o=` line: ffmpeg gives all of its streams the same one, and a sender that was
         // killed and comes back has another.
         self.from == other.from && self.stream.addr == other.stream.addr
     }
 
-    /// Who the announcement says to be from.
+    /// The originating source in the SAP header.
     pub fn origin(&self) -> IpAddr {
         self.origin
     }
 
-    /// Size of its announcement in bytes.
-    pub fn bytes(&self) -> usize {
-        self.bytes
+    /// Whether this was announced later than the other, so that the other may be over.
+    pub fn is_newer_than(&self, other: &Listing) -> bool {
+        self.last > other.last
     }
 
     fn times_out(&self) -> Mono {
         let after = self
             .period
-            .map_or(TIME_OUT.1, |p| (p * 10).clamp(TIME_OUT.0, TIME_OUT.1));
+            .map_or(TIMEOUT.1, |p| (p * 10).clamp(TIMEOUT.0, TIMEOUT.1));
         self.last + after
     }
 }
@@ -304,31 +312,25 @@ pub struct Change {
     /// What happened.
     pub what: What,
     /// The stream.
-    pub heard: Arc<Heard>,
+    pub listing: Arc<Listing>,
 }
 
-/// The streams that are announced, in the order in which they were heard first. Bounded: strangers cannot make it large, nor put
-/// streams out of it that are announced again and again.
+/// The streams that are announced, in the order in which they appeared. Bounded and fair by host: one that announces many
+/// cannot keep another's out.
 #[derive(Debug, Default)]
 pub struct Directory {
-    streams: Vec<Arc<Heard>>,
-    bytes: usize,
+    streams: Vec<Arc<Listing>>,
     refused: u64,
     turned_away: u64,
 }
 
 impl Directory {
     /// The streams.
-    pub fn streams(&self) -> &[Arc<Heard>] {
+    pub fn streams(&self) -> &[Arc<Listing>] {
         &self.streams
     }
 
-    /// Bytes of their announcements together.
-    pub fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// Datagrams that were no announcement that can be read, or a deletion of nothing.
+    /// Datagrams that are not announcements lancam can read, and deletions of nothing.
     pub fn refused(&self) -> u64 {
         self.refused
     }
@@ -338,7 +340,23 @@ impl Directory {
         self.turned_away
     }
 
-    /// Takes a datagram that `from` sent and that came by `interface`.
+    /// The hosts that keep announcing, each with the bytes of its announcements. What came only once may never come again.
+    pub fn hosts(&self) -> HashMap<IpAddr, usize> {
+        let mut hosts = HashMap::new();
+        for listing in self.streams.iter().filter(|l| l.period.is_some()) {
+            *hosts.entry(listing.from).or_default() += listing.bytes;
+        }
+        hosts
+    }
+
+    /// The longest that any of them takes between two announcements.
+    pub fn longest_interval(&self) -> Duration {
+        let hosts = self.hosts();
+        let intervals = hosts.values().map(|&bytes| interval(bytes, hosts.len()));
+        longest(intervals.max().unwrap_or(SHORTEST_INTERVAL))
+    }
+
+    /// Takes a datagram that `from` sent and that came in on `interface`.
     pub fn push(
         &mut self,
         now: Mono,
@@ -350,7 +368,7 @@ impl Directory {
             if packet.is_deletion {
                 return Ok(self.delete(from, &packet));
             }
-            let heard = Heard {
+            let listing = Listing {
                 stream: StreamDescription::parse(packet.sdp)?,
                 from,
                 interface: interface.to_owned(),
@@ -360,7 +378,7 @@ impl Directory {
                 last: now,
                 period: None,
             };
-            Ok(self.announce(now, heard))
+            Ok(self.announce(now, listing))
         });
         taken.unwrap_or_else(|_| {
             self.refused += 1;
@@ -371,7 +389,7 @@ impl Directory {
     /// Forgets what has not been announced for long.
     pub fn expire(&mut self, now: Mono) -> Vec<Change> {
         let mut gone = Vec::new();
-        while let Some(i) = self.streams.iter().position(|h| h.times_out() <= now) {
+        while let Some(i) = self.streams.iter().position(|l| l.times_out() <= now) {
             gone.push(self.remove(i));
         }
         gone
@@ -380,7 +398,7 @@ impl Directory {
     /// Only who announced a stream can take it back, and only its latest version. RFC 2974 §4.
     fn delete(&mut self, from: IpAddr, packet: &Packet<'_>) -> Vec<Change> {
         let is_meant =
-            |h: &Arc<Heard>| h.from == from && h.origin == packet.origin && h.hash == packet.hash;
+            |l: &Arc<Listing>| l.from == from && l.origin == packet.origin && l.hash == packet.hash;
         match self.streams.iter().position(is_meant) {
             Some(i) => vec![self.remove(i)],
             None => {
@@ -390,78 +408,97 @@ impl Directory {
         }
     }
 
-    fn announce(&mut self, now: Mono, mut heard: Heard) -> Vec<Change> {
-        let Some(i) = self.streams.iter().position(|h| h.is_same(&heard)) else {
-            return self.add(heard);
+    fn announce(&mut self, now: Mono, mut listing: Listing) -> Vec<Change> {
+        let Some(i) = self.streams.iter().position(|l| l.is_same(&listing)) else {
+            return self.add(listing);
         };
         let before = &self.streams[i];
         let gap = now.since(before.last);
-        heard.period = Some(before.period.map_or(gap, |p| p.max(gap)));
-        // A machine in two networks hears it twice: the first counts.
-        heard.interface.clone_from(&before.interface);
-        let is_changed = heard.stream != before.stream;
-        self.bytes = self.bytes - before.bytes + heard.bytes;
-        let heard = Arc::new(heard);
-        self.streams[i] = Arc::clone(&heard);
+        listing.period = Some(before.period.map_or(gap, |p| p.max(gap)));
+        // A machine in two networks receives it twice: the first counts.
+        listing.interface.clone_from(&before.interface);
+        let is_changed = listing.stream != before.stream;
+        let listing = Arc::new(listing);
+        self.streams[i] = Arc::clone(&listing);
         let what = What::Changed;
         is_changed
-            .then_some(Change { what, heard })
+            .then_some(Change { what, listing })
             .into_iter()
             .collect()
     }
 
-    fn add(&mut self, heard: Heard) -> Vec<Change> {
+    fn add(&mut self, listing: Listing) -> Vec<Change> {
         let mut changes = Vec::new();
-        if !self.has_room(&heard) {
-            changes.extend(self.make_room(heard.from));
-            if !self.has_room(&heard) {
+        if self.streams.len() >= MAX_STREAMS || self.of(listing.from) >= MAX_OF_HOST {
+            let Some(i) = self.dispensable(listing.from) else {
                 self.turned_away += 1;
                 return changes;
-            }
+            };
+            changes.push(self.remove(i));
         }
-        let heard = Arc::new(heard);
-        self.bytes += heard.bytes;
-        self.streams.push(Arc::clone(&heard));
+        let listing = Arc::new(listing);
+        self.streams.push(Arc::clone(&listing));
         let what = What::Appeared;
-        changes.push(Change { what, heard });
+        changes.push(Change { what, listing });
         changes
     }
 
-    fn has_room(&self, heard: &Heard) -> bool {
-        self.streams.len() < MOST_STREAMS
-            && self.bytes + heard.bytes <= MOST_BYTES
-            && self.of(heard.from) < MOST_OF_ONE
+    fn of(&self, host: IpAddr) -> usize {
+        self.streams.iter().filter(|l| l.from == host).count()
     }
 
-    fn of(&self, from: IpAddr) -> usize {
-        self.streams.iter().filter(|h| h.from == from).count()
-    }
-
-    /// Puts out one that was heard only once, perhaps to fill the directory up; of `from`, if that has too many.
-    fn make_room(&mut self, from: IpAddr) -> Option<Change> {
-        let is_many = self.of(from) >= MOST_OF_ONE;
-        let is_loose = |h: &Arc<Heard>| h.period.is_none() && (!is_many || h.from == from);
-        let i = self.streams.iter().position(is_loose)?;
-        Some(self.remove(i))
+    /// The stream that makes room for a new one of `host`: the newest of the host that has most, one that was announced
+    /// only once before others. That host may be `host` itself, which then keeps what it announces again and again.
+    fn dispensable(&self, host: IpAddr) -> Option<usize> {
+        let mut counts = HashMap::from([(host, 0)]);
+        for listing in &self.streams {
+            *counts.entry(listing.from).or_default() += 1;
+        }
+        let most = counts.values().copied().max().unwrap_or(0);
+        let is_own = counts[&host] == most;
+        let streams = self.streams.iter().enumerate();
+        let found = streams.filter(|(_, l)| match is_own {
+            true => l.from == host && l.period.is_none(),
+            false => counts[&l.from] == most,
+        });
+        let found = found.max_by_key(|(i, l)| (l.period.is_none(), *i));
+        found.map(|(i, _)| i)
     }
 
     fn remove(&mut self, i: usize) -> Change {
-        let heard = self.streams.remove(i);
-        self.bytes -= heard.bytes;
-        let what = What::Gone;
-        Change { what, heard }
+        Change {
+            what: What::Gone,
+            listing: self.streams.remove(i),
+        }
     }
 
     /// The stream that `name` means: the one of that name, else the one of that name with other capitals, else (if
-    /// `or_beginning`) the one whose name begins so. Several where there are several of the best kind; none where there is none.
-    pub fn find(&self, name: &str, or_beginning: bool) -> Vec<Arc<Heard>> {
+    /// `or_beginning`) the one whose name begins so. Several where there are several of the best kind; none where there is
+    /// none. `name@address` means those of one host.
+    pub fn find(&self, name: &str, or_beginning: bool) -> Vec<Arc<Listing>> {
+        let found = self.of_name(name, None, or_beginning);
+        if !found.is_empty() {
+            return found;
+        }
+        let Some((name, host)) = name.rsplit_once('@') else {
+            return found;
+        };
+        match host.parse() {
+            Ok(host) => self.of_name(name, Some(host), or_beginning),
+            Err(_) => found,
+        }
+    }
+
+    fn of_name(&self, name: &str, host: Option<IpAddr>, or_beginning: bool) -> Vec<Arc<Listing>> {
         let lower = name.to_lowercase();
         let kinds: [&dyn Fn(&str) -> bool; 3] =
             [&|n| n == name, &|n| n.to_lowercase() == lower, &|n| {
                 or_beginning && n.to_lowercase().starts_with(&lower)
             }];
+        let is_of_host = |l: &&Arc<Listing>| host.is_none_or(|host| l.from == host);
         let of_kind = |is_kind: &&dyn Fn(&str) -> bool| {
-            let found = self.streams.iter().filter(|h| is_kind(&h.stream.name));
+            let found = self.streams.iter().filter(is_of_host);
+            let found = found.filter(|l| is_kind(&l.stream.name));
             found.cloned().collect::<Vec<_>>()
         };
         let found = kinds.iter().map(of_kind).find(|found| !found.is_empty());
@@ -502,7 +539,7 @@ mod tests {
 
     /// Each change in a word.
     fn words(changes: Vec<Change>) -> Vec<String> {
-        let word = |c: &Change| format!("{:?} {}", c.what, c.heard.stream.name);
+        let word = |c: &Change| format!("{:?} {}", c.what, c.listing.stream.name);
         changes.iter().map(word).collect()
     }
 
@@ -524,7 +561,7 @@ mod tests {
             self
         }
 
-        fn hears(&mut self, from: &str, datagram: &[u8]) -> Vec<String> {
+        fn receives(&mut self, from: &str, datagram: &[u8]) -> Vec<String> {
             words(self.directory.push(self.now, ip(from), "eth0", datagram))
         }
     }
@@ -629,57 +666,63 @@ mod tests {
     #[test]
     fn repeats_are_quick_at_first_and_then_keep_the_bandwidth() {
         let mut schedule = Schedule::default();
-        let waits: Vec<_> = (0..2).map(|_| schedule.next(400, 0)).collect();
+        let mean = interval(400, 1);
+        let waits: Vec<_> = (0..2).map(|_| schedule.next(mean, 0)).collect();
         assert!(
             waits.iter().sum::<Duration>() < Duration::from_secs(1),
             "{waits:?}"
         );
-        // 400 bytes every 2 s are 1,600 bit/s.
-        assert_eq!(schedule.next(400, u32::MAX / 2).as_secs_f64().round(), 2.0);
-        // 100 streams of 400 bytes: 320,000 bits take 80 s at 4,000 bit/s, a third less or more.
+        assert_eq!(schedule.next(mean, u32::MAX / 2).as_secs_f64().round(), 2.0);
+        // 100 hosts with 400 bytes: 320,000 bits take 8 s at 40,000 bit/s, a third less or more.
         let near = |wait: Duration, seconds: f64| (wait.as_secs_f64() - seconds).abs() < 0.01;
-        assert!(near(schedule.next(40_000, 0), 80.0 * 2.0 / 3.0));
-        assert!(near(schedule.next(40_000, u32::MAX), 80.0 * 4.0 / 3.0));
+        let mean = interval(400, 100);
+        assert!(near(schedule.next(mean, 0), 8.0 * 2.0 / 3.0));
+        assert!(near(schedule.next(mean, u32::MAX), 8.0 * 4.0 / 3.0));
+        assert!(near(longest(mean), 8.0 * 4.0 / 3.0));
         schedule.restart();
-        assert_eq!(schedule.next(40_000, 0), waits[0]);
+        assert_eq!(schedule.next(mean, 0), waits[0]);
+    }
+
+    #[test]
+    fn nobody_else_can_silence_a_stream() {
+        for (bytes, hosts) in [(400, 1_000_000), (1 << 20, 1), (1 << 20, usize::MAX)] {
+            let wait = Schedule { sent: 2 }.next(interval(bytes, hosts), u32::MAX);
+            assert!(wait <= Duration::from_secs(30), "{bytes} {hosts}: {wait:?}");
+        }
+        // One host that announces a megabyte delays itself alone.
+        assert_eq!(interval(400, 2), SHORTEST_INTERVAL);
     }
 
     #[test]
     fn a_stream_comes_changes_and_goes() {
         let mut listener = Listener::new();
         let first = packet(SDP, false);
-        assert_eq!(listener.hears("10.0.0.7", &first), ["Appeared porch"]);
-        assert!(listener.after(2).hears("10.0.0.7", &first).is_empty());
+        assert_eq!(listener.receives("10.0.0.7", &first), ["Appeared porch"]);
+        assert!(listener.after(2).receives("10.0.0.7", &first).is_empty());
         let second = SDP.replace("7 1 IN", "7 2 IN");
         let changed = packet(&second, false);
         assert_eq!(
-            listener.after(2).hears("10.0.0.7", &changed),
+            listener.after(2).receives("10.0.0.7", &changed),
             ["Changed porch"]
         );
         // The deletion of the version before comes late.
-        assert!(listener.hears("10.0.0.7", &packet(SDP, true)).is_empty());
+        assert!(listener.receives("10.0.0.7", &packet(SDP, true)).is_empty());
         // Somebody else wants it gone.
         let deletion = packet(&second, true);
-        assert!(listener.hears("10.0.0.8", &deletion).is_empty());
+        assert!(listener.receives("10.0.0.8", &deletion).is_empty());
         assert_eq!(listener.directory.refused(), 2);
-        assert_eq!(listener.hears("10.0.0.7", &deletion), ["Gone porch"]);
-        assert_eq!(
-            (
-                listener.directory.bytes(),
-                listener.directory.streams().len()
-            ),
-            (0, 0)
-        );
+        assert_eq!(listener.receives("10.0.0.7", &deletion), ["Gone porch"]);
+        assert!(listener.directory.streams().is_empty());
     }
 
     #[test]
     fn who_falls_silent_is_forgotten() {
         let mut listener = Listener::new();
         let datagram = packet(SDP, false);
-        listener.hears("10.0.0.7", &datagram);
-        listener.after(20).hears("10.0.0.7", &datagram);
-        // A sender that was heard once, with an unknown period.
-        listener.hears("10.0.0.8", &datagram);
+        listener.receives("10.0.0.7", &datagram);
+        listener.after(20).receives("10.0.0.7", &datagram);
+        // A sender that announced once, with an unknown period.
+        listener.receives("10.0.0.8", &datagram);
         let mut after = |seconds| {
             let now = listener.after(seconds).now;
             words(listener.directory.expire(now)).len()
@@ -691,41 +734,60 @@ mod tests {
     fn strangers_can_neither_fill_it_up_nor_empty_it() {
         let mut listener = Listener::new();
         let known = packet(SDP, false);
-        listener.hears("10.0.0.7", &known);
-        listener.after(2).hears("10.0.0.7", &known);
-        for host in 0..=255 {
+        listener.receives("10.0.0.7", &known);
+        listener.after(2).receives("10.0.0.7", &known);
+        for host in 0..20 {
             for port in 1..100 {
                 let from = format!("10.1.0.{host}");
-                listener.hears(&from, &packet(&stream("flood", port), false));
+                listener.receives(&from, &packet(&stream("flood", port), false));
             }
         }
         let directory = &listener.directory;
-        assert_eq!(directory.streams().len(), MOST_STREAMS);
-        assert!(directory.bytes() <= MOST_BYTES);
+        assert_eq!(directory.streams().len(), MAX_STREAMS);
         assert_eq!(directory.find("porch", false).len(), 1);
-        let from_one = |h: &&Arc<Heard>| h.from == ip("10.1.0.255");
-        assert!(directory.streams().iter().filter(from_one).count() <= MOST_OF_ONE);
-        // A stream that is new gets the place of one of theirs.
-        let new = listener.hears("10.0.0.9", &packet(&stream("yard", 10_000), false));
+        let from_one = |l: &&Arc<Listing>| l.from == ip("10.1.0.19");
+        assert!(directory.streams().iter().filter(from_one).count() <= MAX_OF_HOST);
+        // What came once does not count as an announcer.
+        assert_eq!(directory.hosts().len(), 1);
+        // A host that is new gets the place of one of theirs.
+        let new = listener.receives("10.0.0.9", &packet(&stream("yard", 10_000), false));
         assert_eq!(new, ["Gone flood", "Appeared yard"]);
     }
 
     #[test]
-    fn large_announcements_fill_it_up_no_further() {
+    fn hosts_that_keep_announcing_many_make_room_too() {
         let mut listener = Listener::new();
-        let large = format!("{SDP}a=x:{}\r\n", "y".repeat(MAX_LEN - 300));
-        for host in 0..=255 {
-            listener.hears(&format!("10.1.0.{host}"), &packet(&large, false));
+        for _ in 0..3 {
+            for (host, port) in (0..20).flat_map(|host| (1..=60).map(move |port| (host, port))) {
+                let from = format!("10.1.0.{host}");
+                listener.receives(&from, &packet(&stream("flood", port), false));
+            }
+            listener.after(2);
         }
-        assert!(listener.directory.bytes() <= MOST_BYTES);
+        let new = listener.receives("10.0.0.9", &packet(&stream("yard", 10_000), false));
+        assert_eq!(new, ["Gone flood", "Appeared yard"]);
+        // As many as places, one each: those that were there first stay, but who comes is there at first.
+        let mut listener = Listener::new();
+        listener.receives("10.0.0.7", &packet(SDP, false));
+        for _ in 0..3 {
+            listener.after(2).receives("10.0.0.7", &packet(SDP, false));
+            for host in 0..1100 {
+                let from = format!("10.1.{}.{}", host / 250, host % 250);
+                listener.receives(&from, &packet(&stream("flood", 1), false));
+            }
+        }
+        assert_eq!(listener.directory.find("porch", false).len(), 1);
+        listener.receives("10.0.0.9", &packet(&stream("yard", 10_000), false));
+        assert_eq!(listener.directory.find("yard", false).len(), 1);
     }
 
     #[test]
     fn names_are_found() {
         let mut listener = Listener::new();
         for (port, name) in [(1, "Porch"), (2, "porch"), (3, "Porch left"), (4, "yard")] {
-            listener.hears("10.0.0.7", &packet(&stream(name, port), false));
+            listener.receives("10.0.0.7", &packet(&stream(name, port), false));
         }
+        listener.receives("10.0.0.8", &packet(&stream("yard", 4), false));
         let find = |name: &str, or_beginning| {
             let found = listener.directory.find(name, or_beginning);
             let names = found.iter().map(|h| h.stream.name.clone());
@@ -734,7 +796,10 @@ mod tests {
         assert_eq!(find("porch", true), ["porch"]);
         assert_eq!(find("PORCH", true), ["Porch", "porch"]);
         assert_eq!(find("porch l", true), ["Porch left"]);
-        assert_eq!(find("Y", true), ["yard"]);
+        assert_eq!(find("Y", true), ["yard", "yard"]);
+        assert_eq!(find("yard@10.0.0.8", false), ["yard"]);
+        assert_eq!(find("ya@10.0.0.8", true), ["yard"]);
+        assert!(find("yard@10.0.0.9", true).is_empty());
         assert!(find("y", false).is_empty());
     }
 

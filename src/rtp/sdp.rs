@@ -11,6 +11,7 @@ use sdp_types::{
 
 use super::header::{ABS_CAPTURE_TIME_ID, ABS_CAPTURE_TIME_URI, PICTURE_SIZE_ID, PICTURE_SIZE_URI};
 use super::jpeg::wire::{MAX_SIDE, PAYLOAD_TYPE};
+use super::types::Ssrc;
 use crate::text::printable;
 
 /// Longest description that is read, in bytes.
@@ -48,6 +49,8 @@ pub struct Announcement<'a> {
     pub session: u64,
     /// Grows with each change of the description.
     pub version: u64,
+    /// What its packets carry as their source, and that source's CNAME, if they are known. RFC 5576.
+    pub ssrc: Option<(Ssrc, &'a str)>,
     /// Address of the sender.
     pub origin: IpAddr,
     /// Where the RTP packets go: a group, or a single host.
@@ -104,6 +107,10 @@ impl Announcement<'_> {
         }
         media.add_attribute(ExtMap::new(ABS_CAPTURE_TIME_ID, ABS_CAPTURE_TIME_URI));
         media.add_attribute(ExtMap::new(PICTURE_SIZE_ID, PICTURE_SIZE_URI));
+        // RFC 5576 §4.1 and §6.1.
+        if let Some((ssrc, cname)) = self.ssrc {
+            media.add_attribute_with_value("ssrc", format_args!("{} cname:{cname}", ssrc.0));
+        }
         if let Some(source) = self.source {
             // RFC 4570 §3 has a space behind the colon.
             let filter = source_filter(self.destination.ip(), source);
@@ -135,6 +142,8 @@ fn source_filter(group: IpAddr, source: IpAddr) -> SourceFilter {
 pub struct StreamDescription {
     /// Name of the session, without control characters.
     pub name: String,
+    /// Number of the session, which with its origin tells it from others.
+    pub session: u64,
     /// Grows with each change of the description.
     pub version: u64,
     /// The program that wrote it, where it says so.
@@ -143,6 +152,10 @@ pub struct StreamDescription {
     pub format: String,
     /// Where the RTP packets go.
     pub addr: SocketAddr,
+    /// What they carry as their source, if it says so. RFC 5576.
+    pub ssrc: Option<Ssrc>,
+    /// The host that the session is of: the address in the `o=` line, if it is one.
+    pub origin: Option<IpAddr>,
     /// The only sender of a source-specific group.
     pub source: Option<IpAddr>,
     /// Time to live of IPv4 multicast packets.
@@ -177,10 +190,13 @@ impl StreamDescription {
         let value = |name| attribute(&session, media, name);
         Ok(StreamDescription {
             name: text_of(session.session_name.trim()),
+            session: session.origin.sess_id.trim().parse().unwrap_or(0),
             version: session.origin.sess_version,
             tool: value("tool").map(text_of),
             format: format(media),
             addr: SocketAddr::new(ip, media.port),
+            ssrc: value("ssrc").and_then(ssrc),
+            origin: session.origin.unicast_address.trim().parse().ok(),
             source: source(&session, media),
             ttl,
             size: value("x-dimensions")
@@ -271,6 +287,12 @@ fn format(media: &Media) -> String {
     map.map_or_else(|| text_of(&media.fmt), |map| text_of(&map.encoding_name))
 }
 
+/// `3735928559 cname:user@host`.
+fn ssrc(text: &str) -> Option<Ssrc> {
+    let number = text.split_whitespace().next()?;
+    number.parse().ok().map(Ssrc)
+}
+
 /// Text as it may be shown and kept.
 fn text_of(text: &str) -> String {
     printable(text, MOST_CHARACTERS)
@@ -299,6 +321,7 @@ mod tests {
             name: "porch",
             session: 42,
             version: 3,
+            ssrc: Some((Ssrc(0xdead_beef), "lancam@board")),
             origin: "192.0.2.7".parse().unwrap(),
             destination: "224.3.29.71:10000".parse().unwrap(),
             ttl: 1,
@@ -323,6 +346,7 @@ mod tests {
             a=framesize:26 1280-720\r\n\
             a=extmap:1 http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time\r\n\
             a=extmap:2 urn:x-lancam:picture-size\r\n\
+            a=ssrc:3735928559 cname:lancam@board\r\n\
             a=x-lancam-repair:10004\r\n";
         assert_eq!(announcement().to_sdp(), expected);
     }
@@ -357,10 +381,13 @@ mod tests {
         let read = StreamDescription::parse(announcement().to_sdp().as_bytes()).unwrap();
         let expected = StreamDescription {
             name: "porch".to_owned(),
+            session: 42,
             version: 3,
             tool: Some("lancam".to_owned()),
             format: "JPEG".to_owned(),
             addr: "224.3.29.71:10000".parse().unwrap(),
+            ssrc: Some(Ssrc(0xdead_beef)),
+            origin: Some("192.0.2.7".parse().unwrap()),
             source: None,
             ttl: Some(1),
             size: Some((1280, 720)),

@@ -1,7 +1,9 @@
 //! The thread that keeps every stream's SDP true: in the file of `--sdp`, and in the announcements (SAP, RFC 2974) that it sends
-//! on the interface that the stream takes. One for all streams; their own threads tell it what has changed, and never wait for it.
+//! on the stream's interface. One for all streams; their own threads send it what has changed and never wait for it. It
+//! receives the others' announcements too, and warns where another host takes a stream's name or group.
 
 use std::io::Write;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::JoinHandle;
@@ -10,30 +12,35 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use tracing::{debug, warn};
 
-use super::commands::commands;
-use super::description::{self, Description, Facts};
-use super::stream::StreamStats;
+use super::description::{self, Description, MediaInfo, how_to_watch};
+use super::shared::{Demand, StreamStats};
 use crate::clock::Mono;
 use crate::config::Stream;
 use crate::host;
-use crate::net::{BatchSender, Interface, Listener, SendOptions, SendSocket, interface};
-use crate::rtp::sap::{self, Directory, Heard, Packet, Schedule};
+use crate::logging::Limit;
+use crate::net::{
+    BatchSender, Changes, GroupError, Interface, Listener, SendError, SendOptions, SendSocket,
+    choice, is_network_down, thread,
+};
+use crate::rtp::sap::{self, Directory, Listing, Packet, Schedule};
 
-/// The first announcement waits so long for the first frame, which tells the size.
+/// The first announcement waits this long for the first frame, which has the size.
 const FIRST_FRAME: Duration = Duration::from_millis(300);
-/// After a network that was away the next try comes after this.
+/// How long to wait for a network that is away before trying again.
 const RETRY: Duration = Duration::from_secs(1);
-/// A stream whose facts change all the time is not described anew more often than this.
+/// A stream whose media keep changing is not described more often than this.
 const CHANGE_PERIOD: Duration = Duration::from_secs(1);
-/// How often the announcements of others are taken in.
+/// How often the announcements of others are read.
 const LISTEN_PERIOD: Duration = Duration::from_secs(1);
+/// After its start a stream may move to another group for this long; later its viewers would lose it.
+const DISPLACEABLE: Duration = Duration::from_secs(10);
 /// Deletions of one stream, and the wait between them: one may be lost.
 const DELETIONS: u8 = 3;
 const DELETION_WAIT: Duration = Duration::from_millis(60);
 
 enum Message {
     Start(Box<Entry>),
-    Facts(u64, Facts),
+    MediaInfo(u64, MediaInfo),
     Gone(u64),
 }
 
@@ -47,17 +54,18 @@ impl Announcer {
     /// Starts it. `tells`: whether it prints, once for each stream, the commands that watch it.
     ///
     /// # Errors
-    /// If there can be no thread.
+    /// No thread can be started.
     pub(super) fn start(tells: bool) -> Result<Announcer> {
         let (messages, received) = mpsc::channel();
-        let worker = Worker {
+        let announcing = AnnounceThread {
             tells,
             entries: Vec::new(),
             others: Directory::default(),
+            changes: Changes::new(),
         };
         let thread = std::thread::Builder::new()
             .name("lancam-announce".to_owned())
-            .spawn(move || worker.run(&received))
+            .spawn(move || announcing.run(&received))
             .context("a thread could not be started")?;
         Ok(Announcer { messages, thread })
     }
@@ -67,12 +75,10 @@ impl Announcer {
         Handle(self.messages.clone())
     }
 
-    /// Ends it, once every stream is taken back. The streams have ended before.
+    /// Ends it, once every announcement is deleted. The streams have ended before.
     pub(super) fn finish(self) {
         drop(self.messages);
-        if self.thread.join().is_err() {
-            warn!("a bug in lancam ended the announcements");
-        }
+        thread::join(self.thread);
     }
 }
 
@@ -82,40 +88,45 @@ pub(super) struct Handle(mpsc::Sender<Message>);
 
 impl Handle {
     /// Begins to announce a stream; its SDP is left in `stats` too.
-    pub(super) fn announce(&self, description: Description, stats: Arc<StreamStats>) -> Told {
+    pub(super) fn announce(
+        &self,
+        description: Description,
+        stats: Arc<StreamStats>,
+        demand: Arc<Demand>,
+    ) -> Publication {
         // Never used twice in one process.
         static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
         let id = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let entry = Entry::new(id, description, stats);
-        // Sending fails only where the thread has ended by a bug, which `finish` tells.
+        let entry = Entry::new(id, description, stats, demand);
+        // Sending fails only where the thread has ended by a bug.
         let _ = self.0.send(Message::Start(Box::new(entry)));
-        Told {
+        Publication {
             id,
             messages: self.0.clone(),
-            facts: Facts::default(),
+            media: MediaInfo::default(),
         }
     }
 }
 
-/// What a stream's thread has told of itself. Dropped, the stream is taken back.
-pub(super) struct Told {
+/// A stream's description as it is published. Dropped, it is withdrawn.
+pub(super) struct Publication {
     id: u64,
     messages: mpsc::Sender<Message>,
-    facts: Facts,
+    media: MediaInfo,
 }
 
-impl Told {
-    /// Tells `facts` if they have changed; else it costs a comparison.
-    pub(super) fn tell(&mut self, facts: Facts) {
-        if facts == self.facts {
+impl Publication {
+    /// Publishes `media` if it has changed; else it costs a comparison.
+    pub(super) fn update(&mut self, media: MediaInfo) {
+        if media == self.media {
             return;
         }
-        self.facts = facts;
-        let _ = self.messages.send(Message::Facts(self.id, facts));
+        self.media = media;
+        let _ = self.messages.send(Message::MediaInfo(self.id, media));
     }
 }
 
-impl Drop for Told {
+impl Drop for Publication {
     fn drop(&mut self) {
         let _ = self.messages.send(Message::Gone(self.id));
     }
@@ -126,8 +137,14 @@ struct Entry {
     id: u64,
     description: Description,
     stats: Arc<StreamStats>,
-    facts: Facts,
+    /// By which interface its packets leave.
+    demand: Arc<Demand>,
+    media: MediaInfo,
     has_told: bool,
+    has_complained: bool,
+    name_warning: Limit,
+    /// When it began.
+    started: Mono,
     schedule: Schedule,
     due: Mono,
     /// When it was last described or announced.
@@ -139,7 +156,7 @@ struct Entry {
     leaving: Option<u8>,
 }
 
-/// Where its announcements leave, and where others' are heard.
+/// Where its announcements leave, and where others' come in.
 struct Out {
     sender: BatchSender,
     interface: Interface,
@@ -147,14 +164,15 @@ struct Out {
     listener: Option<Listener>,
 }
 
-struct Worker {
+struct AnnounceThread {
     tells: bool,
     entries: Vec<Entry>,
     /// What is announced in the same groups, own streams among it where they are looped back.
     others: Directory,
+    changes: Changes,
 }
 
-impl Worker {
+impl AnnounceThread {
     fn run(mut self, messages: &mpsc::Receiver<Message>) {
         let mut is_open = true;
         let mut listen_at = Mono::now() + LISTEN_PERIOD;
@@ -175,12 +193,17 @@ impl Worker {
             if now >= listen_at {
                 listen_at = now + LISTEN_PERIOD;
                 self.listen(now);
+                let may_have_moved = self.changes.any();
+                let moved = |e: &&mut Entry| e.has_moved(may_have_moved);
+                self.entries
+                    .iter_mut()
+                    .filter(moved)
+                    .for_each(|e| e.due = now);
             }
-            let own: usize = self.entries.iter().map(|e| e.packet.len()).sum();
-            let bytes = own + self.others_bytes();
-            let tells = self.tells;
-            for entry in self.entries.iter_mut().filter(|e| e.due <= now) {
-                entry.act(now, bytes, tells);
+            if self.entries.iter().any(|e| e.due <= now) {
+                let (interval, tells) = (self.interval(), self.tells);
+                let due = self.entries.iter_mut().filter(|e| e.due <= now);
+                due.for_each(|entry| entry.act(now, interval, tells));
             }
             self.entries.retain(|e| e.leaving != Some(0));
         }
@@ -193,9 +216,9 @@ impl Worker {
                 entry.due = now + FIRST_FRAME;
                 self.entries.push(*entry);
             }
-            Message::Facts(id, facts) => {
+            Message::MediaInfo(id, media) => {
                 if let Some(entry) = self.entries.iter_mut().find(|e| e.id == id) {
-                    entry.facts = facts;
+                    entry.media = media;
                     let soon = entry.acted.map_or(now, |at| (at + CHANGE_PERIOD).max(now));
                     entry.due = entry.due.min(soon);
                 }
@@ -210,38 +233,54 @@ impl Worker {
     }
 
     fn listen(&mut self, now: Mono) {
+        let mut changed = Vec::new();
         let outs = self.entries.iter_mut().filter_map(|e| e.out.as_mut());
         for listener in outs.filter_map(|out| out.listener.as_mut()) {
-            let heard = listener.receive(Duration::ZERO, |interface, from, datagram| {
-                self.others.push(now, from.ip(), interface, datagram);
+            let result = listener.receive(Duration::ZERO, |interface, from, datagram| {
+                changed.extend(self.others.push(now, from.ip(), interface, datagram));
             });
-            if let Err(error) = heard {
-                debug!("announcements of others are not heard: {error}");
+            if let Err(error) = result {
+                debug!("announcements of others cannot be received: {error}");
             }
         }
         self.others.expire(now);
+        // Two senders of one host take turns in the directory: what has changed is looked at too.
+        let changed = changed.iter().map(|change| &change.listing);
+        for listing in changed.chain(self.others.streams()) {
+            if !self.entries.iter().any(|e| e.is_own(listing)) {
+                self.entries
+                    .iter_mut()
+                    .for_each(|e| e.compare(now, listing));
+            }
+        }
     }
 
-    /// Bytes of all announcements but this process's.
-    fn others_bytes(&self) -> usize {
-        let is_own = |heard: &&Arc<Heard>| {
-            let own = self.entries.iter().map(|e| &e.description);
-            own.into_iter()
-                .any(|d| heard.origin() == d.origin() && heard.stream.addr == d.stream().group)
-        };
-        let all = self.others.streams().iter();
-        all.filter(|heard| !is_own(heard)).map(|h| h.bytes()).sum()
+    /// The mean time between two announcements of each stream of this process.
+    fn interval(&self) -> Duration {
+        let bytes = self.entries.iter().map(|e| e.packet.len()).sum();
+        let is_own = |host: &IpAddr| self.entries.iter().any(|e| e.description.origin() == *host);
+        let hosts = self.others.hosts();
+        sap::interval(bytes, 1 + hosts.keys().filter(|host| !is_own(host)).count())
     }
 }
 
 impl Entry {
-    fn new(id: u64, description: Description, stats: Arc<StreamStats>) -> Entry {
+    fn new(
+        id: u64,
+        description: Description,
+        stats: Arc<StreamStats>,
+        demand: Arc<Demand>,
+    ) -> Entry {
         let entry = Entry {
             id,
             description,
             stats,
-            facts: Facts::default(),
+            demand,
+            media: MediaInfo::default(),
             has_told: false,
+            has_complained: false,
+            name_warning: Limit::default(),
+            started: Mono::now(),
             schedule: Schedule::default(),
             due: Mono(0),
             acted: None,
@@ -253,10 +292,41 @@ impl Entry {
         entry
     }
 
-    /// What is due: an announcement or a deletion. `bytes` is the size of all announcements on the network.
-    fn act(&mut self, now: Mono, bytes: usize, tells: bool) {
+    fn is_own(&self, listing: &Listing) -> bool {
+        listing.from == self.description.origin()
+            && listing.stream.session == self.description.session()
+    }
+
+    /// Warns where another sender's stream has the name or the group of this one. A group that nobody chose is left to
+    /// who was there before: both may have begun at once, as boards on one switch do, and heard nothing of each other.
+    fn compare(&mut self, now: Mono, other: &Listing) {
+        let stream = self.description.stream();
+        let (name, from) = (&other.stream.name, other.from);
+        if other.stream.addr == stream.group {
+            let is_new = now.since(self.started) < DISPLACEABLE && !stream.group_chosen;
+            if is_new && other.stream.session < self.description.session() {
+                return self.stats.displaced_by.set(Some(from));
+            }
+        }
+        if other.stream.addr == stream.group && self.stats.warns_of_group(now) {
+            warn!(
+                "{from} also sends to {}, a stream called {name:?}: viewers of the group see only one of them; \
+                 give one stream another group",
+                stream.group
+            );
+        }
+        if *name == stream.name && self.name_warning.passes(now) {
+            let this = format!("{name}@{}", self.description.origin());
+            warn!(
+                "{from} also announces a stream called {name:?}: viewers must say which, this one is {this:?}"
+            );
+        }
+    }
+
+    /// What is due: an announcement or a deletion. `interval`: see [`Schedule::next`].
+    fn act(&mut self, now: Mono, interval: Duration, tells: bool) {
         if let Some(left) = self.leaving {
-            self.leaving = Some(self.take_back(left));
+            self.leaving = Some(self.delete(left));
             self.due = now + DELETION_WAIT;
             return;
         }
@@ -266,31 +336,61 @@ impl Entry {
         if tells && !std::mem::replace(&mut self.has_told, true) {
             tell_commands(&self.description);
         }
-        let sent = interface.and_then(|interface| self.announce(&interface));
+        let sent = interface.map(|interface| self.announce(&interface));
         self.due = now
             + match sent {
-                None => {
+                Some(Ok(())) => {
+                    self.has_complained = false;
+                    self.schedule.next(interval, host::random() as u32)
+                }
+                failed => {
+                    if let Some(Err(error)) = failed {
+                        self.complain(&error);
+                    }
                     self.out = None;
                     self.schedule.restart();
                     RETRY
                 }
-                Some(()) => self.schedule.next(bytes, host::random() as u32),
             };
+    }
+
+    /// Says once why it is not announced; that the network is away, the stream says itself.
+    fn complain(&mut self, error: &anyhow::Error) {
+        let is_away = match error.downcast_ref::<SendError>() {
+            Some(error) => is_network_down(&error.cause),
+            None => matches!(error.downcast_ref(), Some(GroupError::Interface(_))),
+        };
+        match is_away || std::mem::replace(&mut self.has_complained, true) {
+            true => debug!("{error:#}"),
+            false => warn!(
+                "{:?} is not announced at present: {error:#}",
+                self.description.stream().name
+            ),
+        }
+    }
+
+    /// Whether it is announced on an interface, or with an address, that the stream has no longer.
+    fn has_moved(&self, network_changed: bool) -> bool {
+        self.out.as_ref().is_some_and(|out| {
+            let is_other = self.demand.interface() != Some(out.interface.index);
+            (is_other || network_changed) && self.interface().is_some_and(|i| i != out.interface)
+        })
     }
 
     /// The interface that the stream takes; `None`: it is away.
     fn interface(&self) -> Option<Interface> {
         let stream = self.description.stream();
-        let found = interface::choose(stream.interface.as_deref(), stream.group);
+        let named = stream.interface.as_deref();
+        let found = choice::choose(named, stream.group, self.demand.interface());
         found.map_err(|error| debug!("{error}")).ok()
     }
 
-    /// Makes the description true, and leaves it where it is looked for.
+    /// Brings the description up to date, and publishes it.
     fn describe(&mut self, interface: Option<&Interface>) {
         let is_ipv6 = self.description.stream().group.is_ipv6();
         let before = self.description.origin();
         let origin = interface.map_or(before, |i| description::origin(i, is_ipv6));
-        if !self.description.update(self.facts, origin) {
+        if !self.description.update(self.media, origin) {
             return;
         }
         self.schedule.restart();
@@ -300,19 +400,18 @@ impl Entry {
         }
     }
 
-    /// Sends the announcement. `None`: it could not be sent.
-    fn announce(&mut self, interface: &Interface) -> Option<()> {
+    /// Sends the announcement.
+    fn announce(&mut self, interface: &Interface) -> Result<()> {
         let stream = self.description.stream();
         let Some(group) = sap::group_for(stream.group.ip()).filter(|_| stream.announce) else {
-            return Some(());
+            return Ok(());
         };
         if self
             .out
             .as_ref()
             .is_none_or(|out| out.interface != *interface)
         {
-            let out = Out::open(stream, group, interface).map_err(|error| debug!("{error:#}"));
-            self.out = Some(out.ok()?);
+            self.out = Some(Out::open(stream, group, interface)?);
             self.schedule.restart();
         }
         self.write_packet(false);
@@ -336,14 +435,15 @@ impl Entry {
         .write(&mut self.packet);
     }
 
-    fn send(&mut self) -> Option<()> {
-        let sender = &mut self.out.as_mut()?.sender;
-        let sent = sender.send_datagrams([self.packet.as_slice()]);
-        sent.map(|_| ()).map_err(|error| debug!("{error}")).ok()
+    fn send(&mut self) -> Result<()> {
+        if let Some(out) = &mut self.out {
+            out.sender.send_datagrams([self.packet.as_slice()])?;
+        }
+        Ok(())
     }
 
     /// Sends a deletion; gives how many are left.
-    fn take_back(&mut self, left: u8) -> u8 {
+    fn delete(&mut self, left: u8) -> u8 {
         if self.packet.is_empty() || left == 0 {
             return 0;
         }
@@ -357,7 +457,7 @@ impl Out {
         let socket = SendSocket::open(&SendOptions {
             group,
             interface: Some(interface.name.clone()),
-            // Who cannot have the stream needs no announcement of it. RFC 2974 §3.
+            // A host out of the stream's reach needs no announcement of it. RFC 2974 §3.
             ttl: stream.ttl,
             loopback: stream.loopback,
             dscp: 0,
@@ -377,8 +477,8 @@ impl Out {
 fn tell_commands(description: &Description) {
     let stream = description.stream();
     let mut text = format!("\nwatch {:?} with\n", stream.name);
-    for (player, command) in commands(stream, description.size(), description.sdp()) {
-        text += &format!("  {player:<10} {command}\n");
+    for watch in how_to_watch(stream, description.size(), description.sdp()) {
+        text += &format!("  {:<10} {}\n", watch.player, watch.command);
     }
     // Lost output is no loss.
     let _ = std::io::stderr().write_all((text + "\n").as_bytes());

@@ -6,10 +6,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 
-use crate::config::check::REPAIR_PORT_OFFSET;
+use super::identity::Identity;
 use crate::config::{Repair, Stream};
 use crate::files;
+use crate::host;
 use crate::net::Interface;
+use crate::players::{self, Watched};
+use crate::rtp::Ssrc;
+use crate::rtp::repair;
+use crate::rtp::rtcp::sender;
 use crate::rtp::sdp::Announcement;
 
 /// The SDP of one stream.
@@ -17,15 +22,17 @@ use crate::rtp::sdp::Announcement;
 pub(super) struct Description {
     stream: Stream,
     session: u64,
+    ssrc: Ssrc,
+    cname: String,
     version: u64,
     origin: IpAddr,
-    facts: Facts,
+    media: MediaInfo,
     sdp: String,
 }
 
 /// What is known only while the stream runs, and may change then.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Facts {
+pub(super) struct MediaInfo {
     /// Width and height of the pictures in pixels.
     pub(super) size: Option<(u16, u16)>,
     /// The time from frame to frame that the source promises.
@@ -33,14 +40,16 @@ pub(super) struct Facts {
 }
 
 impl Description {
-    /// That of `stream` as sent by `origin`, before anything else is known of it. `session` is the stream's as long as it runs.
-    pub(super) fn new(stream: &Stream, session: u64, origin: IpAddr) -> Description {
+    /// That of `stream` as sent by `origin`, before anything else is known of it.
+    pub(super) fn new(stream: &Stream, identity: &Identity, origin: IpAddr) -> Description {
         let mut description = Description {
             stream: stream.clone(),
-            session,
+            session: identity.session,
+            ssrc: identity.ssrc,
+            cname: host::description(sender::TOOL).cname,
             version: 0,
             origin,
-            facts: Facts::default(),
+            media: MediaInfo::default(),
             sdp: String::new(),
         };
         description.rewrite();
@@ -48,11 +57,11 @@ impl Description {
     }
 
     /// Whether that makes it another one.
-    pub(super) fn update(&mut self, facts: Facts, origin: IpAddr) -> bool {
-        if (facts, origin) == (self.facts, self.origin) {
+    pub(super) fn update(&mut self, media: MediaInfo, origin: IpAddr) -> bool {
+        if (media, origin) == (self.media, self.origin) {
             return false;
         }
-        (self.facts, self.origin) = (facts, origin);
+        (self.media, self.origin) = (media, origin);
         self.rewrite();
         true
     }
@@ -66,14 +75,15 @@ impl Description {
             name: &self.stream.name,
             session: self.session,
             version: self.version,
+            ssrc: Some((self.ssrc, &self.cname)),
             origin: self.origin,
             destination: group,
             ttl: self.stream.ttl,
             source: is_source_specific(group.ip()).then_some(self.origin),
-            framerate: self.facts.interval.map(rate),
-            size: self.facts.size,
+            framerate: self.media.interval.map(rate),
+            size: self.media.size,
             repair_port: (self.stream.repair != Repair::Off)
-                .then(|| group.port() + REPAIR_PORT_OFFSET),
+                .then(|| group.port() + repair::PORT_OFFSET),
         }
         .to_sdp();
     }
@@ -95,6 +105,11 @@ impl Description {
         &self.sdp
     }
 
+    /// The session id in its `o=` line.
+    pub(super) fn session(&self) -> u64 {
+        self.session
+    }
+
     /// The stream's settings.
     pub(super) fn stream(&self) -> &Stream {
         &self.stream
@@ -107,7 +122,7 @@ impl Description {
 
     /// Width and height of the pictures in pixels, once they are known.
     pub(super) fn size(&self) -> Option<(u16, u16)> {
-        self.facts.size
+        self.media.size
     }
 }
 
@@ -131,5 +146,21 @@ pub(super) fn origin(interface: &Interface, is_ipv6: bool) -> IpAddr {
         IpAddr::V6(std::net::Ipv6Addr::LOCALHOST)
     } else {
         IpAddr::V4(std::net::Ipv4Addr::LOCALHOST)
+    })
+}
+/// The players' commands for `stream`, whose SDP is `sdp` and whose pictures have this size, if it is known.
+pub(super) fn how_to_watch(
+    stream: &Stream,
+    size: Option<(u16, u16)>,
+    sdp: &str,
+) -> Vec<players::Command> {
+    let is_announced = stream.announce && stream.group.ip().is_multicast();
+    let sdp_file = stream.sdp.as_ref().map(|path| path.display().to_string());
+    players::commands(&Watched {
+        group: stream.group,
+        name: is_announced.then_some(stream.name.as_str()),
+        size,
+        sdp,
+        sdp_file: sdp_file.as_deref(),
     })
 }

@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::commands::commands;
-use super::stream::{Ended, Running, StreamStats};
+use super::description::how_to_watch;
+use super::running::{Ended, Running};
+use super::shared::StreamStats;
 use crate::config::Stream;
 use crate::stats::report::{Report, StreamReport, Tracker};
-use crate::status::{Command, Scene};
+use crate::status::Scene;
 
 /// What is remembered from one second to the next.
 pub(super) struct Figures {
@@ -61,12 +62,12 @@ impl Figures {
         running: &[Running],
         ended: &[Ended],
     ) -> Vec<Scene> {
-        let running = running.iter().map(|r| (&r.config, &r.stats));
-        let all = running.chain(ended.iter().map(|e| (&e.config, &e.stats)));
+        let running = running.iter().map(|r| (r.sent(), &r.stats));
+        let all = running.chain(ended.iter().map(|e| (e.sent(), &e.stats)));
         let reports = report.streams.iter();
         reports
             .zip(all)
-            .map(|(report, (config, stats))| self.scene(report, config, stats))
+            .map(|(report, (config, stats))| self.scene(report, &config, stats))
             .collect()
     }
 
@@ -77,10 +78,7 @@ impl Figures {
             health: tracker.map_or(Ok(()), |tracker| tracker.health(report)),
             history: tracker.map(Tracker::history).unwrap_or_default(),
             preview: Arc::clone(&stats.preview),
-            commands: commands(config, report.format.map(|f| (f.width, f.height)), &sdp)
-                .into_iter()
-                .map(|(player, command)| Command { player, command })
-                .collect(),
+            commands: how_to_watch(config, report.format.map(|f| (f.width, f.height)), &sdp),
             sdp: Some(sdp).filter(|sdp| !sdp.is_empty()),
         }
     }

@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 
-use super::stream::StreamStats;
+use super::shared::StreamStats;
 
 /// Draws one line over itself.
 pub(super) struct Progress {

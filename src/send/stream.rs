@@ -1,277 +1,84 @@
-//! One stream's thread: source → gate → packetizer → outlet, and what to do when one of them fails.
+//! One stream's thread: source → gate → packetizer → sink, and what to do when one of them fails.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::fmt::Display;
 use std::sync::{Arc, mpsc};
-use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::Result;
 use tracing::{info, info_span, warn};
 
 use super::announce::Handle;
 use super::description::Description;
-use super::feedback::{Control, Steering};
-use super::outlet::{Identity, Outlet};
-use super::reports::{Demand, End, Reporter};
+use super::identity::Identity;
+use super::shared::{Demand, Steering, StreamStats};
+use super::sink::Sink;
 use crate::clock::Mono;
 use crate::config::{Stream, WaitForViewers};
 use crate::jpeg::Picture;
-use crate::jpeg::gate::{Gate, GateCounters, GateOptions};
+use crate::jpeg::gate::{Gate, GateOptions};
 use crate::jpeg::rebuild::write_jpeg;
 use crate::net::thread;
-use crate::rtp::adapt::Thinner;
-use crate::rtp::rtcp::SenderSide;
-use crate::source::{self, Frame, OpenOptions, Source, SourceError, SourceSpec};
-use crate::stats::report::{Rates, StreamReport, Totals};
-use crate::stats::{Audience, Counter, FormatSeen, Latest, SenderStats, State};
-use crate::status::preview::Preview;
+use crate::rtp::adapt::FrameDropper;
+use crate::source::{self, Frame, OpenOptions, Source, SourceError, SourceSpec, Stop, slate};
+use crate::stats::State;
+use crate::text::counted;
 
 /// First and longest pause before a source that failed is opened again.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(2));
-/// How often the "no signal" card goes out while there is no source.
-const CARD_PERIOD: Duration = Duration::from_secs(1);
-/// How often it is looked whether viewers have come.
+/// A source of which no frame could be sent for so long gives no signal.
+const REFUSED: Duration = Duration::from_secs(5);
+/// The slate's size where neither a picture nor the config has told one.
+const SLATE_SIZE: (u32, u32) = (1280, 720);
+/// More than one tick of RTP's 90 kHz clock.
+const RTP_TICK: Duration = Duration::from_micros(12);
+/// How often it is looked whether viewers have come, or the stream is to stop.
 const LOOK: Duration = Duration::from_millis(20);
 /// At most one line about refused frames in this time.
 const REFUSAL_LOG_PERIOD: Duration = Duration::from_secs(10);
 
-/// What one stream counts, shared with whoever shows it.
-#[derive(Debug, Default)]
-pub(super) struct StreamStats {
-    pub(super) name: String,
-    pub(super) sender: SenderStats,
-    pub(super) gate: Arc<GateCounters>,
-    /// The viewers that report.
-    pub(super) audience: Audience,
-    /// What the stream is doing.
-    pub(super) state: Latest<State>,
-    /// What its pictures are.
-    pub(super) format: FormatSeen,
-    /// Pictures for the status page.
-    pub(super) preview: Arc<Preview>,
-    /// The frame of a file sent last, counted from 1.
-    pub(super) position: Counter,
-    /// Frames in the file; 0: not known.
-    pub(super) frames_in_all: Counter,
-    /// Its SDP. Never touched by the thread that sends.
-    pub(super) sdp: Latest<String>,
-}
-
-impl StreamStats {
-    /// All figures of this moment but the rates.
-    pub(super) fn report(&self) -> StreamReport {
-        StreamReport {
-            name: self.name.clone(),
-            state: self.state.get(),
-            format: self.format.get(),
-            totals: Totals::Sender {
-                sent: self.sender.snapshot(),
-                gate: self.gate.snapshot(),
-                watching: self.audience.get(),
-            },
-            rates: Rates::default(),
-        }
-    }
-}
-
-/// A stream whose thread runs.
-pub(super) struct Running {
-    pub(super) config: Stream,
-    pub(super) stats: Arc<StreamStats>,
-    stop: Arc<AtomicBool>,
-    demand: Arc<Demand>,
-    reporter: Reporter,
-    thread: JoinHandle<(Result<()>, Identity)>,
-}
-
-/// A stream whose thread has ended.
-pub(super) struct Ended {
-    pub(super) name: String,
-    pub(super) config: Stream,
-    pub(super) stats: Arc<StreamStats>,
-    pub(super) result: Result<()>,
-    identity: Identity,
-    /// Its viewers.
-    reports: Option<SenderSide>,
-}
-
-impl Ended {
-    /// One line on what was sent.
-    pub(super) fn summary(&self) -> String {
-        let s = self.stats.sender.snapshot();
-        format!(
-            "{}: {} frames sent, {} dropped, {} packets, {:.1} MB",
-            self.name,
-            s.frames_sent,
-            s.frames_dropped,
-            s.packets_sent,
-            s.bytes_sent as f64 * 1e-6
-        )
-    }
-}
-
-impl Running {
-    /// Starts the thread and waits until its socket and source are open; a camera counts as open while it
-    /// is waited for. `before` is the same stream as it ran until now: SSRC, sequence and counters go on.
-    ///
-    /// # Errors
-    /// If source or socket cannot be opened; no thread is left then.
-    pub(super) fn start(
-        config: Stream,
-        before: Option<&Ended>,
-        announcer: Handle,
-    ) -> Result<Running> {
-        let identity = before.map_or_else(Identity::random, |b| b.identity);
-        let stats = before.map_or_else(
-            || {
-                Arc::new(StreamStats {
-                    name: config.name.clone(),
-                    ..StreamStats::default()
-                })
-            },
-            |b| Arc::clone(&b.stats),
-        );
-        let stop = Arc::new(AtomicBool::new(false));
-        let reports = before.and_then(|b| b.reports.clone());
-        let is_watched = reports.as_ref().is_some_and(|r| r.viewers() > 0);
-        let demand = Arc::new(Demand::new(!config.only_while_watched || is_watched));
-        let steering = Arc::new(Steering::new(&config));
-        let control = Control::new(&config, Arc::clone(&steering), Arc::clone(&stats));
-        let reporter = Reporter::start(
-            &config,
-            identity.subject(),
-            reports,
-            Arc::clone(&stats),
-            Arc::clone(&demand),
-            control,
-        )?;
-        let (opened, is_open) = mpsc::sync_channel(1);
-        let worker = Worker {
-            config: config.clone(),
-            stop: Arc::clone(&stop),
-            stats: Arc::clone(&stats),
-            demand: Arc::clone(&demand),
-            steering,
-            announcer,
-        };
-        let name: String = config.name.chars().take(15).collect(); // The kernel keeps 15 bytes.
-        let thread = std::thread::Builder::new()
-            .name(name)
-            .spawn(move || worker.run(identity, &opened))
-            .context("a thread could not be started")?;
-        // The sender is dropped without a word when opening failed: the thread's result says why.
-        if is_open.recv().is_ok() {
-            return Ok(Running {
-                config,
-                stats,
-                stop,
-                demand,
-                reporter,
-                thread,
-            });
-        }
-        reporter.end(End::Silent);
-        match thread.join() {
-            Ok((Err(error), _)) => Err(error.context(format!("stream {:?}", config.name))),
-            _ => Err(anyhow!(
-                "stream {:?}: its thread ended at once",
-                config.name
-            )),
-        }
-    }
-
-    /// Whether the stream is as `wanted`, perhaps by a change that it takes while it runs: a camera's
-    /// controls.
-    pub(super) fn adopt(&mut self, wanted: &Stream) -> bool {
-        if self.config == *wanted {
-            return true;
-        }
-        let (Some(remote), SourceSpec::Camera(new)) = (self.demand.remote.get(), &wanted.source)
-        else {
-            return false;
-        };
-        let mut as_before = wanted.clone();
-        if let (SourceSpec::Camera(new), SourceSpec::Camera(old)) =
-            (&mut as_before.source, &self.config.source)
-        {
-            new.controls.clone_from(&old.controls);
-        }
-        if as_before != self.config {
-            return false;
-        }
-        remote.set_controls(new.controls.clone());
-        self.config = wanted.clone();
-        true
-    }
-
-    /// Asks the thread to stop at a frame's end.
-    pub(super) fn stop(&self) {
-        self.stop.store(true, Ordering::Relaxed);
-    }
-
-    pub(super) fn has_ended(&self) -> bool {
-        self.thread.is_finished()
-    }
-
-    /// Waits for the thread's end, then ends its reports.
-    pub(super) fn join(self, how: End) -> Ended {
-        let (result, identity) = self.thread.join().unwrap_or_else(|_| {
-            (
-                Err(anyhow!("a bug in lancam ended the stream")),
-                Identity::random(),
-            )
-        });
-        // Behind the last packet.
-        let reports = self.reporter.end(how);
-        Ended {
-            reports,
-            name: self.config.name.clone(),
-            result: result.with_context(|| format!("stream {:?}", self.config.name)),
-            config: self.config,
-            stats: self.stats,
-            identity,
-        }
-    }
-}
-
 /// What the thread owns.
-struct Worker {
-    config: Stream,
-    stop: Arc<AtomicBool>,
-    stats: Arc<StreamStats>,
-    demand: Arc<Demand>,
-    steering: Arc<Steering>,
-    announcer: Handle,
+pub(super) struct StreamThread {
+    pub(super) config: Stream,
+    pub(super) stop: Arc<Stop>,
+    pub(super) stats: Arc<StreamStats>,
+    pub(super) demand: Arc<Demand>,
+    pub(super) steering: Arc<Steering>,
+    pub(super) announcer: Handle,
+    /// A source that cannot be used from the start ends the stream with an error.
+    pub(super) ends_with_source: bool,
 }
 
-/// Why the inner loop came back.
-enum Outcome {
-    Finished,
-    /// Open the source again after a pause.
-    Failed(String),
-    /// Nobody watches: open it again when somebody does.
-    Unwanted,
+/// How a source came to its end without an error.
+enum Played {
+    ToTheEnd,
+    /// Nobody watches any more.
+    WhileWanted,
 }
 
-impl Worker {
-    fn run(self, identity: Identity, opened: &mpsc::SyncSender<()>) -> (Result<()>, Identity) {
+impl StreamThread {
+    /// Runs the stream; `started` hears of it once the socket is open.
+    pub(super) fn run(
+        self,
+        identity: Identity,
+        started: &mpsc::SyncSender<()>,
+    ) -> (Result<()>, Identity) {
         let span = info_span!("stream", name = %self.config.name);
         let _entered = span.enter();
         self.prepare_thread();
-        let outlet = Outlet::open(
+        let sink = Sink::open(
             &self.config,
             identity,
             Arc::clone(&self.demand),
             Arc::clone(&self.steering),
         );
-        let mut outlet = match outlet {
-            Ok(outlet) => outlet,
+        let mut pipeline = match sink {
+            Ok(sink) => Pipeline::new(&self, sink),
             Err(error) => return (Err(error), identity),
         };
-        let result = self.stream(&mut outlet, opened);
+        let result = self.stream(&mut pipeline, started);
         let failure = result.as_ref().err().map(|error| format!("{error:#}"));
         self.stats.state.set(State::Ended(failure));
-        (result, outlet.identity())
+        (result, pipeline.sink.identity())
     }
 
     /// Pinning, priority and memory lock: what is refused is said, and the stream runs all the same.
@@ -286,130 +93,55 @@ impl Worker {
         }
     }
 
-    fn stream(&self, outlet: &mut Outlet, opened: &mpsc::SyncSender<()>) -> Result<()> {
-        let mut gate = Gate::with_counters(
-            GateOptions {
-                resize: self.config.resize,
-                quality: self.config.quality,
-            },
-            Arc::clone(&self.stats.gate),
-        );
-        // Its file is written at once, so that mistakes show.
-        if let Some(description) = self.describe(outlet) {
-            description.write_file()?;
-            // Before viewers are waited for: they are to find it.
-            let stats = Arc::clone(&self.stats);
-            outlet.tell(self.announcer.announce(description, stats));
-        }
-        if !self.await_viewers(opened) {
+    fn stream(&self, pipeline: &mut Pipeline<'_>, started: &mpsc::SyncSender<()>) -> Result<()> {
+        // Before viewers are waited for: they are to find it.
+        self.publish(&mut pipeline.sink)?;
+        let _ = started.send(());
+        if !self.await_viewers() {
             return Ok(());
         }
-        let mut source = self.open_source().map_err(|e| anyhow!(e))?;
-        info!("{} to {}", source.describe(), outlet.describe());
+        let mut pause = BACKOFF.0;
+        loop {
+            let pictures_before = self.pictures();
+            let error = match self.play(pipeline) {
+                Ok(Played::ToTheEnd) | Err(SourceError::Stopped) => return Ok(()),
+                Ok(Played::WhileWanted) if self.await_demand() => continue,
+                Ok(Played::WhileWanted) => return Ok(()),
+                Err(error) if self.is_final(&error) => return Err(error.into()),
+                Err(error) => error.to_string(),
+            };
+            if self.pictures() > pictures_before {
+                pause = BACKOFF.0;
+            }
+            if !pipeline.pause(pause, &error) {
+                return Ok(());
+            }
+            pause = (pause * 2).min(BACKOFF.1);
+        }
+    }
+
+    /// Writes the file of `--sdp`, so that mistakes in its path show at once, and begins to announce.
+    fn publish(&self, sink: &mut Sink) -> Result<()> {
+        let Some(origin) = sink.origin() else {
+            return Ok(());
+        };
+        let description = Description::new(&self.config, &sink.identity(), origin);
+        description.write_file()?;
+        let (stats, demand) = (Arc::clone(&self.stats), Arc::clone(&self.demand));
+        sink.publish(self.announcer.announce(description, stats, demand));
+        Ok(())
+    }
+
+    /// Opens the source and sends its pictures until it ends, fails, or nobody wants them.
+    fn play(&self, pipeline: &mut Pipeline<'_>) -> Result<Played, SourceError> {
+        let mut source = self.open_source()?;
+        if pipeline.told.is_empty() {
+            pipeline.sink.introduce(&source.describe());
+        }
         if let Some(remote) = source.remote() {
             let _ = self.demand.remote.set(remote);
         }
-        // Nobody waits for this any more where viewers were waited for.
-        let _ = opened.send(());
-        let mut pause = BACKOFF.0;
-        loop {
-            let sent_before = self.stats.sender.frames_sent.get();
-            self.stats.state.set(State::Streaming);
-            let reason = match self.frames(source.as_mut(), &mut gate, outlet)? {
-                Outcome::Finished => return Ok(()),
-                Outcome::Failed(reason) if self.may_come_back() => Some(reason),
-                Outcome::Failed(reason) => return Err(anyhow!(reason)),
-                Outcome::Unwanted => None,
-            };
-            drop(source);
-            self.stats.state.set(match &reason {
-                Some(reason) => State::NoSignal(reason.clone()),
-                None => State::WaitingForViewers,
-            });
-            if self.stats.sender.frames_sent.get() > sent_before {
-                pause = BACKOFF.0;
-            }
-            let next = match reason {
-                Some(reason) => {
-                    warn!("{reason}; trying again in {:.2} s", pause.as_secs_f32());
-                    self.reopen(&reason, &mut pause, &mut gate, outlet)?
-                }
-                None => self.open_when_wanted()?,
-            };
-            source = match next {
-                Some(source) => source,
-                None => return Ok(()),
-            };
-        }
-    }
-
-    /// Holds the start as long as the config says; false when the stream is asked to stop. What is waited for without
-    /// a source counts as open.
-    fn await_viewers(&self, opened: &mpsc::SyncSender<()>) -> bool {
-        let has_begun = self.stats.sender.frames_sent.get() > 0;
-        let wait = self.config.wait_for_viewers.filter(|_| !has_begun);
-        if wait.is_none() && self.demand.is_wanted() {
-            return true;
-        }
-        let _ = opened.send(());
-        self.stats.state.set(State::WaitingForViewers);
-        wait.is_none_or(|wait| self.await_count(wait)) && self.await_demand()
-    }
-
-    fn await_count(&self, wait: WaitForViewers) -> bool {
-        let (began, viewers) = (Mono::now(), &self.stats.sender.viewers);
-        let until = began + Duration::from_secs(wait.at_most_s.into());
-        let is_over = || viewers.get() >= wait.count.into() || Mono::now() >= until;
-        info!(
-            "waiting for {} viewer(s) to report, at most {} s",
-            wait.count, wait.at_most_s
-        );
-        if !self.sleep_until(is_over) {
-            return false;
-        }
-        let time = Mono::now().since(began).as_secs_f32();
-        match viewers.get() {
-            count if count >= wait.count.into() => {
-                info!("{count} viewer(s) report after {time:.1} s: starting");
-            }
-            count => warn!(
-                "{count} of {} viewer(s) report after {time:.1} s: starting all the same",
-                wait.count
-            ),
-        }
-        true
-    }
-
-    /// Waits until somebody watches; false when the stream is asked to stop.
-    fn await_demand(&self) -> bool {
-        if self.demand.is_wanted() {
-            return true;
-        }
-        info!("the source stays closed until somebody watches");
-        self.sleep_until(|| self.demand.is_wanted())
-    }
-
-    fn open_when_wanted(&self) -> Result<Option<Box<dyn Source>>> {
-        if !self.await_demand() {
-            return Ok(None);
-        }
-        Ok(Some(self.open_source().map_err(|e| anyhow!(e))?))
-    }
-
-    /// Sleeps until `is_over`; false when the stream is asked to stop.
-    fn sleep_until(&self, is_over: impl Fn() -> bool) -> bool {
-        while !is_over() {
-            if self.stop.load(Ordering::Relaxed) {
-                return false;
-            }
-            std::thread::sleep(LOOK);
-        }
-        true
-    }
-
-    fn describe(&self, outlet: &Outlet) -> Option<Description> {
-        let session = outlet.identity().session;
-        Some(Description::new(&self.config, session, outlet.origin()?))
+        pipeline.play(source.as_mut())
     }
 
     fn open_source(&self) -> Result<Box<dyn Source>, SourceError> {
@@ -424,153 +156,273 @@ impl Worker {
         )
     }
 
-    /// Whether a source that failed is worth opening again: what has an end of its own is not.
-    fn may_come_back(&self) -> bool {
+    /// Whether `error` ends the stream. A source that comes to an end by itself is not begun again in the
+    /// middle of a service, and a mistake on the command line of a single stream is for its user to mend.
+    fn is_final(&self, error: &SourceError) -> bool {
+        let has_played = self.pictures() > 0;
         match self.config.source {
-            SourceSpec::Camera(_) | SourceSpec::Exec { .. } => true,
-            SourceSpec::File { .. } => self.config.looped,
-            SourceSpec::Stdin | SourceSpec::Pattern { .. } => false,
+            SourceSpec::Stdin | SourceSpec::Pattern { .. } => true,
+            SourceSpec::File { .. } if !self.config.looped && has_played => true,
+            _ => self.ends_with_source && !has_played && matches!(error, SourceError::Unusable(_)),
         }
     }
 
-    /// The hot loop. Comes back when the source ends or fails.
-    fn frames(
-        &self,
-        source: &mut dyn Source,
-        gate: &mut Gate,
-        outlet: &mut Outlet,
-    ) -> Result<Outcome> {
-        let mut refusals = RefusalLog::default();
-        let mut thinner = Thinner::default();
+    /// Pictures of the source that went out.
+    fn pictures(&self) -> u64 {
+        let sent = &self.stats.sender;
+        sent.frames_sent
+            .get()
+            .saturating_sub(sent.slates_sent.get())
+    }
+
+    /// Holds the start as long as the config says; false when the stream is asked to stop.
+    fn await_viewers(&self) -> bool {
+        let has_begun = self.stats.sender.frames_sent.get() > 0;
+        let wait = self.config.wait_for_viewers.filter(|_| !has_begun);
+        wait.is_none_or(|wait| self.await_count(wait)) && self.await_demand()
+    }
+
+    fn await_count(&self, wait: WaitForViewers) -> bool {
+        let (began, viewers) = (Mono::now(), &self.stats.sender.viewers);
+        let until = began + Duration::from_secs(wait.at_most_s.into());
+        let wanted = u64::from(wait.count);
+        info!(
+            "waiting for {}, at most {} s",
+            counted(wanted, "viewer"),
+            wait.at_most_s
+        );
+        self.stats.state.set(State::WaitingForViewers);
+        if !self.sleep_until(|| viewers.get() >= wanted || Mono::now() >= until) {
+            return false;
+        }
+        self.stats.state.set(State::Waiting);
+        let time = Mono::now().since(began).as_secs_f32();
+        let count = viewers.get();
+        if count >= wanted {
+            info!("{} after {time:.1} s: starting", counted(count, "viewer"));
+        } else {
+            warn!(
+                "{count} of {} after {time:.1} s: starting anyway",
+                counted(wanted, "viewer")
+            );
+        }
+        true
+    }
+
+    /// Waits until somebody watches; false when the stream is asked to stop.
+    fn await_demand(&self) -> bool {
+        if self.demand.is_wanted() {
+            return true;
+        }
+        info!("the source stays closed until somebody watches");
+        self.stats.state.set(State::WaitingForViewers);
+        let goes_on = self.sleep_until(|| self.demand.is_wanted());
+        self.stats.state.set(State::Waiting);
+        goes_on
+    }
+
+    /// Sleeps until `is_over`; false when the stream is asked to stop.
+    fn sleep_until(&self, is_over: impl Fn() -> bool) -> bool {
+        while !is_over() {
+            if self.stop.is_raised() {
+                return false;
+            }
+            std::thread::sleep(LOOK);
+        }
+        true
+    }
+}
+
+/// What a frame goes through, whatever its source.
+struct Pipeline<'a> {
+    thread: &'a StreamThread,
+    gate: Gate,
+    sink: Sink,
+    dropper: FrameDropper,
+    refusals: RefusalLog,
+    /// The last frame was sent.
+    has_signal: bool,
+    /// When the last picture that was sent was taken, and when the last slate was drawn.
+    picture_at: Mono,
+    slate_at: Mono,
+    /// The capture time that was sent last.
+    sent_at: Mono,
+    /// Why the source failed, as it was logged; empty once it works again.
+    told: String,
+}
+
+impl Pipeline<'_> {
+    fn new(thread: &StreamThread, sink: Sink) -> Pipeline<'_> {
+        let options = GateOptions {
+            resize: thread.config.resize,
+            quality: thread.config.quality,
+        };
+        Pipeline {
+            thread,
+            gate: Gate::with_counters(options, Arc::clone(&thread.stats.gate)),
+            sink,
+            dropper: FrameDropper::default(),
+            refusals: RefusalLog::default(),
+            has_signal: false,
+            picture_at: Mono(0),
+            slate_at: Mono(0),
+            sent_at: Mono(0),
+            told: String::new(),
+        }
+    }
+
+    /// The hot loop.
+    fn play(&mut self, source: &mut dyn Source) -> Result<Played, SourceError> {
+        let StreamThread {
+            stop,
+            stats,
+            demand,
+            steering,
+            ..
+        } = self.thread;
+        let before = self.thread.pictures();
+        self.picture_at = Mono::now();
         loop {
             // A camera that was plugged in again may have another rate.
             let interval = source.interval();
             let frame = match source.next() {
                 Ok(Some(frame)) => frame,
-                Ok(None) => return self.at_the_end(source),
-                Err(SourceError::Stopped) => return Ok(Outcome::Finished),
-                Err(SourceError::Unusable(reason)) => return Err(anyhow!(reason)),
-                Err(SourceError::Failed(reason)) => return Ok(Outcome::Failed(reason)),
+                Ok(None) => break,
+                Err(SourceError::NoSignal(reason)) => {
+                    self.send_slate(&reason);
+                    continue;
+                }
+                Err(error) => return Err(error),
             };
-            match thinner.passes(self.steering.keep()) {
-                true => self.send(&frame, interval, gate, outlet, &mut refusals),
+            if stop.is_raised() {
+                return Err(SourceError::Stopped);
+            }
+            match self.dropper.passes(steering.keep()) {
+                true => self.send(&frame, interval),
                 false => self.leave_out(&frame),
             }
             if let Some((at, in_all)) = source.position() {
-                self.stats.position.set(at);
-                self.stats.frames_in_all.set(in_all.unwrap_or(0));
-            }
-            if self.stop.load(Ordering::Relaxed) {
-                return Ok(Outcome::Finished);
+                stats.position.set(at);
+                stats.frames_in_all.set(in_all.unwrap_or(0));
             }
             // A camera closes and opens by itself, when its remote is told to.
-            if !self.demand.is_wanted() && self.demand.remote.get().is_none() {
-                return Ok(Outcome::Unwanted);
+            if !demand.is_wanted() && demand.remote.get().is_none() {
+                return Ok(Played::WhileWanted);
             }
         }
-    }
-
-    /// A source that ends without a single frame that could be sent has failed.
-    fn at_the_end(&self, source: &dyn Source) -> Result<Outcome> {
-        let totals = self.stats.sender.snapshot();
-        if totals.frames_sent > 0 || totals.frames_dropped == 0 {
-            return Ok(Outcome::Finished);
+        let dropped = stats.sender.frames_dropped.get();
+        if self.thread.pictures() > before || dropped == 0 {
+            return Ok(Played::ToTheEnd);
         }
-        Err(anyhow!(
-            "none of the {} frame(s) of {} could be sent; the log says why",
-            totals.frames_dropped,
+        Err(SourceError::Unusable(format!(
+            "no frame of {} could be sent; the log says why",
             source.describe()
-        ))
+        )))
     }
 
     /// A frame for which the link has no room.
-    fn leave_out(&self, frame: &Frame<'_>) {
-        let stats = &self.stats.sender;
+    fn leave_out(&mut self, frame: &Frame<'_>) {
+        let stats = &self.thread.stats.sender;
         stats.frames_read.add(1);
         stats.frames_dropped.add(u64::from(frame.missed));
         stats.frames_thinned.add(1);
     }
 
-    /// One frame through gate and outlet, or into the count of those that were dropped.
-    fn send(
-        &self,
-        frame: &Frame<'_>,
-        interval: Option<Duration>,
-        gate: &mut Gate,
-        outlet: &mut Outlet,
-        refusals: &mut RefusalLog,
-    ) {
-        let stats = &self.stats.sender;
-        stats.frames_read.add(1);
-        stats.frames_dropped.add(u64::from(frame.missed));
+    /// One frame through gate and sink, or into the count of those that were dropped.
+    fn send(&mut self, frame: &Frame<'_>, interval: Option<Duration>) {
+        let stats = &self.thread.stats;
+        stats.sender.frames_read.add(1);
+        stats.sender.frames_dropped.add(u64::from(frame.missed));
         if frame.flagged {
-            self.stats.gate.flagged.add(1);
-            stats.frames_dropped.add(1);
-            return refusals.note(&"the driver flagged the frame as broken");
+            stats.gate.flagged.add(1);
+            return self.refuse(frame.captured, &"the driver flagged the frame as broken");
         }
-        match gate.pass(frame.data) {
-            Ok(picture) => {
-                outlet.send(&picture, frame.captured, interval, stats);
-                self.show(&picture);
-            }
-            Err(refusal) => {
-                stats.frames_dropped.add(1);
-                refusals.note(&refusal);
+        let picture = match self.gate.pass(frame.data) {
+            Ok(picture) => picture,
+            Err(refusal) => return self.refuse(frame.captured, &refusal),
+        };
+        let captured = after(&mut self.sent_at, frame.captured);
+        self.sink.send(&picture, captured, interval, &stats.sender);
+        show(stats, &picture);
+        self.picture_at = frame.captured;
+        if !self.has_signal {
+            self.has_signal = true;
+            stats.state.set(State::Streaming);
+            if !std::mem::take(&mut self.told).is_empty() {
+                info!("the source works again");
             }
         }
     }
 
-    /// Behind the sending, so that it delays no packet of the frame.
-    fn show(&self, picture: &Picture<'_>) {
-        self.stats.format.note(picture);
-        self.stats.preview.offer(|out| write_jpeg(out, picture));
+    fn refuse(&mut self, captured: Mono, why: &dyn Display) {
+        self.thread.stats.sender.frames_dropped.add(1);
+        self.refusals.note(why);
+        let is_long = captured.since(self.picture_at) >= REFUSED;
+        if is_long && captured.since(self.slate_at) >= slate::PERIOD {
+            self.send_slate(&format!("no frame can be sent: {why}"));
+        }
     }
 
-    /// Opens the source again, however long it takes; viewers see the "no signal" card meanwhile.
-    /// `None` when the stream is asked to stop.
-    fn reopen(
-        &self,
-        reason: &str,
-        pause: &mut Duration,
-        gate: &mut Gate,
-        outlet: &mut Outlet,
-    ) -> Result<Option<Box<dyn Source>>> {
-        let mut reason = reason.to_owned();
-        let mut card_due = Mono::now();
+    /// Lets `time` pass before a source that failed is opened again; viewers see the slate. False when the
+    /// stream is asked to stop.
+    fn pause(&mut self, time: Duration, reason: &str) -> bool {
+        if self.told != reason {
+            warn!("{reason}; trying again");
+            self.told = reason.to_owned();
+        }
+        let until = Mono::now() + time;
         loop {
-            let retry_at = Mono::now() + *pause;
-            while Mono::now() < retry_at {
-                if self.stop.load(Ordering::Relaxed) {
-                    return Ok(None);
-                }
-                if Mono::now() >= card_due {
-                    card_due = Mono::now() + CARD_PERIOD;
-                    self.send_card(&reason, gate, outlet);
-                }
-                std::thread::sleep(Duration::from_millis(50).min(retry_at.since(Mono::now())));
+            let now = Mono::now();
+            if self.thread.stop.is_raised() {
+                return false;
             }
-            *pause = (*pause * 2).min(BACKOFF.1);
-            match self.open_source() {
-                Ok(source) => return Ok(Some(source)),
-                Err(SourceError::Stopped) => return Ok(None),
-                // It worked once: whatever is wrong now may pass.
-                Err(SourceError::Unusable(why) | SourceError::Failed(why)) => {
-                    reason = why;
-                    self.stats.state.set(State::NoSignal(reason.clone()));
-                }
+            if now >= until {
+                return true;
             }
+            if now.since(self.slate_at) >= slate::PERIOD {
+                self.send_slate(reason);
+            }
+            std::thread::sleep(LOOK.min(until.since(now)));
         }
     }
 
-    fn send_card(&self, reason: &str, gate: &mut Gate, outlet: &mut Outlet) {
-        let size = outlet.picture_size().unwrap_or((640, 480));
-        let card = source::card::no_signal(&self.config.name, reason, SystemTime::now(), size);
-        let Ok(card) = card else { return };
-        if let Ok(picture) = gate.pass(&card) {
-            outlet.send(&picture, Mono::now(), Some(CARD_PERIOD), &self.stats.sender);
-            self.show(&picture);
-        }
+    fn send_slate(&mut self, reason: &str) {
+        let StreamThread { config, stats, .. } = self.thread;
+        self.has_signal = false;
+        self.slate_at = Mono::now();
+        stats.state.set(State::NoSignal(reason.to_owned()));
+        let size = self.sink.picture_size().or(match &config.source {
+            SourceSpec::Camera(camera) => camera.size,
+            _ => None,
+        });
+        let size = size.unwrap_or(SLATE_SIZE);
+        let Ok(jpeg) = slate::no_signal(&config.name, reason, SystemTime::now(), size) else {
+            return;
+        };
+        let Ok(picture) = self.gate.pass(&jpeg) else {
+            return;
+        };
+        let sent_before = stats.sender.frames_sent.get();
+        let captured = after(&mut self.sent_at, self.slate_at);
+        let period = Some(slate::PERIOD);
+        self.sink.send(&picture, captured, period, &stats.sender);
+        let sent = stats.sender.frames_sent.get() - sent_before;
+        stats.sender.slates_sent.add(sent);
+        show(stats, &picture);
     }
+}
+
+/// A capture time of `at`, but later than that of the frame before, so that no two frames have one RTP timestamp: a slate
+/// may be younger than the picture behind it, and a pipe may hold several frames at once.
+fn after(before: &mut Mono, at: Mono) -> Mono {
+    *before = at.max(*before + RTP_TICK);
+    *before
+}
+
+/// Behind the sending, so that it delays no packet of the frame.
+fn show(stats: &StreamStats, picture: &Picture<'_>) {
+    stats.format.note(picture);
+    stats.preview.offer(|out| write_jpeg(out, picture));
 }
 
 /// Tells about refused frames, but not about each.
@@ -581,14 +433,33 @@ struct RefusalLog {
 }
 
 impl RefusalLog {
-    fn note(&mut self, refusal: &dyn std::fmt::Display) {
+    fn note(&mut self, refusal: &dyn Display) {
         self.since += 1;
         let now = Mono::now();
         if self.told.is_some_and(|t| now.since(t) < REFUSAL_LOG_PERIOD) {
             return;
         }
-        warn!("{} frame(s) dropped; the last: {refusal}", self.since);
+        let frames = counted(self.since, "frame");
+        match self.since {
+            1 => warn!("{frames} dropped: {refusal}"),
+            _ => warn!("{frames} dropped; the last: {refusal}"),
+        }
         self.told = Some(now);
         self.since = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rtp::RtpTime;
+
+    #[test]
+    fn no_two_frames_have_one_timestamp() {
+        let mut before = Mono(0);
+        let at = [5_000_000, 5_000_000, 4_000_000, 5_000_001, 9_000_000].map(Mono);
+        let sent = at.map(|at| RtpTime::from_nanos(after(&mut before, at).0).0);
+        assert!(sent.windows(2).all(|pair| pair[0] < pair[1]), "{sent:?}");
+        assert_eq!((sent[0], sent[4]), (450, 810));
     }
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use sd_notify::NotifyState;
 use tracing::debug;
 
+use super::running::Running;
 use crate::clock::Mono;
 use crate::stats::State;
 use crate::stats::report::{Report, StreamReport, Totals};
@@ -18,17 +19,17 @@ const STATUS_PERIOD: Duration = Duration::from_secs(2);
 /// The supervisor, if there is one.
 pub(super) struct Supervisor {
     is_there: bool,
-    /// How long a stream may make no progress; `None`: there is no watchdog.
+    /// How long a stream's thread may stand still; `None`: there is no watchdog.
     patience: Option<Duration>,
     /// By the streams' names.
-    streams: HashMap<String, Progress>,
+    streams: HashMap<String, Seen>,
     said: String,
     say_at: Instant,
 }
 
-/// Frames that a stream has sent, and since when.
-struct Progress {
-    frames: u64,
+/// A stream's thread as it was seen last.
+struct Seen {
+    pulse: u64,
     at: Instant,
 }
 
@@ -79,12 +80,14 @@ impl Supervisor {
     }
 
     /// Takes in the figures of one more second.
-    pub(super) fn tell(&mut self, report: &Report) {
+    pub(super) fn tell(&mut self, report: &Report, running: &[Running]) {
         if !self.is_there {
             return;
         }
         let now = Instant::now();
-        if self.lives(report, now) {
+        // A source that hangs while it is opened would hang again, and take the other streams with it.
+        let pulses = running.iter().filter(|stream| !stream.is_opening());
+        if self.all_live(pulses.map(|s| (s.config.name.as_str(), s.pulse())), now) {
             self.notify(&[NotifyState::Watchdog]);
         }
         let line = status(report);
@@ -95,20 +98,16 @@ impl Supervisor {
         }
     }
 
-    /// Whether every stream that is to send does: frames, or the "no signal" picture.
-    fn lives(&mut self, report: &Report, now: Instant) -> bool {
+    /// Whether the threads of these streams live. What their sources give is another matter.
+    fn all_live<'a>(&mut self, pulses: impl Iterator<Item = (&'a str, u64)>, now: Instant) -> bool {
         let patience = self.patience.unwrap_or(Duration::MAX);
-        self.streams
-            .retain(|name, _| report.streams.iter().any(|s| s.name == *name));
+        let mut before = std::mem::take(&mut self.streams);
         let mut all = true;
-        for stream in &report.streams {
-            let frames = frames_sent(stream);
-            let last =
-                (self.streams.entry(stream.name.clone())).or_insert(Progress { frames, at: now });
-            if last.frames != frames || is_excused(stream) {
-                *last = Progress { frames, at: now };
-            }
-            all &= now.saturating_duration_since(last.at) <= patience;
+        for (name, pulse) in pulses {
+            let seen = before.remove(name).filter(|seen| seen.pulse == pulse);
+            let seen = seen.unwrap_or(Seen { pulse, at: now });
+            all &= now.saturating_duration_since(seen.at) <= patience;
+            self.streams.insert(name.to_owned(), seen);
         }
         all
     }
@@ -123,19 +122,6 @@ impl Supervisor {
     }
 }
 
-fn frames_sent(stream: &StreamReport) -> u64 {
-    match &stream.totals {
-        Totals::Sender { sent, .. } => sent.frames_sent,
-        Totals::Viewer { .. } => 0,
-    }
-}
-
-/// Whether a stream that sends nothing has a reason that no new start would mend.
-fn is_excused(stream: &StreamReport) -> bool {
-    let is_offline = matches!(&stream.totals, Totals::Sender { sent, .. } if sent.offline > 0);
-    is_offline || matches!(stream.state, State::WaitingForViewers | State::Ended(_))
-}
-
 /// `porch: 30.0 fps, 3 viewers, 0.2 % loss; yard: no signal: /dev/video0 was unplugged`
 fn status(report: &Report) -> String {
     let lines: Vec<String> = report.streams.iter().map(line).collect();
@@ -146,11 +132,11 @@ fn line(stream: &StreamReport) -> String {
     let name = &stream.name;
     match (&stream.state, &stream.totals) {
         (State::NoSignal(why), _) => return format!("{name}: no signal: {why}"),
-        (State::WaitingForViewers, _) => return format!("{name}: waits for viewers"),
-        (State::Ended(None), _) => return format!("{name}: has ended"),
-        (State::Ended(Some(why)), _) => return format!("{name}: has failed: {why}"),
-        (State::Waiting, _) => return format!("{name}: starts"),
-        (State::Streaming, Totals::Sender { sent, .. }) if sent.offline > 0 => {
+        (State::WaitingForViewers, _) => return format!("{name}: waiting for viewers"),
+        (State::Ended(None), _) => return format!("{name}: ended"),
+        (State::Ended(Some(why)), _) => return format!("{name}: failed: {why}"),
+        (State::Waiting, _) => return format!("{name}: starting"),
+        (State::Streaming, totals) if totals.is_offline() => {
             return format!("{name}: no network");
         }
         (State::Streaming, _) => {}
@@ -235,45 +221,27 @@ mod tests {
     }
 
     #[test]
-    fn the_watchdog_is_fed_while_frames_go_out() {
+    fn the_watchdog_is_fed_while_threads_live() {
         let mut supervisor = supervisor();
         let start = Instant::now();
         let at = |s| start + Duration::from_secs(s);
-        let one = |frames| report(vec![stream("porch", State::Streaming, sent(frames))]);
-        assert!(supervisor.lives(&one(1), at(0)));
-        assert!(supervisor.lives(&one(2), at(9)));
-        assert!(supervisor.lives(&one(2), at(19)));
-        assert!(!supervisor.lives(&one(2), at(20)));
-        assert!(supervisor.lives(&one(3), at(21)));
+        let one = |pulse| [("porch", pulse)].into_iter();
+        assert!(supervisor.all_live(one(1), at(0)));
+        assert!(supervisor.all_live(one(2), at(9)));
+        assert!(supervisor.all_live(one(2), at(19)));
+        assert!(!supervisor.all_live(one(2), at(20)));
+        assert!(supervisor.all_live(one(3), at(21)));
     }
 
     #[test]
     fn one_stream_that_hangs_is_enough() {
         let mut supervisor = supervisor();
         let start = Instant::now();
-        let two = |frames| {
-            report(vec![
-                stream("porch", State::Streaming, sent(frames)),
-                stream("yard", State::NoSignal("gone".into()), sent(7)),
-            ])
-        };
-        assert!(supervisor.lives(&two(1), start));
-        assert!(!supervisor.lives(&two(2), start + Duration::from_secs(11)));
-    }
-
-    #[test]
-    fn who_waits_for_viewers_or_a_network_lives() {
-        let mut supervisor = supervisor();
-        let start = Instant::now();
-        let offline = SenderSnapshot {
-            offline: 1,
-            ..sent(7)
-        };
-        let both = report(vec![
-            stream("porch", State::WaitingForViewers, sent(7)),
-            stream("yard", State::Streaming, offline),
-        ]);
-        assert!(supervisor.lives(&both, start));
-        assert!(supervisor.lives(&both, start + Duration::from_secs(60)));
+        let two = |pulse| [("porch", pulse), ("yard", 7)].into_iter();
+        assert!(supervisor.all_live(two(1), start));
+        assert!(!supervisor.all_live(two(2), start + Duration::from_secs(11)));
+        // One that is gone hangs no more.
+        let porch = [("porch", 3)].into_iter();
+        assert!(supervisor.all_live(porch, start + Duration::from_secs(22)));
     }
 }

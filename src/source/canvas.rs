@@ -1,5 +1,5 @@
 //! Filled rectangles and text on a planar YUV picture, and its JPEG. Just what the pattern and the
-//! "no signal" card need: they draw in the form that the encoder takes, so that no RGB copy exists.
+//! slate need: they draw in the form that the encoder takes, so that no RGB copy exists.
 //! Not a graphics library. Text is printable ASCII; anything else becomes `?`.
 
 use font8x8::legacy::BASIC_LEGACY;

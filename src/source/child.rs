@@ -1,20 +1,27 @@
-//! A child process whose standard output is read: in a process group of its own, so that a shell and
-//! all that it started end together; what it says on standard error goes to the log.
+//! Child processes: each in a process group of its own, so that a shell and all that it started end
+//! together. One that is read for long logs its standard error here; one that answers a question has
+//! a deadline and a limit on what it says. Nothing here waits for a pipe's end: a grandchild may hold
+//! it open for ever.
 
-use std::io::{BufRead, BufReader, Read};
-use std::os::fd::OwnedFd;
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::process::{self, ChildStderr, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::thread;
+use std::process::{self, Command, ExitStatus, Stdio};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
 use super::SourceError;
+use super::pacer::SLICE;
+use super::stop::Stop;
 
 /// How long a child may take to end after it was asked to, or after it closed its output.
 const GRACE: Duration = Duration::from_millis(500);
@@ -23,76 +30,55 @@ const LOOK: Duration = Duration::from_millis(5);
 /// Log lines a second that a child gets.
 const LINES: u32 = 10;
 /// A longer line is cut into several.
-const LINE_BYTES: u64 = 512;
+const LINE_BYTES: usize = 512;
+/// Standard error is read no faster than this many bytes a second: a flood costs the child, not us.
+const LOG_BYTES: usize = 1 << 20;
+/// The most that [`ask`] takes of an answer, and of what is said on standard error.
+const ANSWER_BYTES: usize = 64 << 10;
 
-/// A running child; dropped, it and its group are ended.
-pub(super) struct Child {
-    child: process::Child,
-    /// Its status has been taken.
-    gone: bool,
-    /// Gives the last line that the child said, once it has said it.
-    last_words: Receiver<String>,
+/// A process and its group; dropped, all of it is ended.
+struct Group {
+    leader: process::Child,
+    is_reaped: bool,
 }
 
-impl Child {
-    /// Starts `command` and gives the reading end of its output. `name` stands in its log lines.
-    pub(super) fn start(mut command: Command, name: &str) -> Result<(Child, OwnedFd), SourceError> {
+impl Group {
+    /// Starts `command` with pipes for its output and standard error.
+    fn start(command: &mut Command) -> io::Result<Group> {
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0);
-        let mut child = unpinned(|| command.spawn()).map_err(|e| {
-            let program = command.get_program().to_string_lossy();
-            SourceError::Unusable(format!("{program} cannot be started: {e}"))
-        })?;
-        let (say, last_words) = channel();
-        let stderr = child.stderr.take();
-        let output = child.stdout.take();
-        let child = Child {
-            child,
-            gone: false,
-            last_words,
-        };
-        let (Some(stderr), Some(output)) = (stderr, output) else {
-            return Err(SourceError::Failed("a child's pipes are missing".into()));
-        };
-        let name = name.to_owned();
-        thread::Builder::new()
-            .name("child-stderr".into())
-            .spawn(move || say.send(forward(stderr, &name)))
-            .map_err(|e| SourceError::Failed(format!("no thread for a child's log: {e}")))?;
-        Ok((child, output.into()))
+        let leader = unpinned(|| command.spawn())?;
+        Ok(Group {
+            leader,
+            is_reaped: false,
+        })
     }
 
-    #[cfg(test)]
-    pub(super) fn id(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// Waits for the end of a child that closed its output, and gives its exit status and its last
-    /// words. One that goes on regardless is ended.
-    pub(super) fn finish(mut self) -> (Option<ExitStatus>, String) {
-        self.ended_within(GRACE);
-        let status = self.end();
-        let words = self.last_words.recv_timeout(GRACE).unwrap_or_default();
-        (status, words)
+    /// The reading ends of its output and of its standard error. They are there once.
+    fn pipes(&mut self) -> io::Result<(OwnedFd, OwnedFd)> {
+        match (self.leader.stdout.take(), self.leader.stderr.take()) {
+            (Some(output), Some(stderr)) => Ok((output.into(), stderr.into())),
+            _ => Err(ErrorKind::BrokenPipe.into()),
+        }
     }
 
     /// Asks the group to end, then ends it; gives the leader's status.
     fn end(&mut self) -> Option<ExitStatus> {
-        // The leader is not waited for before the last signal, so its group's number stays its own.
-        let group = Pid::from_raw(self.child.id() as i32);
+        // The leader is not reaped before the last signal, so its group's number stays its own.
+        let group = Pid::from_raw(self.leader.id() as i32);
         let _ = killpg(group, Signal::SIGTERM);
-        self.ended_within(GRACE);
+        self.has_ended_within(GRACE);
         let _ = killpg(group, Signal::SIGKILL);
-        self.gone = true;
-        self.child.wait().ok()
+        self.is_reaped = true;
+        self.leader.wait().ok()
     }
 
-    /// Whether the leader has ended, without taking its status.
-    fn ended_within(&self, time: Duration) -> bool {
-        let leader = Pid::from_raw(self.child.id() as i32);
+    /// Whether the leader has ended, without reaping it.
+    fn has_ended_within(&self, time: Duration) -> bool {
+        let leader = Pid::from_raw(self.leader.id() as i32);
         let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
         let start = Instant::now();
         loop {
@@ -108,11 +94,253 @@ impl Child {
     }
 }
 
-impl Drop for Child {
+impl Drop for Group {
     fn drop(&mut self) {
-        // Once its status has been taken, the group's number may be another's.
-        if !self.gone {
+        // Once it is reaped, the group's number may be another's.
+        if !self.is_reaped {
             self.end();
+        }
+    }
+}
+
+/// A child whose output is read as it comes.
+pub(super) struct Child {
+    group: Group,
+    log: Log,
+}
+
+impl Child {
+    /// Starts `command` and gives the reading end of its output. `name` stands in its log lines.
+    pub(super) fn start(mut command: Command, name: &str) -> Result<(Child, OwnedFd), SourceError> {
+        let program = command.get_program().to_string_lossy().into_owned();
+        let failed = |e| SourceError::Unusable(format!("{program} cannot be started: {e}"));
+        let mut group = Group::start(&mut command).map_err(failed)?;
+        let (output, stderr) = group.pipes().map_err(failed)?;
+        let log = Log::start(stderr, name).map_err(failed)?;
+        Ok((Child { group, log }, output))
+    }
+
+    #[cfg(test)]
+    pub(super) fn id(&self) -> u32 {
+        self.group.leader.id()
+    }
+
+    /// Whether the process itself has ended, whatever became of those that it started.
+    pub(super) fn has_ended(&self) -> bool {
+        self.group.has_ended_within(Duration::ZERO)
+    }
+
+    /// Waits for the end of a child that closed its output, and gives its exit status and its last
+    /// words. One that goes on regardless is ended.
+    pub(super) fn finish(mut self) -> (Option<ExitStatus>, String) {
+        self.group.has_ended_within(GRACE);
+        let status = self.group.end();
+        (status, self.log.finish())
+    }
+}
+
+/// What a program answered.
+pub(super) struct Answer {
+    pub(super) status: ExitStatus,
+    pub(super) output: Vec<u8>,
+    pub(super) stderr: Vec<u8>,
+}
+
+/// Why a program gave no answer.
+#[derive(Debug)]
+pub(super) enum NoAnswer {
+    NotStarted(io::Error),
+    /// It did not end in time.
+    TooSlow,
+    /// It says more than any answer has.
+    TooLong,
+    Stopped,
+}
+
+/// Runs `command` to its end, for at most `limit`, and gives what it says.
+pub(super) fn ask(command: &mut Command, limit: Duration, stop: &Stop) -> Result<Answer, NoAnswer> {
+    let until = Instant::now() + limit;
+    let mut group = Group::start(command).map_err(NoAnswer::NotStarted)?;
+    let (output, stderr) = group.pipes().map_err(NoAnswer::NotStarted)?;
+    let pipe = |fd| Pipe::new(fd).map_err(NoAnswer::NotStarted);
+    let (mut output, mut stderr) = (pipe(output)?, pipe(stderr)?);
+    loop {
+        // Looked at before the pipes: what was said before the end is in them by then.
+        let has_ended = group.has_ended_within(Duration::ZERO);
+        output.read();
+        stderr.read();
+        if has_ended || (output.is_closed && stderr.is_closed) {
+            break;
+        }
+        if output.bytes.len().max(stderr.bytes.len()) > ANSWER_BYTES {
+            return Err(NoAnswer::TooLong);
+        }
+        if stop.is_raised() {
+            return Err(NoAnswer::Stopped);
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(NoAnswer::TooSlow);
+        }
+        let open = [&output, &stderr]
+            .into_iter()
+            .filter(|pipe| !pipe.is_closed);
+        wait_for(
+            &open.map(|pipe| &pipe.file).collect::<Vec<_>>(),
+            left.min(SLICE),
+        );
+    }
+    group.has_ended_within(GRACE);
+    let status = group.end().ok_or(NoAnswer::TooSlow)?;
+    Ok(Answer {
+        status,
+        output: output.bytes,
+        stderr: stderr.bytes,
+    })
+}
+
+/// The reading end of a pipe that never blocks.
+struct Pipe {
+    file: File,
+    /// What was read and not yet used.
+    bytes: Vec<u8>,
+    is_closed: bool,
+}
+
+impl Pipe {
+    fn new(fd: OwnedFd) -> io::Result<Pipe> {
+        fcntl(&fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        Ok(Pipe {
+            file: fd.into(),
+            bytes: Vec::new(),
+            is_closed: false,
+        })
+    }
+
+    /// Takes what is there, and not much more than [`ANSWER_BYTES`].
+    fn read(&mut self) {
+        let mut chunk = [0; 8192];
+        while !self.is_closed && self.bytes.len() <= ANSWER_BYTES {
+            match self.file.read(&mut chunk) {
+                Ok(0) => self.is_closed = true,
+                Ok(len) => self.bytes.extend_from_slice(&chunk[..len]),
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == ErrorKind::WouldBlock => return,
+                Err(_) => self.is_closed = true,
+            }
+        }
+    }
+}
+
+/// Waits until one of `files` has bytes or is closed, for at most `limit`.
+fn wait_for<F: AsFd>(files: &[F], limit: Duration) {
+    let mut fds: Vec<_> = files
+        .iter()
+        .map(|file| PollFd::new(file.as_fd(), PollFlags::POLLIN))
+        .collect();
+    // Rounded up, or the last millisecond would be spent in a busy loop. The caller looks again.
+    let millis = limit.as_micros().div_ceil(1000).min(60_000) as u16;
+    let _ = poll(&mut fds, millis);
+}
+
+/// The thread that passes a child's standard error to the log.
+struct Log {
+    /// Closed, it ends the thread.
+    bell: UnixStream,
+    thread: JoinHandle<String>,
+}
+
+impl Log {
+    fn start(stderr: OwnedFd, name: &str) -> io::Result<Log> {
+        let stderr = Pipe::new(stderr)?;
+        let (bell, rung) = UnixStream::pair()?;
+        rung.set_nonblocking(true)?;
+        let lines = Lines::new(name);
+        let thread = thread::Builder::new()
+            .name("child-stderr".into())
+            .spawn(move || forward(stderr, lines, rung))?;
+        Ok(Log { bell, thread })
+    }
+
+    /// Ends the thread; gives the last line that was said.
+    fn finish(self) -> String {
+        drop(self.bell);
+        self.thread.join().unwrap_or_default()
+    }
+}
+
+/// Logs what comes until the pipe is closed or the bell's other end is; gives the last line.
+fn forward(mut stderr: Pipe, mut lines: Lines, mut bell: UnixStream) -> String {
+    let mut is_over = false;
+    while !is_over && !stderr.is_closed {
+        wait_for(&[stderr.file.as_fd(), bell.as_fd()], Duration::MAX);
+        // Before the last read: what the child said before its end is in the pipe by now.
+        is_over = matches!(bell.read(&mut [0]), Ok(0));
+        stderr.read();
+        lines.take(&stderr.bytes);
+        // The pipe fills meanwhile, and a child that floods it waits.
+        let pause = Duration::from_secs(1).mul_f64(stderr.bytes.len() as f64 / LOG_BYTES as f64);
+        stderr.bytes.clear();
+        if !is_over {
+            wait_for(&[bell.as_fd()], pause);
+        }
+    }
+    lines.last
+}
+
+/// A child's lines on their way to the log, not more than [`LINES`] a second.
+struct Lines {
+    name: String,
+    line: Vec<u8>,
+    last: String,
+    second: Instant,
+    logged: u32,
+    left_out: u64,
+}
+
+impl Lines {
+    fn new(name: &str) -> Lines {
+        Lines {
+            name: name.to_owned(),
+            line: Vec::new(),
+            last: String::new(),
+            second: Instant::now(),
+            logged: 0,
+            left_out: 0,
+        }
+    }
+
+    fn take(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.line.push(byte);
+            if byte == b'\n' || self.line.len() >= LINE_BYTES {
+                self.end_line();
+            }
+        }
+    }
+
+    fn end_line(&mut self) {
+        let line = std::mem::take(&mut self.line);
+        // Progress meters redraw their line with a carriage return.
+        let text = String::from_utf8_lossy(&line);
+        let text = text.trim_end().rsplit('\r').next().unwrap_or_default();
+        let text = text.trim();
+        if text.is_empty() {
+            return;
+        }
+        let name = &self.name;
+        self.last = text.to_owned();
+        if self.second.elapsed() >= Duration::from_secs(1) {
+            if self.left_out > 0 {
+                tracing::warn!("{name}: {} more lines are left out", self.left_out);
+            }
+            (self.second, self.logged, self.left_out) = (Instant::now(), 0, 0);
+        }
+        if self.logged < LINES {
+            self.logged += 1;
+            tracing::warn!("{name}: {text}");
+        } else {
+            self.left_out += 1;
         }
     }
 }
@@ -131,54 +359,65 @@ fn unpinned<T>(start: impl FnOnce() -> T) -> T {
     started
 }
 
-/// Passes a child's lines to the log, not more than [`LINES`] a second; gives the last one.
-fn forward(stderr: ChildStderr, name: &str) -> String {
-    let mut reader = BufReader::new(stderr);
-    let mut line = Vec::new();
-    let mut last = String::new();
-    let mut second = Instant::now();
-    let (mut said, mut unsaid) = (0, 0u64);
-    loop {
-        line.clear();
-        match reader
-            .by_ref()
-            .take(LINE_BYTES)
-            .read_until(b'\n', &mut line)
-        {
-            Ok(0) | Err(_) => break,
-            Ok(_) => {}
-        }
-        // Progress meters redraw their line with a carriage return.
-        let text = String::from_utf8_lossy(&line);
-        let text = text
-            .trim_end()
-            .rsplit('\r')
-            .next()
-            .unwrap_or_default()
-            .trim();
-        if text.is_empty() {
-            continue;
-        }
-        last = text.to_owned();
-        if second.elapsed() >= Duration::from_secs(1) {
-            if unsaid > 0 {
-                tracing::warn!("{name}: ... and {unsaid} lines more");
-            }
-            (second, said, unsaid) = (Instant::now(), 0, 0);
-        }
-        if said < LINES {
-            said += 1;
-            tracing::warn!("{name}: {text}");
-        } else {
-            unsaid += 1;
-        }
-    }
-    last
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn shell(script: &str) -> Command {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", script]);
+        shell
+    }
+
+    fn answer(script: &str, limit: Duration) -> Result<Answer, NoAnswer> {
+        ask(&mut shell(script), limit, &Stop::default())
+    }
+
+    /// No test here takes so long.
+    const LONG: Duration = Duration::from_secs(30);
+
+    #[test]
+    fn an_answer_is_whole_and_has_a_status() {
+        let script = "head -c 60000 /dev/zero; echo no >&2; exit 3";
+        let said = answer(script, LONG).unwrap();
+        assert_eq!((said.status.code(), said.output.len()), (Some(3), 60_000));
+        assert_eq!(said.stderr, b"no\n");
+        let none = ask(&mut Command::new("/nowhere"), LONG, &Stop::default());
+        assert!(matches!(none, Err(NoAnswer::NotStarted(_))));
+    }
+
+    #[test]
+    fn who_does_not_answer_is_not_waited_for() {
+        let start = Instant::now();
+        let soon = Duration::from_millis(50);
+        assert!(matches!(
+            answer("exec sleep 1000", soon),
+            Err(NoAnswer::TooSlow)
+        ));
+        let deaf = answer("trap '' TERM; while :; do sleep 1; done", soon);
+        assert!(matches!(deaf, Err(NoAnswer::TooSlow)));
+        for flood in ["cat /dev/zero", "cat /dev/zero >&2"] {
+            assert!(matches!(answer(flood, LONG), Err(NoAnswer::TooLong)));
+        }
+        let stop = Stop::default();
+        stop.raise();
+        let stopped = ask(&mut shell("exec sleep 1000"), LONG, &stop);
+        assert!(matches!(stopped, Err(NoAnswer::Stopped)));
+        assert!(start.elapsed() < LONG);
+    }
+
+    #[test]
+    fn a_grandchild_that_keeps_the_pipes_is_not_waited_for() {
+        let start = Instant::now();
+        // Out of the group, so that nobody ends it.
+        let keeps = "setsid sleep 30 & echo yes";
+        assert_eq!(answer(keeps, LONG).unwrap().output, b"yes\n");
+        let (child, _output) =
+            Child::start(shell("setsid sleep 30 & echo no >&2; exit 1"), "test").unwrap();
+        let (status, words) = child.finish();
+        assert_eq!((status.unwrap().code(), words.as_str()), (Some(1), "no"));
+        assert!(start.elapsed() < Duration::from_secs(20));
+    }
 
     #[test]
     fn a_child_of_a_pinned_thread_is_not_pinned() {

@@ -2,19 +2,20 @@
 #![allow(unsafe_code)]
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use memmap2::{Advice, Mmap, MmapOptions, UncheckedAdvice};
 
-use super::SourceError;
+use super::frame::SourceError;
+use super::guard::Guard;
 
 /// So much of a file may stay mapped in behind the reader before it is given back.
 const KEEP: usize = 2 << 20;
 
-/// A mapped file.
+/// A mapped file. What is cut away from it while it is mapped reads as zeros.
 pub(super) struct MappedFile {
-    path: PathBuf,
-    file: File,
+    /// Dropped before the map.
+    guard: Guard,
     map: Mmap,
     /// Everything before this offset was given back to the page cache.
     released: usize,
@@ -22,24 +23,21 @@ pub(super) struct MappedFile {
 
 impl MappedFile {
     /// Maps the whole of `file`, which is a regular one and not empty.
-    pub(super) fn new(file: File, path: &Path) -> Result<MappedFile, SourceError> {
+    pub(super) fn new(file: &File, path: &Path) -> Result<MappedFile, SourceError> {
+        let failed =
+            |e: std::io::Error| SourceError::unusable(path, format_args!("cannot be mapped: {e}"));
         // SAFETY: The mapping is read only and shared, and lives as long as every slice of it, since
-        // `bytes` borrows `self`. What the type system cannot promise is that nobody else changes
-        // the file meanwhile. Changed bytes are harmless in practice: everything that reads them
-        // (the splitter, the containers' parsers, the gate) treats them as hostile and never reads
-        // a value twice to rely on both being equal; the kernel copies them out on send. A file that
-        // is cut short would raise SIGBUS on a read behind its new end: `check` is asked before
-        // each frame and refuses it. A cut in the microseconds between that and the frame's last
-        // read ends the process, which its supervisor starts again: the price of not copying.
-        let map = unsafe { MmapOptions::new().map(&file) };
-        let map = map.map_err(|e| {
-            SourceError::Unusable(format!("{} cannot be mapped: {e}", path.display()))
-        })?;
+        // `bytes` borrows `self`. Nothing keeps others from changing the file meanwhile, for as long
+        // as a frame is lent, so its bytes may change between two reads. All that reads them (the
+        // splitter, the containers' parsers, the gate, turbojpeg) takes them for hostile anyway and
+        // relies on no value that it has read twice to be equal; what goes out is what the kernel
+        // copies. Reads behind a new end would raise SIGBUS: the guard makes zeros of them.
+        let map = unsafe { MmapOptions::new().map(file) }.map_err(failed)?;
+        let guard = Guard::new(map.as_ptr(), map.len()).map_err(|e| failed(e.into()))?;
         // Reading ahead is only a wish.
         let _ = map.advise(Advice::Sequential);
         Ok(MappedFile {
-            path: path.to_owned(),
-            file,
+            guard,
             map,
             released: 0,
         })
@@ -49,18 +47,9 @@ impl MappedFile {
         &self.map
     }
 
-    /// Fails when the file has become shorter than it was mapped.
-    pub(super) fn check(&self) -> Result<(), SourceError> {
-        let path = self.path.display();
-        match self.file.metadata() {
-            Ok(now) if now.len() >= self.map.len() as u64 => Ok(()),
-            Ok(now) => Err(SourceError::Failed(format!(
-                "{path} was cut from {} to {} bytes while it was being sent",
-                self.map.len(),
-                now.len()
-            ))),
-            Err(e) => Err(SourceError::Failed(format!("{path}: {e}"))),
-        }
+    /// Whether something that was read was not there any more.
+    pub(super) fn has_lost_bytes(&self) -> bool {
+        self.guard.was_hit()
     }
 
     /// Tells that nothing before `offset` is needed soon: a long file must not fill this process's
@@ -74,8 +63,9 @@ impl MappedFile {
         }
         // SAFETY: MADV_DONTNEED on a shared file mapping changes no byte: "subsequent accesses of
         // pages in the range will succeed, [...] repopulating the memory contents from the
-        // up-to-date contents of the underlying mapped file" (madvise(2)). The range lies inside
-        // the map: `offset` is at most its length, see the caller and the `min` here.
+        // up-to-date contents of the underlying mapped file" (madvise(2)); pages that the guard has
+        // put there are zeros, and stay so. The range lies inside the map: `offset` is at most its
+        // length, see the caller and the `min` here.
         let advised = unsafe {
             let end = offset.min(self.map.len());
             self.map.unchecked_advise_range(

@@ -6,100 +6,32 @@
 //! | [`mod@file`] | a video or picture file: mapped and lent without a copy, else through `ffmpeg` |
 //! | [`camera`] | a V4L2 camera: its own buffers, lent without a copy; survives what cameras do |
 //! | [`pipe`] | concatenated MJPEG from standard input or from a child process |
-//! | [`card`] | not a source: the "no signal" picture that stands in for a camera that is away |
+//! | [`slate`] | not a source: the "no signal" picture that stands in for one that gives none |
 
 pub mod camera;
 pub mod canvas;
-pub mod card;
 mod child;
 pub mod file;
+mod frame;
+mod guard;
 mod map;
 mod pacer;
 pub mod pattern;
 pub mod pipe;
+pub mod slate;
 mod spec;
+mod stop;
 #[cfg(test)]
 mod test_video;
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::time::Duration;
-
-use crate::clock::Mono;
 use crate::jpeg::Sampling;
 
+pub use frame::{DEFAULT_FPS, Frame, OpenOptions, Source, SourceError};
 pub use spec::{
-    CameraFormat, CameraSpec, ControlValue, DEFAULT_QUALITY, FPS_RANGE, PATTERN_MAX, PATTERN_MIN,
-    SourceSpec, SpecError, check_fps,
+    CameraFormat, CameraSpec, ControlValue, FPS_RANGE, PATTERN_MAX, PATTERN_MIN, SourceSpec,
+    SpecError, check_fps,
 };
-
-/// One JPEG as its source has it, lent until it is dropped.
-#[derive(Debug)]
-pub struct Frame<'a> {
-    /// The bytes as the source gave them: perhaps padded, perhaps broken (see [`crate::jpeg`]).
-    pub data: &'a [u8],
-    /// When the picture was taken (for files: when it was due).
-    pub captured: Mono,
-    /// Frames that the source lost since the one before, by its own count.
-    pub missed: u32,
-    /// The source itself says that the data are broken (V4L2_BUF_FLAG_ERROR).
-    pub flagged: bool,
-}
-
-/// Anything that lends frames. One virtual call per frame.
-pub trait Source: Send {
-    /// Waits for the next frame and lends it. `Ok(None)` is the regular end: a file that does not
-    /// loop, or a pipe that was closed. Returns [`SourceError::Stopped`] within about 250 ms of
-    /// the stop flag that the source was opened with.
-    fn next(&mut self) -> Result<Option<Frame<'_>>, SourceError>;
-
-    /// Time from frame to frame as the source promises it; `None` where frames come as they please.
-    fn interval(&self) -> Option<Duration>;
-
-    /// What this is, for a log line: `pattern 1280x720 at 30 fps`.
-    fn describe(&self) -> String;
-
-    /// The number of the frame lent last, counted from 1, and how many there are, where that is
-    /// known. `None` for sources that have no end.
-    fn position(&self) -> Option<(u64, Option<u64>)> {
-        None
-    }
-
-    /// What other threads can ask of it while it runs; `None`: nothing.
-    fn remote(&self) -> Option<camera::Remote> {
-        None
-    }
-}
-
-/// Why there is no next frame.
-#[derive(Debug, thiserror::Error)]
-pub enum SourceError {
-    /// The stop flag was raised.
-    #[error("stopped")]
-    Stopped,
-    /// The source cannot work as it is described: trying again is of no use before something changes.
-    #[error("{0}")]
-    Unusable(String),
-    /// The source worked and then failed: it may be opened again after a pause.
-    #[error("{0}")]
-    Failed(String),
-}
-
-/// The rate of files that do not tell theirs, in frames a second.
-pub const DEFAULT_FPS: f64 = 30.0;
-
-/// How to open a source.
-#[derive(Clone, Debug)]
-pub struct OpenOptions {
-    /// The stream's name: it stands in the pattern and in log lines.
-    pub name: String,
-    /// Frames a second, where the user asks for another rate than the source's own.
-    pub fps: Option<f64>,
-    /// Files start again at their end.
-    pub looped: bool,
-    /// Raised to end [`Source::next`] early.
-    pub stop: Arc<AtomicBool>,
-}
+pub use stop::Stop;
 
 /// Opens what `spec` describes.
 ///
@@ -117,14 +49,8 @@ pub fn open(spec: &SourceSpec, options: &OpenOptions) -> Result<Box<dyn Source>,
             Ok(Box::new(pattern))
         }
         SourceSpec::File { path } => file::open(path, options),
-        SourceSpec::Stdin => Ok(Box::new(pipe::Stdin::open(options)?)),
+        SourceSpec::Stdin => Ok(Box::new(pipe::Pipe::stdin(options)?)),
         SourceSpec::Exec { command } => Ok(Box::new(pipe::Exec::open(command, options)?)),
         SourceSpec::Camera(camera) => Ok(Box::new(camera::Camera::open(camera.clone(), options)?)),
     }
-}
-
-/// A frame rate as people write it: `30`, `29.97`.
-fn fps_text(fps: f64) -> String {
-    let text = format!("{fps:.3}");
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }

@@ -2,13 +2,13 @@
 //! n intervals after the first, however late the ones before were.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, ClockNanosleepFlags, clock_nanosleep};
 
-use super::SourceError;
+use super::frame::SourceError;
+use super::stop::Stop;
 use crate::clock::Mono;
 
 /// How long a wait may go on without a look at the stop flag.
@@ -25,11 +25,11 @@ pub(super) struct Pacer {
     /// When frame 0 was due, and how many have been planned since.
     start: Option<Mono>,
     planned: u64,
-    stop: Arc<AtomicBool>,
+    stop: Arc<Stop>,
 }
 
 impl Pacer {
-    pub(super) fn new(fps: f64, stop: Arc<AtomicBool>) -> Pacer {
+    pub(super) fn new(fps: f64, stop: Arc<Stop>) -> Pacer {
         Pacer {
             fps,
             start: None,
@@ -71,7 +71,7 @@ impl Pacer {
     /// Sleeps until `due`; an error as soon as the stop flag is seen.
     pub(super) fn wait_until(&self, due: Mono) -> Result<(), SourceError> {
         loop {
-            if self.stop.load(Ordering::Relaxed) {
+            if self.stop.is_raised() {
                 return Err(SourceError::Stopped);
             }
             let now = Mono::now();
@@ -127,11 +127,11 @@ mod tests {
 
     #[test]
     fn a_long_wait_ends_with_the_stop_flag() {
-        let stop = Arc::new(AtomicBool::new(false));
+        let stop = Arc::<Stop>::default();
         let pacer = Pacer::new(0.1, stop.clone());
         let far = Mono::now() + Duration::from_secs(3600);
         let waiter = std::thread::spawn(move || pacer.wait_until(far));
-        stop.store(true, Ordering::Relaxed);
+        stop.raise();
         assert!(matches!(waiter.join().unwrap(), Err(SourceError::Stopped)));
     }
 }

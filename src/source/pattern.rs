@@ -10,8 +10,9 @@ use std::fmt::{self, Write};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::canvas::{Canvas, Colour, Encoder, GLYPH, Rect, text_width};
+use super::frame::{Frame, OpenOptions, Source, SourceError, fps_text};
 use super::pacer::Pacer;
-use super::{Frame, OpenOptions, Source, SourceError, SourceSpec, fps_text};
+use super::spec::SourceSpec;
 use crate::clock::Mono;
 use crate::jpeg::Sampling;
 
@@ -591,9 +592,7 @@ mod tests {
         let options = options();
         let mut pattern = Pattern::new(64, 64, 0.1, Sampling::Yuv422, &options).unwrap();
         assert!(pattern.next().is_ok());
-        options
-            .stop
-            .store(true, std::sync::atomic::Ordering::Relaxed);
+        options.stop.raise();
         assert!(matches!(pattern.next(), Err(SourceError::Stopped)));
     }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::jpeg::Sampling;
+use crate::jpeg::gate::DEFAULT_QUALITY;
 
 /// Smallest width and height of the pattern in pixels.
 pub const PATTERN_MIN: u32 = 16;
@@ -62,9 +63,6 @@ pub struct CameraSpec {
     /// Chroma sampling for formats that are encoded here.
     pub sampling: Sampling,
 }
-
-/// The quality of pictures that are encoded here, if nothing else is asked for.
-pub const DEFAULT_QUALITY: u8 = 80;
 
 /// What a camera's control is set to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,9 +130,44 @@ pub enum SpecError {
         /// Height asked for.
         height: u32,
     },
+    /// An address: lancam reads no network cameras by itself.
+    #[error("{0}")]
+    Address(String),
     /// A frame rate out of range.
     #[error("a frame rate of {0} is out of range: it must be {min} to {max} frames a second", min = FPS_RANGE.start(), max = FPS_RANGE.end())]
     Fps(String),
+}
+
+impl SpecError {
+    /// What to write in the place of an address such as `rtsp://…`; `None` if `source` is none.
+    pub(super) fn of_address(source: &str) -> Option<SpecError> {
+        let (scheme, rest) = source.split_once("://")?;
+        let is_scheme = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
+        if scheme.is_empty() || !scheme.chars().all(is_scheme) {
+            return None;
+        }
+        let how = match scheme.to_ascii_lowercase().as_str() {
+            "file" => {
+                format!("write the path alone, {rest}, or exec:COMMAND for what a command reads")
+            }
+            "rtsp" | "rtsps" => format!(
+                "let ffmpeg read it: 'exec:ffmpeg -v error -fflags nobuffer -rtsp_transport tcp -i {source} \
+                 -an -c:v mjpeg -huffman default -pix_fmt yuvj420p -q:v 4 -f mjpeg -'"
+            ),
+            "http" | "https" => format!(
+                "let curl read it where it is MJPEG: 'exec:curl -sN {source}'; \
+                 else ffmpeg: 'exec:ffmpeg -v error -fflags nobuffer -i {source} \
+                 -an -c:v mjpeg -huffman default -pix_fmt yuvj420p -q:v 4 -f mjpeg -'"
+            ),
+            _ => format!(
+                "let ffmpeg read it: 'exec:ffmpeg -v error -fflags nobuffer -i {source} \
+                 -an -c:v mjpeg -huffman default -pix_fmt yuvj420p -q:v 4 -f mjpeg -'"
+            ),
+        };
+        Some(SpecError::Address(format!(
+            "{source} is an address, not a file: {how}"
+        )))
+    }
 }
 
 impl SourceSpec {
@@ -190,13 +223,30 @@ impl FromStr for SourceSpec {
         if s == "camera" {
             return Ok(SourceSpec::Camera(CameraSpec::new("auto")));
         }
-        if Path::new(s).starts_with("/dev") {
+        if let Some(error) = SpecError::of_address(s) {
+            return Err(error);
+        }
+        if is_camera(Path::new(s)) {
             return Ok(SourceSpec::Camera(CameraSpec::new(s)));
         }
         Ok(SourceSpec::File {
             path: PathBuf::from(s),
         })
     }
+}
+
+/// Whether a path is a device's: all under /dev, where udev rules give cameras names of their own, but
+/// for what holds files and pipes.
+fn is_camera(path: &Path) -> bool {
+    let others = [
+        "/dev/shm",
+        "/dev/fd",
+        "/dev/stdin",
+        "/dev/null",
+        "/dev/zero",
+        "/dev/tty",
+    ];
+    path.starts_with("/dev") && !others.iter().any(|other| path.starts_with(other))
 }
 
 /// `1280x720@30`, `1280x720`, `@30` or nothing.
@@ -255,7 +305,13 @@ mod tests {
         ] {
             assert_eq!(parse(s).unwrap().to_string(), s);
         }
-        assert!(matches!(parse("/dev/video0"), Ok(SourceSpec::Camera(_))));
+        for s in ["/dev/video0", "/dev/v4l/by-id/x", "/dev/porch"] {
+            assert!(matches!(parse(s), Ok(SourceSpec::Camera(_))), "{s}");
+        }
+        for s in ["/dev/shm/a.jpg", "/dev/stdin", "/dev/fd/63"] {
+            assert!(matches!(parse(s), Ok(SourceSpec::File { .. })), "{s}");
+            assert_eq!(parse(s).unwrap().to_string(), s);
+        }
         assert!(matches!(
             parse("/device/a.avi"),
             Ok(SourceSpec::File { .. })
@@ -273,6 +329,26 @@ mod tests {
         assert_eq!(parse("pattern:"), want);
         assert_eq!(parse("pattern:1280x720"), want);
         assert_eq!(parse("pattern:@30"), want);
+    }
+
+    #[test]
+    fn addresses_are_answered_with_a_way_to_read_them() {
+        let answer = |s: &str| parse(s).unwrap_err().to_string();
+        let http = answer("http://cam/stream.mjpg");
+        assert!(
+            http.contains("'exec:curl -sN http://cam/stream.mjpg'"),
+            "{http}"
+        );
+        let rtsp = answer("RTSP://cam/1");
+        assert!(
+            rtsp.contains("-rtsp_transport tcp -i RTSP://cam/1 "),
+            "{rtsp}"
+        );
+        let srt = answer("srt://cam:9000");
+        assert!(srt.contains("'exec:ffmpeg "), "{srt}");
+        assert!(answer("file:///tmp/a.jpg").contains("the path alone, /tmp/a.jpg, "));
+        // A file may be called so.
+        assert!(matches!(parse("a b://c"), Ok(SourceSpec::File { .. })));
     }
 
     #[test]

@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use super::canvas::{Canvas, Colour, Encoder, Rect};
-use super::{OpenOptions, Source};
+use super::frame::{OpenOptions, Source};
 use crate::jpeg::Sampling;
+use crate::skip::have;
 
 /// Options of a source that plays as fast as it may.
 pub(super) fn fast(looped: bool) -> OpenOptions {
@@ -15,7 +15,7 @@ pub(super) fn fast(looped: bool) -> OpenOptions {
         name: "test".into(),
         fps: Some(240.0),
         looped,
-        stop: Arc::new(AtomicBool::new(false)),
+        stop: Arc::default(),
     }
 }
 
@@ -57,19 +57,20 @@ pub(super) fn frames(source: &mut dyn Source, most: usize) -> Vec<Vec<u8>> {
     frames
 }
 
-/// Runs ffmpeg; `false`, with a line on why, where it is not installed.
+/// Runs ffmpeg; `false` where it is not installed.
 pub(super) fn ffmpeg(arguments: &[&str], out: &Path) -> bool {
+    if !have("a video made by ffmpeg", &["ffmpeg"]) {
+        return false;
+    }
     let mut command = Command::new("ffmpeg");
-    let ran = command
+    let status = command
         .args(["-v", "error", "-nostdin", "-y"])
         .args(arguments)
         .arg(out)
-        .status();
-    match ran {
-        Ok(status) => assert!(status.success(), "ffmpeg {arguments:?}"),
-        Err(_) => eprintln!("skipped: ffmpeg is not installed"),
-    }
-    ran.is_ok()
+        .status()
+        .unwrap();
+    assert!(status.success(), "ffmpeg {arguments:?}");
+    true
 }
 
 fn chunk(name: &[u8; 4], body: &[u8]) -> Vec<u8> {
@@ -105,9 +106,16 @@ pub(super) fn avi(jpegs: &[Vec<u8>], index: AviIndex) -> Vec<u8> {
     strh[20..24].copy_from_slice(&2u32.to_le_bytes());
     strh[24..28].copy_from_slice(&50u32.to_le_bytes());
     let mut strf = vec![0; 40];
+    strf[0] = 40;
+    strf[14] = 24;
     strf[16..20].copy_from_slice(b"MJPG");
     let mut sound = b"auds".to_vec();
     sound.resize(56, 0);
+    sound[20] = 1;
+    sound[24..28].copy_from_slice(&8000u32.to_le_bytes());
+    sound[44] = 1;
+    // PCM, one channel, 8 bits.
+    let wave = [1, 0, 1, 0, 0x40, 0x1f, 0, 0, 0x40, 0x1f, 0, 0, 1, 0, 8, 0].to_vec();
     // The OpenDML index lies in the header, at a fixed size, and is filled in below.
     let indx = if index == AviIndex::OpenDml {
         chunk(b"indx", &[0; 40])
@@ -118,7 +126,7 @@ pub(super) fn avi(jpegs: &[Vec<u8>], index: AviIndex) -> Vec<u8> {
         b"hdrl",
         &[
             chunk(b"avih", &[0; 56]),
-            list(b"strl", &[chunk(b"strh", &sound), chunk(b"strf", &[0; 16])]),
+            list(b"strl", &[chunk(b"strh", &sound), chunk(b"strf", &wave)]),
             list(
                 b"strl",
                 &[chunk(b"strh", &strh), chunk(b"strf", &strf), indx],

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use super::delay::Percentiles;
 use super::{Format, SenderSnapshot, State, ViewerReport, ViewerSnapshot};
 use crate::jpeg::gate::GateSnapshot;
-use crate::viewer::delay::Percentiles;
 
 /// Seconds that the history covers.
 pub const HISTORY: usize = 300;
@@ -77,6 +77,11 @@ impl Totals {
         }
     }
 
+    /// Whether there is no network to send by.
+    pub fn is_offline(&self) -> bool {
+        matches!(self, Totals::Sender { sent, .. } if sent.offline > 0)
+    }
+
     /// The mean loss that the viewers report, in percent; `None` where nobody does.
     fn reported_loss(&self) -> Option<f64> {
         let Totals::Sender { watching, .. } = self else {
@@ -100,7 +105,8 @@ pub struct Amounts {
 impl From<&SenderSnapshot> for Amounts {
     fn from(sent: &SenderSnapshot) -> Amounts {
         Amounts {
-            frames: sent.frames_sent,
+            // A slate is no picture of the source.
+            frames: sent.frames_sent.saturating_sub(sent.slates_sent),
             bytes: sent.bytes_sent,
             packets: sent.packets_sent,
             lost: 0,
@@ -238,7 +244,7 @@ impl Tracker {
         self.history.iter().copied().collect()
     }
 
-    /// Whether frames go out, or come in; why not, as a sentence.
+    /// Whether pictures of the source go out, or frames come in; why not, as a sentence.
     ///
     /// # Errors
     /// The sentence.
@@ -246,10 +252,13 @@ impl Tracker {
         let name = &report.name;
         match &report.state {
             State::NoSignal(why) => return Err(format!("{name}: no signal: {why}")),
-            State::Ended(None) => return Err(format!("{name}: has ended")),
-            State::Ended(Some(why)) => return Err(format!("{name}: has failed: {why}")),
-            State::WaitingForViewers => return Err(format!("{name}: waits for viewers")),
+            State::Ended(None) => return Err(format!("{name}: ended")),
+            State::Ended(Some(why)) => return Err(format!("{name}: failed: {why}")),
+            State::WaitingForViewers => return Err(format!("{name}: waiting for viewers")),
             State::Waiting | State::Streaming => {}
+        }
+        if report.totals.is_offline() {
+            return Err(format!("{name}: no network"));
         }
         let frames = report.totals.amounts().frames;
         // Frames since the last update are as good as any: the first second has none yet.
@@ -395,6 +404,25 @@ mod tests {
             tracker.health(&report).unwrap_err(),
             "porch: no signal: unplugged"
         );
+    }
+
+    #[test]
+    fn slates_are_no_sign_of_health() {
+        let start = Instant::now();
+        let mut tracker = Tracker::new(start);
+        let totals = |slates| {
+            let mut totals = sent(slates, 0);
+            if let Totals::Sender { sent, .. } = &mut totals {
+                sent.slates_sent = slates;
+            }
+            totals
+        };
+        for second in 1..5 {
+            let rates = tracker.update(start + Duration::from_secs(second), &totals(second));
+            assert_eq!(rates.fps, 0.0);
+        }
+        let report = report(totals(5), State::Streaming);
+        assert_eq!(tracker.health(&report).unwrap_err(), "porch: no frame yet");
     }
 
     #[test]

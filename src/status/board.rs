@@ -3,9 +3,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::Command;
 use super::preview::Preview;
-use crate::stats::counters;
+use crate::counters::counters;
+use crate::players::Command;
 use crate::stats::report::{Point, Report};
 
 /// Figures older than this are not to be believed.
@@ -89,19 +89,19 @@ counters! {
     /// What the page's visitors did.
     VisitorStats, VisitorSnapshot {
         /// Requests answered, those that were refused included.
-        requests,
+        requests: Counter,
         /// Refused: without the token, or by a name that this host does not have.
-        refused_access,
+        refused_access: Counter,
         /// Refused: another method, an unknown path, too long, too slow, or no HTTP.
-        refused_requests,
+        refused_requests: Counter,
         /// Turned away: too many connections.
-        refused_connections,
+        refused_connections: Counter,
         /// Turned away: too many watch already.
-        refused_watchers,
+        refused_watchers: Counter,
         /// Connections that are open.
-        connections,
+        connections: Gauge,
         /// Visitors that watch the moving picture.
-        watchers,
+        watchers: Gauge,
     }
 }
 

@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 use super::board::{Contents, Role, VisitorSnapshot};
-use crate::stats::Field;
+use crate::counters::{Field, Kind, Unit};
 use crate::stats::report::Totals;
 
 /// How the text is written.
@@ -49,23 +49,12 @@ pub(super) fn write(
     families.gauge("uptime_seconds", "Time since the start.", &[], uptime);
     for (report, scene) in contents.report.streams.iter().zip(&contents.scenes) {
         let stream = [("stream", report.name.as_str())];
-        families.gauge(
-            "stream_healthy",
-            "1 while frames go out, or come in.",
-            &stream,
-            f64::from(u8::from(scene.health.is_ok())),
-        );
+        let healthy = f64::from(u8::from(scene.health.is_ok()));
+        let help = "1 while frames go out, or come in.";
+        families.gauge("stream_healthy", help, &stream, healthy);
         families.totals(&report.totals, &report.name);
     }
-    for field in visitors.fields() {
-        match field.name {
-            "connections" | "watchers" => {
-                let name = format!("http_{}", field.name);
-                families.gauge(&name, field.help, &[], field.value as f64);
-            }
-            _ => families.counter("http_", &field, &[]),
-        }
-    }
+    families.fields("http_", visitors.fields(), &[]);
     families.write(form)
 }
 
@@ -76,7 +65,7 @@ struct Families(Vec<Family>);
 struct Family {
     name: String,
     help: String,
-    is_counter: bool,
+    kind: &'static str,
     samples: Vec<(String, f64)>,
 }
 
@@ -89,15 +78,8 @@ impl Families {
                 gate,
                 watching,
             } => {
-                for field in sent.fields() {
-                    match field.name {
-                        "viewers" => self.gauge("viewers", field.help, &label, field.value as f64),
-                        _ => self.counter("", &field, &label),
-                    }
-                }
-                for field in gate.fields() {
-                    self.counter("gate_", &field, &label);
-                }
+                self.fields("", sent.fields(), &label);
+                self.fields("gate_", gate.fields(), &label);
                 let worst = watching.iter().map(|v| f64::from(v.fraction_lost));
                 if let Some(worst) = worst.reduce(f64::max) {
                     let help = "Share of packets that the worst-off viewer lost, before repair.";
@@ -105,40 +87,51 @@ impl Families {
                 }
             }
             Totals::Viewer { received, delay_ms } => {
-                for field in received.fields() {
-                    self.counter("", &field, &label);
-                }
+                self.fields("", received.fields(), &label);
                 let Some(delay) = delay_ms else { return };
                 for (quantile, ms) in [("0.5", delay.p50), ("0.99", delay.p99), ("1", delay.max)] {
                     let labels = [("stream", stream), ("quantile", quantile)];
                     let help = "Capture to screen, or headless to the whole frame.";
-                    self.gauge("delay_seconds", help, &labels, ms * 1e-3);
+                    self.add("delay_seconds", help, "summary", &labels, ms * 1e-3);
                 }
             }
         }
     }
 
-    fn counter(&mut self, prefix: &str, field: &Field, labels: &[(&str, &str)]) {
-        // The unit stands behind what is measured.
-        let name = match field.name {
-            "bytes_sent" => "sent_bytes",
-            "bytes_received" => "received_bytes",
-            "octets_sent" => "sent_payload_bytes",
-            name => name,
-        };
-        let name = format!("{prefix}{name}");
-        self.add(&name, field.help, true, labels, field.value as f64);
+    /// What `counters!` defines, in Prometheus' base units: a name ends in its unit.
+    fn fields(&mut self, prefix: &str, fields: Vec<Field>, labels: &[(&str, &str)]) {
+        for field in fields {
+            let (unit, suffix, scale) = match field.unit {
+                None => ("", "", 1.0),
+                Some(Unit::Bytes) => ("bytes", "_bytes", 1.0),
+                Some(Unit::Permille) => ("permille", "_ratio", 1e-3),
+            };
+            let words = field.name.split('_').filter(|word| *word != unit);
+            let name = words.collect::<Vec<_>>().join("_");
+            let kind = match field.kind {
+                Kind::Counter => "counter",
+                Kind::Gauge => "gauge",
+            };
+            let value = field.value as f64 * scale;
+            self.add(
+                &format!("{prefix}{name}{suffix}"),
+                field.help,
+                kind,
+                labels,
+                value,
+            );
+        }
     }
 
     fn gauge(&mut self, name: &str, help: &str, labels: &[(&str, &str)], value: f64) {
-        self.add(name, help, false, labels, value);
+        self.add(name, help, "gauge", labels, value);
     }
 
     fn add(
         &mut self,
         name: &str,
         help: &str,
-        is_counter: bool,
+        kind: &'static str,
         labels: &[(&str, &str)],
         value: f64,
     ) {
@@ -148,7 +141,7 @@ impl Families {
             self.0.push(Family {
                 name,
                 help: help.to_owned(),
-                is_counter,
+                kind,
                 samples: Vec::new(),
             });
             self.0.len() - 1
@@ -159,12 +152,11 @@ impl Families {
     fn write(&self, form: Form) -> String {
         let mut out = String::new();
         for family in &self.0 {
-            let kind = if family.is_counter {
-                "counter"
+            let suffix = if family.kind == "counter" {
+                "_total"
             } else {
-                "gauge"
+                ""
             };
-            let suffix = if family.is_counter { "_total" } else { "" };
             let sample = format!("{}{suffix}", family.name);
             let name = match form {
                 Form::OpenMetrics => &family.name,
@@ -172,13 +164,24 @@ impl Families {
             };
             // Writing to a String cannot fail.
             let _ = writeln!(out, "# HELP {name} {}", escaped(&family.help));
-            let _ = writeln!(out, "# TYPE {name} {kind}");
+            let _ = writeln!(out, "# TYPE {name} {}", family.kind);
+            if let (Form::OpenMetrics, Some(unit)) = (form, family.unit()) {
+                let _ = writeln!(out, "# UNIT {name} {unit}");
+            }
             for (labels, value) in &family.samples {
                 let _ = writeln!(out, "{sample}{labels} {value}");
             }
         }
         // In the older format this is a comment.
         out + "# EOF\n"
+    }
+}
+
+impl Family {
+    fn unit(&self) -> Option<&'static str> {
+        let units = ["bytes", "ratio", "seconds"];
+        let has = |unit: &&str| self.name.ends_with(&format!("_{unit}"));
+        units.into_iter().find(|unit| has(unit))
     }
 }
 

@@ -7,14 +7,13 @@
 mod access;
 mod board;
 mod body;
-mod commands;
 mod feeds;
+mod limits;
 mod metrics;
 pub mod preview;
 mod respond;
 mod server;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -22,25 +21,9 @@ use tokio::sync::Notify;
 use tracing::{info, warn};
 
 pub use board::{Board, Role, Scene, VisitorSnapshot, VisitorStats};
-pub use commands::{Command, commands};
+pub use server::StatusError;
 
 use crate::config::Status;
-
-/// Why there is no status page.
-#[derive(Debug, thiserror::Error)]
-pub enum StatusError {
-    /// The address cannot be listened on.
-    #[error("the status page cannot listen on {address}: {cause}; choose another address or port")]
-    Listen {
-        /// The address that was asked for.
-        address: SocketAddr,
-        /// What the kernel said.
-        cause: std::io::Error,
-    },
-    /// The kernel has no thread or descriptor left.
-    #[error("the status page cannot be started: {0}")]
-    Start(#[source] std::io::Error),
-}
 
 /// The running page. It ends when this is dropped.
 #[derive(Debug)]
@@ -97,7 +80,7 @@ impl Drop for Page {
     fn drop(&mut self) {
         self.stop.notify_one();
         if let Some(thread) = self.thread.take() {
-            // A panic there has been printed, and ends nothing else.
+            // A panic there has been printed; in a release build it has ended the process.
             drop(thread.join());
         }
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::clock::Mono;
-use crate::viewer::mailbox::Mailbox;
+use crate::mailbox::Mailbox;
 
 /// Who asked for a picture so long ago, or less, still watches. Those who watch ask ten times a second.
 const WATCHING: Duration = Duration::from_secs(1);

@@ -14,10 +14,10 @@ use tokio::sync::Semaphore;
 use super::access::{Guard, Pass, Refusal, parameter};
 use super::board::{Board, Contents, Role, Scene, VisitorSnapshot};
 use super::body::{Body, MOVING, Moving};
-use super::commands::Command;
 use super::feeds::Feeds;
+use super::limits::{MOST_CONNECTIONS, MOST_WATCHERS};
 use super::metrics;
-use super::server::{MOST_CONNECTIONS, MOST_WATCHERS};
+use crate::players::Command;
 use crate::stats::report::{Point, StreamReport};
 
 const PAGE: &str = include_str!("page.html");

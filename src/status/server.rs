@@ -16,16 +16,12 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tracing::{debug, warn};
 
-use super::StatusError;
 use super::access::Guard;
 use super::board::Board;
+use super::limits::MOST_CONNECTIONS;
 use super::respond::Site;
 use crate::net::thread;
 
-/// Connections that are served at a time; more are turned away at once.
-pub(super) const MOST_CONNECTIONS: usize = 64;
-/// Of these, visitors that watch moving pictures.
-pub(super) const MOST_WATCHERS: usize = 32;
 /// A request's first line and headers, in bytes and in number.
 const MOST_HEAD: usize = 16 << 10;
 const MOST_HEADERS: usize = 64;
@@ -42,6 +38,22 @@ const RETRY: Duration = Duration::from_millis(100);
 
 /// What is told to those for whom there is no room.
 const NO_ROOM: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nRetry-After: 5\r\nContent-Length: 33\r\nConnection: close\r\n\r\ntoo many visitors: try again soon";
+
+/// Why there is no status page.
+#[derive(Debug, thiserror::Error)]
+pub enum StatusError {
+    /// The address cannot be listened on.
+    #[error("the status page cannot listen on {address}: {cause}; choose another address or port")]
+    Listen {
+        /// The address that was asked for.
+        address: SocketAddr,
+        /// What the kernel said.
+        cause: std::io::Error,
+    },
+    /// The kernel has no thread or descriptor left.
+    #[error("the status page cannot be started: {0}")]
+    Start(#[source] std::io::Error),
+}
 
 /// A server that listens already.
 pub(super) struct Server {

@@ -2,19 +2,22 @@
 //! page and, headless, a line of figures.
 
 use std::io::{self, IsTerminal, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tracing::info;
 
-use super::{Shared, Wanted};
+use super::shared::Shared;
+use super::wanted::Wanted;
+use crate::clock::next_due;
+use crate::players::{self, Watched};
 use crate::rtp::sdp::Announcement;
 use crate::signals::{Signal, Signals};
+use crate::stats::delay::Percentiles;
 use crate::stats::report::{Rates, Report, StreamReport, Totals, Tracker};
 use crate::stats::{Format, StatsWriter, ViewerSnapshot};
-use crate::status::{Board, Scene, commands};
-use crate::viewer::delay::Percentiles;
+use crate::status::{Board, Scene};
 
 const PERIOD: Duration = Duration::from_secs(1);
 /// Seconds between two log lines of figures where there is no terminal to draw them on.
@@ -31,34 +34,18 @@ pub(super) struct Outputs {
 pub(super) struct Control {
     shared: Arc<Shared>,
     outputs: Outputs,
-    stream: Stream,
     tracker: Tracker,
     is_terminal: bool,
     ticks: u64,
     started: Instant,
 }
 
-/// What is known of the stream beforehand.
-struct Stream {
-    name: String,
-    group: SocketAddr,
-    /// The session description that it was found by.
-    sdp: Option<String>,
-    repair_port: Option<u16>,
-}
-
 impl Control {
-    pub(super) fn new(shared: Arc<Shared>, wanted: &Wanted, outputs: Outputs) -> Control {
+    pub(super) fn new(shared: Arc<Shared>, outputs: Outputs) -> Control {
         let now = Instant::now();
         Control {
             shared,
             outputs,
-            stream: Stream {
-                name: wanted.name.clone(),
-                group: wanted.receive.group,
-                sdp: wanted.sdp.clone(),
-                repair_port: wanted.repair_port,
-            },
             tracker: Tracker::new(now),
             is_terminal: io::stderr().is_terminal(),
             ticks: 0,
@@ -75,10 +62,11 @@ impl Control {
             if signals.wait(left) == Some(Signal::Reload) {
                 info!("a viewer has no config to reload");
             }
-            if Instant::now() < due {
+            let now = Instant::now();
+            if now < due {
                 continue;
             }
-            due += PERIOD;
+            due = next_due(due, PERIOD, now);
             self.tick(false);
         }
         self.tick(true);
@@ -98,7 +86,7 @@ impl Control {
 
     fn stream_report(&self) -> StreamReport {
         StreamReport {
-            name: self.stream.name.clone(),
+            name: self.shared.wanted.get().name.clone(),
             state: self.shared.state.get(),
             format: self.shared.format.get(),
             totals: Totals::Viewer {
@@ -129,12 +117,20 @@ impl Control {
 
     /// Puts the figures on the status page, and gives them.
     fn put_up(&self, stream: StreamReport) -> Report {
+        let wanted = self.shared.wanted.get();
+        let sdp = sdp(&wanted, stream.format);
         let scene = Scene {
             health: self.tracker.health(&stream),
             history: self.tracker.history(),
             preview: Arc::clone(&self.shared.preview),
-            sdp: self.stream.sdp(stream.format),
-            commands: commands(self.stream.group, "stream.sdp"),
+            commands: players::commands(&Watched {
+                group: wanted.receive.group,
+                name: None,
+                size: stream.format.map(|f| (f.width, f.height)),
+                sdp: sdp.as_deref().unwrap_or_default(),
+                sdp_file: Some("stream.sdp"),
+            }),
+            sdp,
         };
         let report = Report {
             uptime_s: self.started.elapsed().as_secs_f64(),
@@ -159,28 +155,28 @@ impl Control {
     }
 }
 
-impl Stream {
-    /// The session description: the one that the stream was found by, or what its packets tell once they come.
-    fn sdp(&self, format: Option<Format>) -> Option<String> {
-        let format = match &self.sdp {
-            Some(text) => return Some(text.clone()),
-            None => format?,
-        };
-        let announcement = Announcement {
-            name: &self.name,
-            session: u64::from(self.group.port()),
-            version: 1,
-            // Who sends is not known here, and no player asks.
-            origin: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-            destination: self.group,
-            ttl: 1,
-            source: None,
-            framerate: None,
-            size: Some((format.width, format.height)),
-            repair_port: self.repair_port,
-        };
-        Some(announcement.to_sdp())
-    }
+/// The session description: the one that the stream was found by, or what its packets tell once they come.
+fn sdp(wanted: &Wanted, format: Option<Format>) -> Option<String> {
+    let format = match &wanted.sdp {
+        Some(text) => return Some(text.clone()),
+        None => format?,
+    };
+    let group = wanted.receive.group;
+    let announcement = Announcement {
+        name: &wanted.name,
+        session: u64::from(group.port()),
+        version: 1,
+        ssrc: None,
+        // Who sends is not known here, and no player asks.
+        origin: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        destination: group,
+        ttl: 1,
+        source: None,
+        framerate: None,
+        size: Some((format.width, format.height)),
+        repair_port: wanted.repair_port,
+    };
+    Some(announcement.to_sdp())
 }
 
 fn line(rates: &Rates, totals: &ViewerSnapshot, delay_ms: Option<Percentiles>) -> String {

@@ -1,4 +1,5 @@
-//! Finds the stream to watch among those that are announced: by its name, or the only one there is.
+//! Finds the stream to watch among those that are announced: by its name, or the only one there is. What becomes of it
+//! later is for [`super::follow`].
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -6,43 +7,49 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow};
 use tracing::{debug, info};
 
-use super::{Wanted, described};
+use super::follow::Follower;
+use super::wanted::{self, Wanted};
 use crate::announced::{Announced, can_show};
 use crate::config::DEFAULT_GROUP;
 use crate::net::{ReceiveOptions, ReceiveSocket, has_datagram};
-use crate::rtp::sap::Heard;
+use crate::rtp::sap::Listing;
 
-/// So long lancam's streams take to be heard. After it the only one is taken for the only one, and the beginning of a name
-/// for a name.
-const SETTLED: Duration = Duration::from_secs(3);
-/// So long others take: ffmpeg announces every 5 s.
+/// lancam's streams have all been announced once after this; where many hosts announce it takes longer.
+const SETTLED: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(5));
+/// Others take this long: ffmpeg announces every 5 s.
 pub(crate) const LONGEST: Duration = Duration::from_secs(6);
 /// How often the user is told what is waited for.
 const TELL_PERIOD: Duration = Duration::from_secs(5);
-/// Signals are looked at this often.
+/// Streams named in one sentence.
+const MOST_LISTED: usize = 8;
+/// How often signals are checked.
 const TICK: Duration = Duration::from_millis(20);
 
-/// Waits until a stream called `name` is announced. `None`: it is over, because the user, or a time limit, says so.
+/// Waits until a stream called `name` is announced, and long enough to know whether another one of that name is:
+/// anybody can announce any name. `None`: the user, or a time limit, ended it.
 ///
 /// # Errors
-/// If several streams are meant, the one cannot be shown, or announcements cannot be heard.
+/// Several streams have the name, the one cannot be shown, or announcements cannot be received.
 pub(crate) fn by_name(
     name: &str,
     interface: Option<&str>,
     mut is_over: impl FnMut() -> bool,
-) -> Result<Option<Wanted>> {
+) -> Result<Option<Found>> {
     let mut announced = Announced::open(interface)?;
     let started = Instant::now();
-    let mut tell_at = started + SETTLED;
+    let mut tell_at = started + SETTLED.0;
     while !is_over() {
-        announced.hear(TICK)?;
-        let is_settled = started.elapsed() >= SETTLED;
+        announced.receive(TICK)?;
+        let is_settled = is_settled(&announced, started);
         match announced.directory().find(name, is_settled).as_slice() {
             [] => {}
-            [one] => return wanted(one).map(Some),
+            [one] if is_settled || has_address(name, one) => {
+                return named(name, Arc::clone(one), announced).map(Some);
+            }
+            [_] => {}
             several => {
                 return Err(anyhow!(
-                    "{} streams are meant by {name:?}: {}",
+                    "{} streams match {name:?}, say which: {}",
                     several.len(),
                     choice(several)
                 ));
@@ -59,18 +66,53 @@ pub(crate) fn by_name(
     Ok(None)
 }
 
-/// What `lancam view` alone finds.
+fn is_settled(announced: &Announced, started: Instant) -> bool {
+    let longest = announced.directory().longest_interval();
+    started.elapsed() >= longest.clamp(SETTLED.0, SETTLED.1)
+}
+
+/// Whether `name` is `NAME@ADDRESS`.
+fn has_address(name: &str, listing: &Listing) -> bool {
+    let address = name.rsplit_once('@').map(|(_, address)| address.parse());
+    address == Some(Ok(listing.from))
+}
+
+/// The stream to watch.
 pub(crate) struct Found {
     pub(crate) wanted: Wanted,
-    /// The stream's socket, where it is open already.
+    /// Its socket, where that is open already.
     pub(crate) socket: Option<ReceiveSocket>,
+    /// Where it was looked for by its name: what keeps to it.
+    pub(crate) follower: Option<Follower>,
+}
+
+impl From<Wanted> for Found {
+    fn from(wanted: Wanted) -> Found {
+        Found {
+            wanted,
+            socket: None,
+            follower: None,
+        }
+    }
+}
+
+fn named(name: &str, listing: Arc<Listing>, announced: Announced) -> Result<Found> {
+    let wanted = wanted::announced(&listing, announced.directory())?;
+    info!(
+        "{:?} is announced by {}: {}",
+        wanted.name, listing.from, wanted.receive.group
+    );
+    Ok(Found {
+        follower: Some(Follower::new(name, listing, announced)),
+        ..Found::from(wanted)
+    })
 }
 
 /// The stream in the default group, if one comes there; else the only one that is announced and can be shown; else the default
 /// group is waited for. `None`: the user does not want to wait.
 ///
 /// # Errors
-/// If several streams are announced.
+/// Several streams are announced.
 pub(crate) fn only(
     interface: Option<&str>,
     mut is_over: impl FnMut() -> bool,
@@ -78,7 +120,12 @@ pub(crate) fn only(
     let mut options = ReceiveOptions::new(DEFAULT_GROUP);
     options.interface = interface.map(str::to_owned);
     let socket = ReceiveSocket::open(&options)?;
-    let found = |wanted, socket| Ok(Some(Found { wanted, socket }));
+    let found = |wanted, socket| {
+        Ok(Some(Found {
+            socket,
+            ..Found::from(wanted)
+        }))
+    };
     let mut announced = match Announced::open(interface) {
         Ok(announced) => announced,
         Err(error) => {
@@ -88,16 +135,19 @@ pub(crate) fn only(
     };
     let started = Instant::now();
     while started.elapsed() < LONGEST && !is_over() {
-        announced.hear(TICK)?;
+        announced.receive(TICK)?;
         if has_datagram(&socket).context("cannot wait for packets")? {
             return found(in_default_group(&announced, interface)?, Some(socket));
         }
-        if started.elapsed() < SETTLED {
+        if !is_settled(&announced, started) {
             continue;
         }
         match shown(&announced).as_slice() {
             [] => {}
-            [one] => return found(wanted(one)?, None),
+            [one] => {
+                let (name, one) = (one.stream.name.clone(), Arc::clone(one));
+                return named(&name, one, announced).map(Some);
+            }
             several => {
                 return Err(anyhow!(
                     "{} streams are announced, say which: {}",
@@ -115,58 +165,60 @@ pub(crate) fn only(
 }
 
 /// The streams that can be shown here.
-fn shown(announced: &Announced) -> Vec<Arc<Heard>> {
+fn shown(announced: &Announced) -> Vec<Arc<Listing>> {
     let streams = announced.directory().streams().iter();
-    let is_shown = |heard: &&Arc<Heard>| can_show(&heard.stream).is_ok();
+    let is_shown = |l: &&Arc<Listing>| can_show(&l.stream).is_ok();
     streams.filter(is_shown).cloned().collect()
 }
 
-/// What comes to the default group, by its name if that has been told.
+/// What comes to the default group, under its name if that is announced.
 fn in_default_group(announced: &Announced, interface: Option<&str>) -> Result<Wanted> {
     let mut streams = announced.directory().streams().iter();
-    let is_it = |h: &&Arc<Heard>| h.stream.addr == DEFAULT_GROUP && can_show(&h.stream).is_ok();
-    let Some(heard) = streams.find(is_it) else {
+    let is_it = |h: &&Arc<Listing>| h.stream.addr == DEFAULT_GROUP && can_show(&h.stream).is_ok();
+    let Some(listing) = streams.find(is_it) else {
         return Ok(Wanted::group(DEFAULT_GROUP));
     };
-    let mut wanted = wanted(heard)?;
+    let mut wanted = wanted::announced(listing, announced.directory())?;
     wanted.receive.interface = interface.map(str::to_owned);
+    // What comes to the default group is shown, whoever sends it.
+    wanted.options.source = None;
     Ok(wanted)
 }
 
-/// What to open for a stream that was heard: on the interface that it was heard on.
-fn wanted(heard: &Heard) -> Result<Wanted> {
-    let stream = &heard.stream;
-    can_show(stream)
-        .map_err(|why| anyhow!("the stream {:?} cannot be shown: {why}", stream.name))?;
-    let mut wanted = described(stream.clone())?;
-    wanted.receive.interface = Some(heard.interface.clone());
-    info!(
-        "{:?} is announced by {}: {}",
-        stream.name, heard.from, stream.addr
-    );
-    Ok(wanted)
-}
-
-/// The commands that would watch each of `streams`; by name, where that tells them apart.
-fn choice(streams: &[Arc<Heard>]) -> String {
-    let name = |heard: &Arc<Heard>| heard.stream.name.to_lowercase();
-    let is_unique =
-        |heard: &Arc<Heard>| streams.iter().filter(|h| name(h) == name(heard)).count() == 1;
-    let command = |heard: &Arc<Heard>| match is_unique(heard) {
-        true => format!("lancam view {:?}", heard.stream.name),
-        false => format!(
-            "lancam view {} ({:?} of {})",
-            heard.stream.addr, heard.stream.name, heard.from
-        ),
+/// The commands that would watch each of `streams`: by name, by name and address, or by group, whichever tells them apart.
+fn choice(streams: &[Arc<Listing>]) -> String {
+    let by_name = |l: &Listing| l.stream.name.to_lowercase();
+    let by_host = |l: &Listing| (by_name(l), l.from);
+    let command = |l: &Arc<Listing>| {
+        let (name, from) = (&l.stream.name, l.from);
+        if streams.iter().filter(|o| by_name(o) == by_name(l)).count() == 1 {
+            return format!("lancam view {name:?}");
+        }
+        let size = (l.stream.size).map_or(String::new(), |(w, h)| format!("{w}x{h}, "));
+        let group = l.stream.addr;
+        if streams.iter().filter(|o| by_host(o) == by_host(l)).count() == 1 {
+            return format!("lancam view {:?} ({size}{group})", format!("{name}@{from}"));
+        }
+        format!("lancam view {group} ({size}{name:?} of {from})")
     };
-    streams.iter().map(command).collect::<Vec<_>>().join(", ")
+    some(streams.iter().map(command))
 }
 
 fn present(announced: &Announced) -> String {
     let streams = announced.directory().streams().iter();
-    let names: Vec<String> = streams.map(|h| format!("{:?}", h.stream.name)).collect();
+    let names: Vec<String> = streams.map(|l| format!("{:?}", l.stream.name)).collect();
     match names.is_empty() {
         true => "none is announced here".to_owned(),
-        false => format!("announced here: {}", names.join(", ")),
+        false => format!("announced here: {}", some(names.into_iter())),
     }
+}
+
+/// The first few of many, since strangers can announce any number.
+fn some(all: impl ExactSizeIterator<Item = String>) -> String {
+    let more = all.len().saturating_sub(MOST_LISTED);
+    let mut some: Vec<String> = all.take(MOST_LISTED).collect();
+    if more > 0 {
+        some.push(format!("and {more} more (lancam list)"));
+    }
+    some.join(", ")
 }

@@ -2,23 +2,25 @@
 //! socket's buffer would overflow.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, SystemTime};
 
 use tracing::{info, warn};
 
-use super::Shared;
-use super::reports::Link;
+use super::recording::RecordingInput;
+use super::rtcp::Link;
+use super::shared::Shared;
 use super::sockets::Sockets;
-use super::tape::Inlet;
+use super::wanted::Wanted;
 use crate::clock::Mono;
-use crate::net::{MAX_WAIT, ReceiveOptions, ReceiveSocket};
-use crate::rtp::jpeg::{Depacketizer, Event, FrameBuffer, Options, SenderChange, Why};
-use crate::rtp::repair::{Asker, Heard};
-use crate::rtp::{RepairDecoder, SeqNo};
+use crate::mailbox::Mailbox;
+use crate::net::{MAX_WAIT, ReceiveSocket};
+use crate::rtp::repair::{NackGenerator, RepairPacket};
+use crate::rtp::source::{Cause, SourceChange};
+use crate::rtp::{Depacketizer, Event, FrameBuffer, Options, ReceivedFrame, RepairDecoder, SeqNo};
 use crate::stats::State;
-use crate::viewer::mailbox::Mailbox;
 
 /// How often interface and membership are looked at.
 const REFRESH: Duration = Duration::from_secs(1);
@@ -35,15 +37,13 @@ pub(super) struct Receiver {
     pub(super) shared: Arc<Shared>,
     /// To the thread of the reports.
     pub(super) link: Arc<Link>,
-    pub(super) wanted: ReceiveOptions,
-    /// The same for repair packets; `None`: there is no such port.
-    pub(super) wanted_repair: Option<ReceiveOptions>,
-    pub(super) options: Options,
-    /// Whether lost packets are asked for again.
+    /// The stream, as far as it was taken up.
+    pub(super) wanted: Arc<Wanted>,
+    /// Whether retransmission of lost packets is requested.
     pub(super) retransmit: bool,
     /// Where the window takes frames from; `None`: headless, each frame counts as shown.
     pub(super) mailbox: Option<Arc<Mailbox<FrameBuffer>>>,
-    pub(super) tape: Option<Inlet>,
+    pub(super) recording: Option<RecordingInput>,
     /// Headless: ends after this many frames.
     pub(super) frames: Option<u64>,
     /// Sentences for the window.
@@ -53,36 +53,39 @@ pub(super) struct Receiver {
 impl Receiver {
     /// Receives until the viewer ends.
     pub(super) fn run(mut self, socket: ReceiveSocket) {
-        let mut depacketizer =
-            Depacketizer::new(self.options.clone(), Arc::clone(&self.shared.stats));
-        let mut mending = Mending {
+        let mut depacketizer = self.depacketizer();
+        let mut recovery = Recovery {
             repair: RepairDecoder::new(Arc::clone(&self.shared.stats)),
-            asker: self.retransmit.then(Asker::new),
+            nacks: self.retransmit.then(NackGenerator::new),
         };
-        let mut sockets = Some(Sockets::new(socket, self.wanted_repair.clone()));
+        let mut interface = socket.interface().index;
+        let mut sockets = Some(Sockets::new(socket, self.wanted.repair()));
         let mut signal = Signal::default();
         let mut refresh_at = Mono::now() + REFRESH;
         while !self.shared.is_over() {
             let Some(open) = &mut sockets else {
                 std::thread::sleep(RETRY);
-                sockets = ReceiveSocket::open(&self.wanted)
-                    .ok()
-                    .map(|socket| Sockets::new(socket, self.wanted_repair.clone()));
+                sockets = self.open(interface);
                 continue;
             };
-            if let Err(error) = self.receive(open, &mut depacketizer, &mut mending, &mut signal) {
+            if let Err(error) = self.receive(open, &mut depacketizer, &mut recovery, &mut signal) {
                 warn!(
                     "cannot receive from {}: {error}; trying again",
-                    self.wanted.group
+                    self.wanted.receive.group
                 );
+                interface = open.interface();
                 sockets = None;
                 continue;
             }
             let now = Mono::now();
-            signal.check(now, &self.wanted, &self.shared);
+            signal.check(now, self.wanted.receive.group, &self.shared);
             if now >= refresh_at {
                 refresh_at = now + REFRESH;
-                open.refresh();
+                open.refresh(self.shared.is_streaming());
+                interface = open.interface();
+                if self.take_up(&mut depacketizer) {
+                    sockets = self.open(interface);
+                }
             }
         }
         if let Some(mailbox) = &self.mailbox {
@@ -90,34 +93,67 @@ impl Receiver {
         }
     }
 
+    fn depacketizer(&self) -> Depacketizer {
+        Depacketizer::new(self.wanted.options.clone(), Arc::clone(&self.shared.stats))
+    }
+
+    fn open(&self, interface: u32) -> Option<Sockets> {
+        let socket = ReceiveSocket::open_on(&self.wanted.receive, Some(interface)).ok()?;
+        Some(Sockets::new(socket, self.wanted.repair()))
+    }
+
+    /// Takes up what the stream's announcement says now; gives whether that is to be heard with other sockets.
+    fn take_up(&mut self, depacketizer: &mut Depacketizer) -> bool {
+        let wanted = self.shared.wanted.get();
+        if Arc::ptr_eq(&wanted, &self.wanted) {
+            return false;
+        }
+        let before = std::mem::replace(&mut self.wanted, wanted);
+        let (old, new) = (&before.options, &self.wanted.options);
+        let is_elsewhere =
+            before.receive != self.wanted.receive || before.repair() != self.wanted.repair();
+        let source = new.source.clone();
+        let is_alike = *new
+            == Options {
+                source: source.clone(),
+                ..old.clone()
+            };
+        match is_alike && !is_elsewhere {
+            true => depacketizer.expect(source),
+            false => *depacketizer = self.depacketizer(),
+        }
+        is_elsewhere
+    }
+
     /// Waits for packets and takes all that are there.
     fn receive(
         &mut self,
         sockets: &mut Sockets,
         depacketizer: &mut Depacketizer,
-        mending: &mut Mending,
+        recovery: &mut Recovery,
         signal: &mut Signal,
     ) -> io::Result<()> {
         let now = Mono::now();
         sockets.follow(now, depacketizer.ssrc());
         depacketizer.set_reorder(match sockets.expects_parity(now) {
             true => REPAIR_REORDER,
-            false => self.options.reorder,
+            false => self.wanted.options.reorder,
         });
         let wait = depacketizer
             .deadline()
             .map_or(MAX_WAIT, |at| at.since(now).min(MAX_WAIT));
-        let wait = wait.min(mending.wait(now));
+        let wait = wait.min(recovery.wait(now));
         let ready = sockets.wait(now, wait)?;
         if let Some(wait) = ready.media {
             let batch = sockets.media.receive(Some(wait))?;
             let now = Mono::now();
-            if let Some(gone) = self.link.bye() {
-                depacketizer.bye(gone);
+            // The thread of the reports has seen to its address.
+            if let (Some(gone), Some(address)) = (self.link.bye(), depacketizer.address()) {
+                depacketizer.bye(address, gone);
             }
-            for (_, datagram) in batch.datagrams() {
-                depacketizer.push(now, datagram);
-                mending.repair.packets_came(now, depacketizer);
+            for (from, datagram) in batch.datagrams() {
+                depacketizer.push(now, from.ip(), datagram);
+                recovery.repair.packets_came(now, depacketizer);
                 // Drained at once: a batch may hold several frames.
                 self.drain(depacketizer, now, signal);
             }
@@ -130,56 +166,57 @@ impl Receiver {
             }
         }
         if ready.repair {
-            let (now, mut heard) = (Mono::now(), (false, false));
-            sockets.read_repair(|datagram| {
-                match mending.repair.push(now, datagram, depacketizer) {
-                    Heard::Nothing => {}
-                    Heard::Parity => heard.0 = true,
-                    Heard::Again(seq) => {
-                        heard.1 = true;
-                        mending.came(now, seq);
+            let now = Mono::now();
+            let (mut has_parity, mut has_retransmission) = (false, false);
+            sockets.read_repair(|from, datagram| {
+                match recovery.repair.push(now, from, datagram, depacketizer) {
+                    RepairPacket::Invalid => {}
+                    RepairPacket::Parity => has_parity = true,
+                    RepairPacket::Retransmission(seq) => {
+                        has_retransmission = true;
+                        recovery.retransmitted(now, seq);
                     }
                 }
                 self.drain(depacketizer, now, signal);
             });
-            if heard.0 {
+            if has_parity {
                 sockets.heard_parity(now);
             }
-            if heard.1 {
+            if has_retransmission {
                 sockets.expect_answers(now);
             }
         }
         let now = Mono::now();
         self.drain(depacketizer, now, signal);
-        self.ask(now, sockets, depacketizer, mending);
+        self.ask(now, sockets, depacketizer, recovery);
         Ok(())
     }
 
-    /// Asks for what is missing and cannot be repaired.
+    /// Requests what is missing and cannot be repaired.
     fn ask(
         &self,
         now: Mono,
         sockets: &mut Sockets,
         frames: &mut Depacketizer,
-        mending: &mut Mending,
+        recovery: &mut Recovery,
     ) {
-        let (Some(asker), Some(ssrc)) = (&mut mending.asker, frames.ssrc()) else {
+        let (Some(nacks), Some(ssrc)) = (&mut recovery.nacks, frames.ssrc()) else {
             return;
         };
-        let repair = sockets.hears_parity(now).then_some(&mending.repair);
-        let missing = asker.update(now, frames, repair);
+        let repair = sockets.hears_parity(now).then_some(&recovery.repair);
+        let missing = nacks.update(now, frames, repair);
         if !missing.is_empty() {
             self.link.ask_for(now, ssrc, missing.iter().copied());
             sockets.expect_answers(now);
         }
-        frames.set_asking(asker.is_answered(now));
+        frames.set_retransmission(nacks.is_answered(now));
     }
 
     fn drain(&mut self, depacketizer: &mut Depacketizer, now: Mono, signal: &mut Signal) {
         while let Some(event) = depacketizer.poll(now) {
             match event {
-                Event::Frame(frame) => {
-                    signal.frame(now, &self.wanted, &self.shared);
+                Event::Frame(ReceivedFrame::Jpeg(frame)) => {
+                    signal.frame(now, self.wanted.receive.group, &self.shared);
                     self.shared.format.note(&frame.picture());
                     let preview = &self.shared.preview;
                     preview.offer(|out| out.extend_from_slice(frame.jpeg()));
@@ -188,17 +225,17 @@ impl Receiver {
                     }
                     self.reclaim(depacketizer);
                 }
-                Event::Partial(frame) => {
-                    signal.frame(now, &self.wanted, &self.shared);
+                Event::Partial(ReceivedFrame::Jpeg(frame)) => {
+                    signal.frame(now, self.wanted.receive.group, &self.shared);
                     if let Some(used) = self.hand_on_part(frame) {
                         depacketizer.recycle(used);
                     }
                     self.reclaim(depacketizer);
                 }
                 Event::Lost(lost) => tracing::trace!(?lost, "frame given up"),
-                Event::Sender(change) => self.tell(sentence(&change)),
-                Event::OtherSender { ssrc, packets } => self.tell(format!(
-                    "a second sender ({:08x}) is in this group, {packets} of its packets were ignored",
+                Event::Source(change) => self.tell(sentence(&change)),
+                Event::OtherSource { ssrc, address, .. } => self.tell(format!(
+                    "a second sender is in this group, {:08x} at {address}: its packets are ignored",
                     ssrc.0
                 )),
             }
@@ -210,8 +247,8 @@ impl Receiver {
         if self.shared.is_over() {
             return Some(frame);
         }
-        if let Some(tape) = &mut self.tape {
-            tape.put(&frame);
+        if let Some(recording) = &mut self.recording {
+            recording.put(&frame);
         }
         let stats = &self.shared.stats;
         let Some(mailbox) = &self.mailbox else {
@@ -272,33 +309,36 @@ impl Receiver {
     }
 }
 
-fn sentence(change: &SenderChange) -> String {
-    let ssrc = change.ssrc.0;
-    match change.why {
-        Why::First => format!("receiving from sender {ssrc:08x}"),
-        Why::Silence => format!("the sender fell silent, following {ssrc:08x}"),
-        Why::Bye => format!("the sender said goodbye, following {ssrc:08x}"),
-        Why::Restart => format!("sender {ssrc:08x} began again"),
+fn sentence(change: &SourceChange) -> String {
+    let (ssrc, address) = (change.ssrc.0, change.address);
+    match change.cause {
+        Cause::First => format!("receiving from sender {ssrc:08x} at {address}"),
+        Cause::Silence => format!("the sender fell silent, following {ssrc:08x} at {address}"),
+        Cause::Bye => format!("the sender said goodbye, following {ssrc:08x} at {address}"),
+        Cause::Restart => format!("sender {ssrc:08x} at {address} began again"),
+        Cause::Move => format!("sender {ssrc:08x} has moved to {address}"),
+        Cause::Announced => format!("following the announced sender, {ssrc:08x} at {address}"),
+        Cause::Return => format!("the sender at {address} is back, following {ssrc:08x}"),
     }
 }
 
 /// What brings lost packets back.
-struct Mending {
+struct Recovery {
     repair: RepairDecoder,
-    /// `None`: nobody is asked.
-    asker: Option<Asker>,
+    /// `None`: no retransmission is requested.
+    nacks: Option<NackGenerator>,
 }
 
-impl Mending {
-    /// The time after which there may be something to ask for.
+impl Recovery {
+    /// The time after which there may be something to request.
     fn wait(&self, now: Mono) -> Duration {
-        let deadline = self.asker.as_ref().and_then(Asker::deadline);
+        let deadline = self.nacks.as_ref().and_then(NackGenerator::deadline);
         deadline.map_or(MAX_WAIT, |at| at.since(now))
     }
 
-    fn came(&mut self, now: Mono, seq: SeqNo) {
-        if let Some(asker) = &mut self.asker {
-            asker.came(now, seq);
+    fn retransmitted(&mut self, now: Mono, seq: SeqNo) {
+        if let Some(nacks) = &mut self.nacks {
+            nacks.retransmitted(now, seq);
         }
     }
 }
@@ -311,22 +351,22 @@ struct Signal {
 }
 
 impl Signal {
-    fn frame(&mut self, now: Mono, wanted: &ReceiveOptions, shared: &Shared) {
+    fn frame(&mut self, now: Mono, group: SocketAddr, shared: &Shared) {
         let is_first = self.last.replace(now).is_none();
         let is_back = std::mem::take(&mut self.is_lost);
         if is_first || is_back {
             shared.state.set(State::Streaming);
         }
         if is_back {
-            info!("{} is back", wanted.group);
+            info!("{group} is back");
         }
     }
 
-    fn check(&mut self, now: Mono, wanted: &ReceiveOptions, shared: &Shared) {
+    fn check(&mut self, now: Mono, group: SocketAddr, shared: &Shared) {
         let is_quiet = self.last.is_some_and(|last| now.since(last) > LOST);
         if is_quiet && !std::mem::replace(&mut self.is_lost, true) {
-            warn!("no frames from {} for {} s", wanted.group, LOST.as_secs());
-            let why = format!("nothing comes from {}", wanted.group);
+            warn!("no frames from {group} for {} s", LOST.as_secs());
+            let why = format!("nothing comes from {group}");
             shared.state.set(State::NoSignal(why));
         }
     }

@@ -2,16 +2,13 @@
 //! the second costs one system call in 100 ms; where it comes, one more for each waking up.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::net::IpAddr;
 use std::time::Duration;
 
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, ppoll};
-use nix::sys::time::TimeSpec;
 use tracing::{debug, info};
 
 use crate::clock::Mono;
-use crate::net::{BatchReceiver, Changes, GroupError, ReceiveOptions, ReceiveSocket};
+use crate::net::{BatchReceiver, Changes, GroupError, ReceiveOptions, ReceiveSocket, readable};
 use crate::rtp::Ssrc;
 
 /// How often the repair socket is looked into while nothing comes there.
@@ -41,6 +38,8 @@ pub(super) struct Sockets {
     heard_until: Mono,
     look_at: Mono,
     changes: Changes,
+    /// What was said when the interfaces were looked at last.
+    works: bool,
     /// Nothing is left to be tried again.
     is_settled: bool,
 }
@@ -59,6 +58,7 @@ impl Sockets {
             heard_until: Mono(0),
             look_at: Mono(0),
             changes: Changes::new(),
+            works: false,
             is_settled: false,
         };
         if let Some(Err(error)) = sockets.open_repair() {
@@ -69,7 +69,7 @@ impl Sockets {
 
     /// `None`: there is no port to open.
     fn open_repair(&mut self) -> Option<Result<(), GroupError>> {
-        let opened = ReceiveSocket::open(self.wanted_repair.as_ref()?);
+        let opened = ReceiveSocket::open_on(self.wanted_repair.as_ref()?, Some(self.interface()));
         Some(opened.map(|socket| self.repair = Some(BatchReceiver::new(socket))))
     }
 
@@ -121,16 +121,8 @@ impl Sockets {
                 media: Some(wait),
             });
         };
-        let mut both = [
-            PollFd::new(self.media.socket().as_fd(), PollFlags::POLLIN),
-            PollFd::new(repair.socket().as_fd(), PollFlags::POLLIN),
-        ];
-        match ppoll(&mut both, Some(TimeSpec::from_duration(wait)), None) {
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(error) => return Err(error.into()),
-        }
         // Errors of a socket are told by reading it.
-        let [media, repair] = both.map(|fd| fd.any().unwrap_or(false));
+        let [media, repair] = readable([self.media.socket(), repair.socket()], wait)?;
         Ok(Ready {
             repair,
             media: media.then_some(Duration::ZERO),
@@ -138,12 +130,14 @@ impl Sockets {
     }
 
     /// The repair socket; one that fails is closed, and opened again by [`Sockets::refresh`].
-    pub(super) fn read_repair(&mut self, mut each: impl FnMut(&[u8])) {
+    pub(super) fn read_repair(&mut self, mut each: impl FnMut(IpAddr, &[u8])) {
         let Some(socket) = &mut self.repair else {
             return;
         };
         match socket.receive(Some(Duration::ZERO)) {
-            Ok(batch) => batch.datagrams().for_each(|(_, datagram)| each(datagram)),
+            Ok(batch) => batch
+                .datagrams()
+                .for_each(|(from, datagram)| each(from.ip(), datagram)),
             Err(error) => {
                 debug!("cannot receive repair packets: {error}");
                 self.repair = None;
@@ -152,15 +146,22 @@ impl Sockets {
         }
     }
 
+    /// The index of the interface.
+    pub(super) fn interface(&self) -> u32 {
+        self.media.socket().interface().index
+    }
+
     /// Renews both memberships where the interface has changed. One that is away comes back. One system call when the
-    /// network has not changed.
-    pub(super) fn refresh(&mut self) {
-        if !self.changes.any() && self.is_settled {
+    /// network has not changed. `works`: pictures come, so that they stay where they are.
+    pub(super) fn refresh(&mut self, works: bool) {
+        let is_same = !self.changes.any() && self.works == works;
+        if is_same && self.is_settled {
             return;
         }
+        self.works = works;
         self.is_settled = true;
         let media = self.media.socket_mut();
-        match media.refresh() {
+        match media.refresh(works) {
             Ok(false) => {}
             Ok(true) => info!(
                 "joined {} again on {}",
@@ -170,7 +171,7 @@ impl Sockets {
             Err(error) => self.trouble(&error),
         }
         let repair = match &mut self.repair {
-            Some(repair) => repair.socket_mut().refresh().map(|_| ()),
+            Some(repair) => repair.socket_mut().refresh(works).map(|_| ()),
             None => self.open_repair().unwrap_or(Ok(())),
         };
         if let Err(error) = repair {

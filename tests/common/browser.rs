@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use serde_json::Value;
 
-use super::{have, pass_over, wait_for};
+use super::{have, skip, wait_for};
 
 /// The system's own Python: that is where Debian puts python3-websocket.
 const PYTHON: &str = "/usr/bin/python3";
@@ -29,7 +29,7 @@ impl Browser {
             .stderr(Stdio::null())
             .status();
         if !can_drive.is_ok_and(|status| status.success()) {
-            pass_over(test, "no python3-websocket here");
+            skip(test, "no python3-websocket here");
             return None;
         }
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/common/browser.py");

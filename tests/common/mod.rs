@@ -8,39 +8,16 @@ pub mod http;
 pub mod net;
 pub mod pixels;
 pub mod process;
+pub mod skip;
 
-use std::io::Write;
-use std::path::Path;
 use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+pub use skip::{have, skip};
 
 /// How long anything that must happen may take. Only a failing test waits that long.
 pub const PATIENCE: Duration = Duration::from_secs(40);
-
-/// Whether all `tools` are there. If not, the test is passed over and named, or fails where nothing may be passed over.
-#[must_use]
-pub fn have(test: &str, tools: &[&str]) -> bool {
-    let missing: Vec<&str> = tools.iter().copied().filter(|t| !is_tool(t)).collect();
-    missing.is_empty() || pass_over(test, &format!("no {} here", missing.join(", ")))
-}
-
-/// Says that `test` cannot run here and why. Always `false`; under `LANCAM_REQUIRE_ALL` it panics.
-pub fn pass_over(test: &str, why: &str) -> bool {
-    assert!(
-        std::env::var_os("LANCAM_REQUIRE_ALL").is_none(),
-        "{test}: {why}"
-    );
-    // Not eprintln!, which the test harness swallows for tests that pass.
-    let _ = writeln!(std::io::stderr(), "SKIPPED: {test}: {why}");
-    false
-}
-
-fn is_tool(name: &str) -> bool {
-    let path = std::env::var("PATH").unwrap_or_default();
-    // An ordinary user's PATH lacks the folders of nft, tcpdump and ethtool.
-    path.split(':')
-        .chain(["/usr/sbin", "/sbin"])
-        .any(|dir| Path::new(dir).join(name).is_file())
-}
 
 /// Waits until `ready` has a value.
 ///
@@ -58,4 +35,11 @@ pub fn wait_for<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
         );
         std::thread::sleep(Duration::from_millis(3));
     }
+}
+
+/// A number in a report of `--stats`.
+pub fn number(stats: &Value, key: &str) -> f64 {
+    stats[key]
+        .as_f64()
+        .unwrap_or_else(|| panic!("no number {key} in {stats}"))
 }

@@ -4,12 +4,16 @@
 //! so the namespace goes when the test does, even if that is killed. There are no names to clean up. Without root they
 //! lie in a user namespace of their own.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
 use std::net::Ipv4Addr;
+use std::panic::resume_unwind;
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::thread;
 
-use super::pass_over;
+use nix::sched::{CloneFlags, setns, unshare};
+
+use super::{skip, wait_for};
 
 /// Where lancam sends if nothing else is said.
 pub const GROUP: &str = "224.3.29.71";
@@ -113,6 +117,41 @@ impl Host {
         text
     }
 
+    /// Runs `ip ARGUMENTS` on this host.
+    pub fn ip(&self, arguments: &str) {
+        self.run(&format!("ip {arguments}"));
+    }
+
+    /// Runs `f` in a thread on this host. Sockets that it opens stay here, whoever uses them afterwards. See
+    /// [`can_enter`].
+    pub fn inside<T: Send>(&self, f: impl FnOnce() -> T + Send) -> T {
+        thread::scope(|scope| {
+            let job = scope.spawn(|| {
+                self.enter();
+                f()
+            });
+            job.join().unwrap_or_else(|why| resume_unwind(why))
+        })
+    }
+
+    /// The calling thread moves to this host.
+    fn enter(&self) {
+        let open = |kind| File::open(format!("/proc/{}/ns/{kind}", self.pid())).unwrap();
+        setns(open("net"), CloneFlags::CLONE_NEWNET).unwrap();
+        // Threads share their root, which comes with the mounts.
+        unshare(CloneFlags::CLONE_FS).unwrap();
+        setns(open("mnt"), CloneFlags::CLONE_NEWNS).unwrap();
+    }
+
+    /// Waits until the interface has its link: the kernel brings it up in the background, and drops packets until then.
+    pub fn wait_for_link(&self) {
+        let is_up = || {
+            self.run(&format!("ip link show {INTERFACE}"))
+                .contains("state UP")
+        };
+        wait_for("the link", || is_up().then_some(()));
+    }
+
     /// Cuts packets that the sender hands over in one piece before they reach the wire, as a network card would.
     pub fn without_segmentation_offload(&self) {
         self.run(&format!(
@@ -147,15 +186,14 @@ pub struct Net {
 }
 
 impl Net {
-    /// Both hosts, with addresses and a multicast route; `None`, said once, where namespaces are not allowed.
+    /// Both hosts, with addresses and a multicast route; `None` where namespaces are not allowed.
     pub fn pair(test: &str) -> Option<Net> {
-        match Net::make(1500) {
-            Ok(net) => Some(net),
-            Err(why) => {
-                pass_over(test, &why);
-                None
-            }
+        let net = Net::unconnected(test)?;
+        connect(&net.sender, &net.viewer);
+        for host in [&net.sender, &net.viewer] {
+            host.run(&format!("ip route add 224.0.0.0/4 dev {INTERFACE}"));
         }
+        Some(net)
     }
 
     /// The same with another MTU.
@@ -167,23 +205,31 @@ impl Net {
         Some(net)
     }
 
-    fn make(mtu: u32) -> Result<Net, String> {
-        let sender = Host::new(None)?;
-        let viewer = Host::new(Some(&sender))?;
-        sender.run(&format!(
-            "ip link add {INTERFACE} mtu {mtu} type veth peer name {INTERFACE} netns {}",
-            viewer.pid()
-        ));
-        for (host, last) in [(&sender, 1), (&viewer, 2)] {
-            host.run(&format!(
-                "ip address add 10.77.0.{last}/24 dev {INTERFACE}
-                 ip -6 address add fd77::{last}/64 dev {INTERFACE} nodad
-                 ip link set {INTERFACE} up
-                 ip route add 224.0.0.0/4 dev {INTERFACE}"
-            ));
-        }
-        Ok(Net { sender, viewer })
+    /// Both hosts, with nothing between them.
+    pub fn unconnected(test: &str) -> Option<Net> {
+        let sender = said(test, Host::new(None))?;
+        let viewer = said(test, Host::new(Some(&sender)))?;
+        Some(Net { sender, viewer })
     }
+}
+
+/// Lays the wire. Without "nodad" an IPv6 address cannot be used for the second that duplicate detection takes.
+pub fn connect(sender: &Host, viewer: &Host) {
+    sender.run(&format!(
+        "ip link add {INTERFACE} type veth peer name {INTERFACE} netns {}",
+        viewer.pid()
+    ));
+    for (host, last) in [(sender, 1), (viewer, 2)] {
+        host.run(&format!(
+            "ip address add 10.77.0.{last}/24 dev {INTERFACE}
+             ip -6 address add fd77::{last}/64 dev {INTERFACE} nodad
+             ip link set {INTERFACE} addrgenmode none
+             ip link set {INTERFACE} up
+             ip -6 address add fe80::{last}/64 dev {INTERFACE} nodad"
+        ));
+    }
+    sender.wait_for_link();
+    viewer.wait_for_link();
 }
 
 /// A sender's host and any number of viewers' hosts on one bridge, each by a cable of its own.
@@ -194,15 +240,9 @@ pub struct Lan {
 }
 
 impl Lan {
-    /// The hosts with addresses and multicast routes; `None`, said once, where namespaces are not allowed.
+    /// The hosts with addresses and multicast routes; `None` where namespaces are not allowed.
     pub fn with_viewers(test: &str, count: usize) -> Option<Lan> {
-        match Lan::make(count) {
-            Ok(lan) => Some(lan),
-            Err(why) => {
-                pass_over(test, &why);
-                None
-            }
-        }
+        said(test, Lan::make(count))
     }
 
     fn make(count: usize) -> Result<Lan, String> {
@@ -231,6 +271,17 @@ impl Lan {
             _switch: switch,
         })
     }
+}
+
+/// Whether threads of the test may enter its hosts: into a user namespace, which others than root need, threads cannot go.
+#[must_use]
+pub fn can_enter(test: &str) -> bool {
+    nix::unistd::geteuid().is_root() || skip(test, "only root can enter a network namespace")
+}
+
+/// What was made; if it could not be, `test` is skipped.
+fn said<T>(test: &str, made: Result<T, String>) -> Option<T> {
+    made.map_err(|why| skip(test, &why)).ok()
 }
 
 /// Whether the host of process `pid` has joined `group` on anything but loopback.

@@ -6,7 +6,7 @@
 //!       format=auto|mjpeg|yuyv|nv12|yu12|rgb3   size=WxH   fps=N   quality=N   sampling=422
 //!       set:NAME=VALUE   a control
 //!       expect=DIR       the pictures that the camera sends, compared byte for byte
-//!       frames=N         end after N frames, cards included (default 60)
+//!       frames=N         end after N frames, slates included (default 60)
 //!       seconds=S        end after S seconds, whatever came (default 30)
 //!       hold=MS          keep each frame for so long, as a sender that paces does
 //!       at:N=COMMAND     run a shell command when frame N (counted from 0) is lent
@@ -24,13 +24,15 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
 
 use lancam::clock::Mono;
 use lancam::jpeg::Sampling;
 use lancam::source::camera::{self, Camera};
-use lancam::source::{CameraFormat, CameraSpec, ControlValue, OpenOptions, Source};
+use lancam::source::{
+    CameraFormat, CameraSpec, ControlValue, Frame, OpenOptions, Source, SourceError, Stop, slate,
+};
 
 /// Counts what is allocated, to show that frames are lent without.
 struct Counting;
@@ -82,7 +84,7 @@ enum Kind {
     Cut(usize),
     /// Flagged by the source as broken.
     Flagged,
-    /// Another picture, whole: a card, or a raw picture that was encoded.
+    /// Another picture, whole: a slate, or a raw picture that was encoded.
     Whole,
     /// Nothing that decodes.
     Broken,
@@ -250,7 +252,7 @@ fn pictures(folder: &Path) -> Result<Vec<Vec<u8>>, std::io::Error> {
 }
 
 fn capture(run: &Run) -> Result<(), Box<dyn Error>> {
-    let stop = Arc::new(AtomicBool::new(false));
+    let stop = Arc::<Stop>::default();
     let options = OpenOptions {
         name: "lab".to_owned(),
         fps: None,
@@ -265,23 +267,30 @@ fn capture(run: &Run) -> Result<(), Box<dyn Error>> {
     );
     // How many frames of the camera, and how many others, were lent; for the thread that replugs.
     let good = Arc::new(AtomicU64::new(0));
-    let cards = Arc::new(AtomicU64::new(0));
+    let slates = Arc::new(AtomicU64::new(0));
     let plugger = (run.replug > 0).then(|| {
-        let (good, cards, stop) = (Arc::clone(&good), Arc::clone(&cards), Arc::clone(&stop));
+        let (good, slates, stop) = (Arc::clone(&good), Arc::clone(&slates), Arc::clone(&stop));
         let (times, fifo) = (run.replug, run.fifo.clone());
-        std::thread::spawn(move || replug(times, &fifo, &good, &cards, &stop))
+        std::thread::spawn(move || replug(times, &fifo, &good, &slates, &stop))
     });
 
     let started = Instant::now();
     let mut sum = Sum::default();
     let mut last = None;
     let mut lent_at = Instant::now();
+    let slate = slate::no_signal("lab", "", SystemTime::now(), (1280, 720))?;
     while sum.frames < run.frames && started.elapsed() < run.limit {
         let before = ALLOCATIONS.load(Ordering::Relaxed);
+        // Where there is no signal the sender sends a slate: whole, and none of the camera's pictures.
         let frame = match camera.next() {
             Ok(Some(frame)) => frame,
-            Ok(None) => break,
-            Err(lancam::source::SourceError::Stopped) => break,
+            Err(SourceError::NoSignal(_)) => Frame {
+                data: &slate,
+                captured: Mono::now(),
+                missed: 0,
+                flagged: false,
+            },
+            Ok(None) | Err(SourceError::Stopped) => break,
             Err(error) => return Err(error.into()),
         };
         if sum.frames >= WARM_UP {
@@ -308,7 +317,7 @@ fn capture(run: &Run) -> Result<(), Box<dyn Error>> {
         sum.oldest_ms = sum.oldest_ms.max(age);
         sum.gap_ms = sum.gap_ms.max(gap);
         match kind {
-            Kind::Whole if !run.pictures.is_empty() => cards.fetch_add(1, Ordering::Relaxed),
+            Kind::Whole if !run.pictures.is_empty() => slates.fetch_add(1, Ordering::Relaxed),
             Kind::Flagged | Kind::Broken => 0,
             _ => good.fetch_add(1, Ordering::Relaxed),
         };
@@ -321,7 +330,7 @@ fn capture(run: &Run) -> Result<(), Box<dyn Error>> {
         sum.frames += 1;
     }
     let took = started.elapsed().as_millis();
-    stop.store(true, Ordering::Relaxed);
+    stop.raise();
     if let Some(plugger) = plugger {
         plugger.join().map_err(|_| "the replugging thread failed")?;
     }
@@ -413,9 +422,9 @@ fn resources() -> String {
     format!("fds={fds} rss={rss}")
 }
 
-/// Unplugs the camera while it streams and plugs it in again once a card was seen, many times; says
+/// Unplugs the camera while it streams and plugs it in again once a slate was seen, many times; says
 /// how long after the node's return the next frame came.
-fn replug(times: u64, fifo: &Path, good: &AtomicU64, cards: &AtomicU64, stop: &AtomicBool) {
+fn replug(times: u64, fifo: &Path, good: &AtomicU64, slates: &AtomicU64, stop: &Stop) {
     let tell = |word: &str| {
         if let Err(error) = std::fs::write(fifo, format!("{word}\n")) {
             println!("failed: {}: {error}", fifo.display());
@@ -423,7 +432,7 @@ fn replug(times: u64, fifo: &Path, good: &AtomicU64, cards: &AtomicU64, stop: &A
     };
     let wait = |what: &str, test: &dyn Fn() -> bool| {
         let started = Instant::now();
-        while !test() && !stop.load(Ordering::Relaxed) {
+        while !test() && !stop.is_raised() {
             if started.elapsed() > Duration::from_secs(15) {
                 println!("failed: no {what} within 15 s");
                 std::process::exit(1);
@@ -433,17 +442,17 @@ fn replug(times: u64, fifo: &Path, good: &AtomicU64, cards: &AtomicU64, stop: &A
         started.elapsed().as_millis()
     };
     for time in 1..=times {
-        let (frames, shown) = (good.load(Ordering::Relaxed), cards.load(Ordering::Relaxed));
+        let (frames, shown) = (good.load(Ordering::Relaxed), slates.load(Ordering::Relaxed));
         wait("frame", &|| good.load(Ordering::Relaxed) >= frames + 5);
         tell("unplug");
-        wait("card", &|| cards.load(Ordering::Relaxed) > shown);
+        wait("slate", &|| slates.load(Ordering::Relaxed) > shown);
         let frames = good.load(Ordering::Relaxed);
         tell("plug");
         wait("node", &|| nodes() > 0);
         let took = wait("frame", &|| good.load(Ordering::Relaxed) > frames);
         println!("replug {time} recovered={took} {}", resources());
     }
-    stop.store(true, Ordering::Relaxed);
+    stop.raise();
 }
 
 fn nodes() -> usize {

@@ -1,6 +1,7 @@
 # Ten minutes of a 640x480 camera at 30 frames a second, from uvcvideo to a viewer: is anything growing? Once a
 # minute: memory and descriptors of both, and the delay that a fresh viewer sees over ten seconds. Not one of the
 # jobs that tests run; `tests/bench soak` does.
+# shellcheck shell=dash source=tests/lab/guest/lib.sh disable=SC2016,SC2034,SC2086,SC2317
 . /lab/lib.sh
 modprobe vhci_hcd
 modprobe uvcvideo
@@ -10,7 +11,7 @@ minutes=${1:-10}
 # field NAME FILE: a number from the last statistics.
 field() { tail -n 1 "$2" | grep -o "\"$1\":[0-9.]*" | head -n 1 | cut -d: -f2; }
 rss() { awk '/^VmRSS/ {print $2}' "/proc/$1/status"; }
-fds() { ls "/proc/$1/fd" 2>/dev/null | wc -l; }
+fds() { set -- "/proc/$1/fd"/*; echo $#; }
 
 plugged vga
 lancam send --source /dev/video0 --fps 30 --group $group --interface lo --stats /tmp/send.json >/tmp/send.log 2>&1 &
@@ -34,7 +35,7 @@ for minute in $(seq 0 "$minutes"); do
     fi
     [ "$minute" = "$minutes" ] || sleep 50
 done
-sum= frames=$(field frames_sent /tmp/send.json)
+sum='' frames=$(field frames_sent /tmp/send.json)
 seconds=$(($(cut -d. -f1 /proc/uptime) - started))
 echo "$(((frames - first_frames) / seconds)) frames a second over $seconds s"
 cat /tmp/send.log /tmp/view.log >/tmp/probe.log

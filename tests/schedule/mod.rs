@@ -4,19 +4,25 @@
 #![allow(dead_code, unreachable_pub)]
 
 use std::collections::VecDeque;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use lancam::clock::Mono;
 use lancam::jpeg::gate::{Gate, GateOptions};
+use lancam::jpeg::rebuild::EOI;
 use lancam::jpeg::recode::partial::Concealer;
 use lancam::rtp::jpeg::FrameBuffer;
-use lancam::rtp::repair::history::{History, Shelf};
-use lancam::rtp::repair::{Asker, Heard, Parity};
+use lancam::rtp::repair::retransmit::RetransmitQueue;
+use lancam::rtp::repair::{NackGenerator, Parity, RepairPacket, RetransmitBuffer};
 use lancam::rtp::{
-    Depacketizer, Event, Options, Packetizer, RepairDecoder, RepairEncoder, RtpTime, SeqNo, Ssrc,
+    Depacketizer, Event, Options, Packetizer, ReceivedFrame, RepairDecoder, RepairEncoder, RtpTime,
+    SeqNo, Ssrc,
 };
 use lancam::stats::ViewerStats;
+
+/// Where all packets come from.
+const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 const SSRC: Ssrc = Ssrc(7);
 /// More is no schedule but a flood.
@@ -37,13 +43,13 @@ struct World {
     gate: Gate,
     packetizer: Packetizer,
     encoder: RepairEncoder,
-    shelf: Arc<Shelf>,
-    history: History,
+    queue: Arc<RetransmitQueue>,
+    buffer: RetransmitBuffer,
     time: u32,
     sent: Sent,
     frames: Depacketizer,
     repair: RepairDecoder,
-    asker: Asker,
+    nacks: NackGenerator,
     concealer: Concealer,
     shown: Option<Box<FrameBuffer>>,
     /// Whether only what was sent has come.
@@ -54,7 +60,7 @@ struct World {
 /// Runs a schedule: each byte says what happens next.
 pub fn run(schedule: &[u8]) {
     let stats: Arc<ViewerStats> = Arc::default();
-    let shelf = Shelf::new();
+    let queue = RetransmitQueue::new();
     let options = Options {
         max_frame: MAX_FRAME,
         give_partial: true,
@@ -65,8 +71,8 @@ pub fn run(schedule: &[u8]) {
         gate: Gate::new(GateOptions::default()),
         packetizer: Packetizer::new(SSRC, SeqNo(65_500), 300),
         encoder: RepairEncoder::new(),
-        history: History::new(Arc::clone(&shelf)),
-        shelf,
+        buffer: RetransmitBuffer::new(Arc::clone(&queue)),
+        queue,
         time: 0,
         sent: Sent {
             media: VecDeque::new(),
@@ -75,7 +81,7 @@ pub fn run(schedule: &[u8]) {
         },
         frames: Depacketizer::new(options, Arc::clone(&stats)),
         repair: RepairDecoder::new(stats),
-        asker: Asker::new(),
+        nacks: NackGenerator::new(),
         concealer: Concealer::default(),
         shown: None,
         is_honest: true,
@@ -114,7 +120,7 @@ impl World {
             // … again, …
             6 => {
                 let again = self.sent.last.clone();
-                self.frames.push(self.now, &again);
+                self.frames.push(self.now, HERE, &again);
             }
             // … overtaken, …
             7 => {
@@ -141,17 +147,25 @@ impl World {
                 self.is_honest = false;
                 self.next_parity(|d| change(d, at, with));
             }
-            13 => self.now = self.now + Duration::from_micros(u64::from(op >> 4) * 700 + 1),
+            // Silence, at most so long that a sender is taken for gone.
+            13 => {
+                let pause = match op >> 4 {
+                    15 => 2_000_000,
+                    n => u64::from(n) * 700 + 1,
+                };
+                self.now = self.now + Duration::from_micros(pause);
+            }
             14 => self.ask(op & 16 != 0),
             _ => {
                 // Anything, on either port.
-                let len = usize::from(byte()).min(rest.len());
+                let len = u16::from_be_bytes([byte(), byte()]);
+                let len = usize::from(len).min(rest.len());
                 let (datagram, tail) = rest.split_at(len);
                 self.is_honest = false;
                 match op & 16 {
-                    0 => self.frames.push(self.now, datagram),
+                    0 => self.frames.push(self.now, HERE, datagram),
                     _ => {
-                        self.repair.push(self.now, datagram, &mut self.frames);
+                        self.repair.push(self.now, HERE, datagram, &mut self.frames);
                     }
                 }
                 rest = tail;
@@ -179,7 +193,7 @@ impl World {
             .datagrams(0..parity.packets)
             .map(<[u8]>::to_vec);
         self.sent.parity.extend(parity);
-        self.shelf.keep(plan, picture.scan);
+        self.queue.store(plan, picture.scan);
         // What nobody fetches is lost.
         self.sent
             .media
@@ -192,7 +206,7 @@ impl World {
     fn next_media(&mut self, edit: impl FnOnce(&mut Vec<u8>)) {
         if let Some(mut datagram) = self.sent.media.pop_front() {
             edit(&mut datagram);
-            self.frames.push(self.now, &datagram);
+            self.frames.push(self.now, HERE, &datagram);
             self.repair.packets_came(self.now, &mut self.frames);
             self.sent.last = datagram;
         }
@@ -201,42 +215,51 @@ impl World {
     fn next_parity(&mut self, edit: impl FnOnce(&mut Vec<u8>)) {
         if let Some(mut datagram) = self.sent.parity.pop_front() {
             edit(&mut datagram);
-            self.repair.push(self.now, &datagram, &mut self.frames);
+            self.repair
+                .push(self.now, HERE, &datagram, &mut self.frames);
         }
     }
 
     /// The viewer asks, and all is answered.
     fn ask(&mut self, has_parity: bool) {
         let repair = has_parity.then_some(&self.repair);
-        let missing = self.asker.update(self.now, &self.frames, repair).to_vec();
+        let missing = self.nacks.update(self.now, &self.frames, repair).to_vec();
         assert!(missing.len() <= 512);
-        let (answers, _) = self.history.ask(self.now, [10, 0, 0, 1].into(), &missing);
+        let (answers, _) = self
+            .buffer
+            .request(self.now, [10, 0, 0, 1].into(), true, &missing);
         let answers: Vec<Vec<u8>> = answers.map(<[u8]>::to_vec).collect();
         for answer in answers {
-            if let Heard::Again(seq) = self.repair.push(self.now, &answer, &mut self.frames) {
-                self.asker.came(self.now, seq);
+            if let RepairPacket::Retransmission(seq) =
+                self.repair.push(self.now, HERE, &answer, &mut self.frames)
+            {
+                self.nacks.retransmitted(self.now, seq);
             }
         }
-        self.frames.set_asking(self.asker.is_answered(self.now));
-        let _ = self.asker.deadline();
+        self.frames
+            .set_retransmission(self.nacks.is_answered(self.now));
+        let _ = self.nacks.deadline();
     }
 
     fn drain(&mut self) {
         let _ = (self.frames.deadline(), self.frames.reception());
-        assert!(self.frames.waiting().count() <= 4);
+        assert!(self.frames.incomplete().count() <= 4);
         while let Some(event) = self.frames.poll(self.now) {
             match event {
-                Event::Frame(frame) => {
+                Event::Frame(ReceivedFrame::Jpeg(frame)) => {
                     assert!(frame.jpeg().len() <= MAX_FRAME + 1024);
                     if self.is_honest {
                         let sent = self.gate.pass(PICTURE).expect("a good picture").scan;
-                        assert!(frame.picture().scan == sent, "whole, and not what was sent");
+                        assert!(
+                            [frame.picture().scan, &EOI].concat() == sent,
+                            "whole, and not what was sent"
+                        );
                     }
                     if let Some(old) = self.shown.replace(frame) {
                         self.frames.recycle(old);
                     }
                 }
-                Event::Partial(mut frame) => {
+                Event::Partial(ReceivedFrame::Jpeg(mut frame)) => {
                     if let Some(shown) = &self.shown {
                         frame.conceal(shown, &mut self.concealer);
                     }

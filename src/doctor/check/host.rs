@@ -1,42 +1,42 @@
 //! The machine: who has the port, buffers, clock, cameras.
 
-use super::super::facts::{Camera, Facts, PortUser};
+use super::super::findings::{Camera, Findings, PortUser};
 use super::super::report::Check;
-use super::{count, list};
+use super::words::{count, list};
 use crate::net::{GroupError, ReceiveOptions};
 
 /// Frames that a socket's buffer should hold.
 const FRAMES_HELD: usize = 2;
 
 /// Another program on the port.
-pub(super) fn port(facts: &Facts) -> Check {
+pub(super) fn port(findings: &Findings) -> Check {
     const ID: &str = "port";
-    let port = facts.group.port();
-    let users = list(facts.port_users.iter().map(named));
-    if let Err(GroupError::PortInUse { .. }) = &facts.joined {
+    let port = findings.group.port();
+    let users = list(findings.port_users.iter().map(named));
+    if let Err(GroupError::PortInUse { .. }) = &findings.joined {
         let who = match users.is_empty() {
-            true => "a program that cannot be seen from here".to_owned(),
+            true => "a program that this user cannot see".to_owned(),
             false => users,
         };
-        let what = format!("UDP port {port} is taken by {who}, and not shared");
+        let what = format!("UDP port {port} is taken by {who}, which does not share it");
         let advice = format!(
-            "stop that program (sudo ss -lunp 'sport = {port}' names it), or take another port on both sides"
+            "stop that program (sudo ss -lunp 'sport = {port}' names it), or use another port on both sides"
         );
         return Check::fail(ID, what, advice);
     }
-    if let Err(GroupError::NotAllowed { cause, .. }) = &facts.joined {
-        let what = format!("UDP port {port} may not be opened: {cause}");
+    if let Err(GroupError::NotAllowed { cause, .. }) = &findings.joined {
+        let what = format!("this user may not use UDP port {port}: {cause}");
         return Check::fail(
             ID,
             what,
-            "take a port above 1023, or run with CAP_NET_BIND_SERVICE",
+            "use a port above 1023, or run with CAP_NET_BIND_SERVICE",
         );
     }
-    if facts.port_users.is_empty() {
-        return Check::ok(ID, format!("no other program has UDP port {port}"));
+    if findings.port_users.is_empty() {
+        return Check::ok(ID, format!("no other program uses UDP port {port}"));
     }
-    // udp(7): each of several sockets gets its copy of a multicast, one of them a unicast.
-    match facts.group.ip().is_multicast() {
+    // udp(7): each of several sockets gets a copy of a multicast datagram, only one of them a unicast one.
+    match findings.group.ip().is_multicast() {
         true => Check::ok(
             ID,
             format!("UDP port {port} is shared with {users}: each gets the stream"),
@@ -44,7 +44,7 @@ pub(super) fn port(facts: &Facts) -> Check {
         false => Check::warn(
             ID,
             format!("UDP port {port} is shared with {users}: only one of them gets the stream"),
-            "stop the other, or take another port on both sides",
+            "stop the other program, or use another port on both sides",
         ),
     }
 }
@@ -57,87 +57,105 @@ fn named(user: &PortUser) -> String {
 }
 
 /// The receive buffer against the stream's frames.
-pub(super) fn rmem(facts: &Facts) -> Check {
+pub(super) fn rmem(findings: &Findings) -> Check {
     const ID: &str = "rmem_max";
-    let Some(limits) = facts.limits else {
-        return Check::skip(ID, "the kernel does not tell");
+    let Some(limits) = findings.limits else {
+        return Check::skip(ID, "the kernel does not say how large buffers may be");
     };
-    let (max, frame) = (limits.receive, facts.ears.heard.frame_bytes);
+    let (max, frame) = (limits.receive, findings.received.arrivals.frame_bytes);
     let wanted = ReceiveOptions::DEFAULT_BUFFER.max(4 * frame);
     let advice = format!(
         "sudo sysctl -w net.core.rmem_max={wanted}; to keep it: echo net.core.rmem_max={wanted} | sudo tee /etc/sysctl.d/60-lancam.conf"
     );
-    if facts.ears.overflowed > 0 {
-        let n = count(facts.ears.overflowed, "packet");
-        let what = format!("the socket's buffer was full, {n} lost; the limit is {max} bytes");
+    if findings.received.overflowed > 0 {
+        let n = count(findings.received.overflowed, "packet");
+        let what =
+            format!("{n} lost because the receive buffer was full (net.core.rmem_max {max} bytes)");
         return Check::warn(ID, what, advice);
     }
     if frame == 0 {
-        let what = format!("{max} bytes; no frame to compare it with");
+        let what = format!("no frame came to compare the buffer with ({max} bytes)");
         return Check::skip(ID, what);
     }
     let held = max as f64 / frame as f64;
-    let what = format!("{max} bytes hold {held:.1} frames of up to {frame} bytes");
+    let what = format!(
+        "the receive buffer holds {held:.1} frames of up to {frame} bytes (net.core.rmem_max {max})"
+    );
     match max >= FRAMES_HELD * frame {
         true => Check::ok(ID, what),
-        false => Check::warn(ID, format!("{what}: bursts may be lost"), advice),
+        false => Check::warn(ID, format!("{what}; bursts may be lost"), advice),
     }
 }
 
 /// The send buffer, where this machine is the sender.
-pub(super) fn wmem(facts: &Facts) -> Check {
+pub(super) fn wmem(findings: &Findings) -> Check {
     const ID: &str = "wmem_max";
-    let Some(limits) = facts.limits else {
-        return Check::skip(ID, "the kernel does not tell");
+    let Some(limits) = findings.limits else {
+        return Check::skip(ID, "the kernel does not say how large buffers may be");
     };
-    let (max, frame) = (limits.send, facts.ears.heard.frame_bytes);
+    let (max, frame) = (limits.send, findings.received.arrivals.frame_bytes);
     if frame == 0 {
-        let what = format!("{max} bytes; no frame to compare it with");
+        let what = format!("no frame came to compare the buffer with ({max} bytes)");
         return Check::skip(ID, what);
     }
-    let is_own = |ip| facts.interfaces.iter().any(|i| i.addresses.contains(&ip));
-    let sends = facts.ears.heard.senders.iter().any(|s| is_own(s.from));
-    let what = format!("{max} bytes, frames of up to {frame} bytes");
+    let is_own = |ip| {
+        findings
+            .interfaces
+            .iter()
+            .any(|i| i.addresses.contains(&ip))
+    };
+    let sends = findings
+        .received
+        .arrivals
+        .sources
+        .iter()
+        .any(|s| is_own(s.from));
+    let what = format!(
+        "the send buffer may have {max} bytes (net.core.wmem_max), for frames of up to {frame}"
+    );
     if !sends {
         return Check::ok(
             ID,
-            format!("{what}; it matters on the sender, which is another machine"),
+            format!("{what}; that matters on the sender, which is another machine"),
         );
     }
     match max >= frame {
         true => Check::ok(ID, what),
         false => Check::warn(
             ID,
-            format!("{what}: the sender waits in the middle of a frame"),
+            format!("{what}: the sender has to wait within a frame"),
             format!("sudo sysctl -w net.core.wmem_max={}", 2 * frame),
         ),
     }
 }
 
-/// Delay is the difference of two machines' clocks.
-pub(super) fn clock(facts: &Facts) -> Check {
+/// The delay that viewers show is the difference of two machines' clocks.
+pub(super) fn clock(findings: &Findings) -> Check {
     const ID: &str = "clock";
-    match &facts.clock {
-        Err(why) => Check::skip(ID, format!("the kernel does not tell: {why}")),
+    match &findings.clock {
+        Err(why) => Check::skip(
+            ID,
+            format!("the kernel does not say whether this clock is kept: {why}"),
+        ),
         Ok(state) if state.is_synchronised => Check::ok(
             ID,
             format!(
-                "synchronised, off by at most {:.1} ms; the delay shown needs the sender's to be so too",
+                "kept by a time service, off by at most {:.1} ms; the delay that viewers show is right if the sender's clock is kept too",
                 state.max_error.as_secs_f64() * 1000.0
             ),
         ),
         Ok(_) => Check::warn(
             ID,
-            "not synchronised: the delay that the viewer shows is relative, good for changes only",
-            "keep time by NTP on both machines: sudo timedatectl set-ntp true, or install chrony",
+            "no time service keeps this clock: the delay that viewers show is wrong by a constant",
+            "on both machines: sudo timedatectl set-ntp true (NTP), or install chrony",
         ),
     }
 }
 
-/// Each camera: may it be opened, and has it a name that stays.
-pub(super) fn cameras(facts: &Facts) -> Vec<Check> {
+/// Each camera: can it be opened, and has it a path that stays the same.
+pub(super) fn cameras(findings: &Findings) -> Vec<Check> {
     const ID: &str = "camera";
-    match &facts.cameras {
+    match &findings.cameras {
         None => Vec::new(),
         Some(Err(why)) => vec![Check::skip(ID, why)],
         Some(Ok(all)) if all.is_empty() => {
@@ -151,20 +169,23 @@ fn camera(camera: &Camera) -> Check {
     const ID: &str = "camera";
     let device = &camera.device;
     if let Some(problem) = &camera.problem {
-        // The sentence says what to do behind its colon.
+        // What to do stands behind the colon.
         let (what, advice) = problem
             .split_once(": ")
             .unwrap_or((problem, "lancam cameras"));
         return Check::fail(ID, what, advice);
     }
     match &camera.stable {
-        Some(stable) => Check::ok(ID, format!("{device} can be opened; name it as {stable}")),
+        Some(stable) => Check::ok(
+            ID,
+            format!("{device} works; call it {stable}, which stays the same"),
+        ),
         None => Check::warn(
             ID,
             format!(
-                "{device} can be opened, but has no path in /dev/v4l/by-id or by-path: after replugging it may have another number"
+                "{device} works, but may have another number after it was unplugged: it has no path in /dev/v4l/by-id or by-path"
             ),
-            "install udev, which makes these paths",
+            "install udev, which makes such paths",
         ),
     }
 }

@@ -1,72 +1,65 @@
-//! The judgement: facts in, one line for each check out. Pure.
+//! The judgement: findings in, one line for each check out. Pure.
 
+mod firewall;
 mod host;
 mod interface;
+mod path;
 mod querier;
 mod stream;
-mod way;
+mod words;
 
 #[cfg(test)]
 mod tests;
 
-use super::facts::{Announcement, Facts};
-use super::report::{Check, Report};
+use super::findings::{Findings, Lookup, Unseen};
+use super::report::Diagnosis;
 
 /// All checks, in the order of the packets' way: from the wire to the picture.
-pub(super) fn all(facts: &Facts) -> Report {
-    let mut checks = Vec::from_iter(stream::announced(facts));
+pub(super) fn all(findings: &Findings) -> Diagnosis {
+    let mut checks = Vec::from_iter(stream::announced(findings));
     checks.extend([
-        interface::interface(facts),
-        interface::address(facts),
-        interface::multicast(facts),
-        interface::route(facts),
-        host::port(facts),
-        interface::membership(facts),
-        querier::querier(facts),
-        way::rp_filter(facts),
-        way::firewall(facts),
-        stream::packets(facts),
-        stream::frames(facts),
-        stream::loss(facts),
-        stream::jitter(facts),
-        stream::ttl(facts),
-        stream::senders(facts),
-        way::mtu(facts),
-        host::rmem(facts),
-        host::wmem(facts),
-        stream::rtcp(facts),
-        stream::repair(facts),
-        host::clock(facts),
+        interface::interface(findings),
+        interface::address(findings),
+        interface::multicast(findings),
+        interface::route(findings),
+        host::port(findings),
+        interface::membership(findings),
+        querier::querier(findings),
+        path::rp_filter(findings),
+        firewall::firewall(findings),
+        stream::packets(findings),
+        stream::frames(findings),
+        stream::loss(findings),
+        stream::jitter(findings),
+        stream::ttl(findings),
+        stream::senders(findings),
+        path::mtu(findings),
+        host::rmem(findings),
+        host::wmem(findings),
+        stream::rtcp(findings),
+        stream::repair(findings),
+        host::clock(findings),
     ]);
-    checks.extend(host::cameras(facts));
-    let is_missing = matches!(facts.announcement, Announcement::Missing { .. });
-    Report {
-        group: facts.group,
-        interface: facts.interface.as_ref().ok().map(|i| i.name.clone()),
-        listened_s: facts.ears.listened.as_secs_f64(),
-        watchable: facts.ears.heard.whole > 0 && !is_missing,
+    checks.extend(host::cameras(findings));
+    let is_missing = matches!(findings.lookup, Lookup::NotFound { .. });
+    Diagnosis {
+        group: findings.group,
+        interface: findings.interface.as_ref().ok().map(|i| i.name.clone()),
+        listened_s: findings.received.listened.as_secs_f64(),
+        hint: hint(findings),
+        watchable: findings.received.arrivals.whole > 0 && !is_missing,
         checks,
     }
 }
 
-/// Why a check of what came cannot say anything; `None`: packets came.
-fn nothing_came(facts: &Facts, id: &'static str) -> Option<Check> {
-    if facts.joined.is_err() {
-        return Some(Check::skip(id, "not listened"));
+/// What root would learn.
+fn hint(findings: &Findings) -> Option<String> {
+    let mut hidden = Vec::new();
+    if findings.wire == Err(Unseen::NeedsRoot) {
+        hidden.push("what reaches the network card, and whether anybody asks who watches");
     }
-    (facts.ears.heard.packets == 0).then(|| Check::skip(id, "no packets came"))
-}
-
-/// `1 packet`, `2 packets`.
-fn count(n: u64, thing: &str) -> String {
-    match n {
-        1 => format!("1 {thing}"),
-        _ => format!("{n} {thing}s"),
+    if findings.filter.ruleset.as_ref().err() == Some(&Unseen::NeedsRoot) {
+        hidden.push("the firewall's rules");
     }
-}
-
-/// The names with commas.
-fn list<T: ToString>(all: impl IntoIterator<Item = T>) -> String {
-    let words: Vec<_> = all.into_iter().map(|t| t.to_string()).collect();
-    words.join(", ")
+    (!hidden.is_empty()).then(|| format!("run with sudo to see more: {}", hidden.join("; ")))
 }

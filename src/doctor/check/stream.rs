@@ -1,129 +1,184 @@
-//! What came of the stream.
+//! The stream itself: announcement, packets, frames, and what is beside them.
 
-use super::super::facts::{Announcement, Facts};
-use super::super::hearing::{Heard, Sender};
+use super::super::arrivals::{Arrivals, Source};
+use super::super::findings::{Findings, Lookup};
+use super::super::firewall::Verdict;
 use super::super::report::Check;
-use super::{count, list, nothing_came, way};
+use super::firewall::{described, dropped_here, let_stream_in, vanished};
+use super::words::{count, list, nothing_came};
 use crate::net::Link;
+use crate::rtp::sap;
 
-/// The name and where it leads; `None`: the target needs none.
-pub(super) fn announced(facts: &Facts) -> Option<Check> {
+/// The name and where it leads; `None`: the target says that itself.
+pub(super) fn announced(findings: &Findings) -> Option<Check> {
     const ID: &str = "announced";
-    let group = facts.group;
-    match &facts.announcement {
-        Announcement::NotAsked => None,
-        Announcement::Heard { name } => Some(Check::ok(ID, format!("{name:?}, in {group}"))),
-        Announcement::Nothing if facts.ears.heard.packets > 0 => Some(Check::skip(
-            ID,
-            format!("not asked for: packets come to {group}, the default"),
-        )),
-        Announcement::Nothing => Some(Check::skip(
-            ID,
-            format!("no stream is announced: {group}, the default, is looked at"),
-        )),
-        Announcement::Missing { name, waited } if waited.is_zero() => Some(Check::fail(
+    let group = findings.group;
+    match &findings.lookup {
+        Lookup::NotNeeded => None,
+        Lookup::Found { name } => Some(Check::ok(ID, format!("{name:?} is in {group}"))),
+        Lookup::NotFound { name, waited, .. } if waited.is_zero() => Some(Check::fail(
             ID,
             format!("{name:?} was not looked for, because nothing can be heard"),
             "see the lines below",
         )),
-        Announcement::Missing { name, waited } => Some(Check::fail(
+        Lookup::NotFound {
+            name,
+            waited,
+            vanished,
+        } => {
+            let seconds = waited.as_secs();
+            let what = format!("{name:?} was not announced in {seconds} s");
+            Some(announcements_dropped(findings, &what, *vanished).unwrap_or_else(|| {
+                Check::fail(
+                    ID,
+                    format!("{what}; {group}, the default group, is looked at instead"),
+                    "lancam list shows what is announced; or give the stream's group and port, if you know them",
+                )
+            }))
+        }
+        Lookup::NothingAnnounced if findings.received.arrivals.packets > 0 => Some(Check::skip(
             ID,
-            format!(
-                "no stream called {name:?} in {} s: {group}, the default, is looked at instead",
-                waited.as_secs()
-            ),
-            "lancam list shows what is announced; give its group and port, if you know them",
+            format!("no name was needed: packets come to {group}, the default group"),
+        )),
+        Lookup::NothingAnnounced => Some(Check::skip(
+            ID,
+            format!("no stream is announced; {group}, the default group, is looked at"),
         )),
     }
 }
 
-/// Packets at all, and how many.
-pub(super) fn packets(facts: &Facts) -> Check {
-    const ID: &str = "packets";
-    let group = facts.group;
-    if let Err(why) = &facts.joined {
-        let advice = "see the lines above";
-        return Check::fail(ID, format!("not listened to {group}: {why}"), advice);
+/// The firewall is why a name was not arrivals.
+fn announcements_dropped(findings: &Findings, what: &str, vanished: u64) -> Option<Check> {
+    const ID: &str = "announced";
+    let port = sap::PORT;
+    let what = match vanished {
+        0 => format!("{what}, because the firewall drops announcements (UDP port {port})"),
+        n => format!(
+            "{what}, because the firewall drops announcements: {} reached this machine (UDP port {port})",
+            count(n, "packet")
+        ),
+    };
+    match findings.announcement_verdict() {
+        Verdict::Drops(culprit) => {
+            let what = format!("{what}: {}", described(&culprit));
+            Some(Check::fail(ID, what, let_stream_in(findings, &culprit)))
+        }
+        Verdict::MayDrop(culprit) if vanished > 0 => {
+            let what = format!("{what}: {}", described(&culprit));
+            Some(Check::fail(ID, what, let_stream_in(findings, &culprit)))
+        }
+        _ if vanished > 0 => Some(Check::fail(ID, what, super::firewall::LOOK)),
+        _ => None,
     }
-    let heard = &facts.ears.heard;
-    if heard.packets > 0 {
-        let seconds = heard.packets_for.as_secs_f64().max(0.001);
-        let rate = heard.packets as f64 / seconds;
-        let mbit = heard.bytes as f64 * 8e-6 / seconds;
+}
+
+/// Packets at all, and how many.
+pub(super) fn packets(findings: &Findings) -> Check {
+    const ID: &str = "packets";
+    let group = findings.group;
+    if let Err(why) = &findings.joined {
+        let what = format!("{group} cannot be listened to: {why}");
+        return Check::fail(
+            ID,
+            what,
+            elsewhere(findings).unwrap_or("see the lines above".to_owned()),
+        );
+    }
+    let arrivals = &findings.received.arrivals;
+    if arrivals.packets > 0 {
+        let seconds = arrivals.packets_for.as_secs_f64().max(0.001);
+        let rate = arrivals.packets as f64 / seconds;
+        let mbit = arrivals.bytes as f64 * 8e-6 / seconds;
         // A single packet has no rate.
         return Check::ok(
             ID,
-            match heard.packets {
+            match arrivals.packets {
                 1 => "1 packet".to_owned(),
                 n => format!("{n} packets: {rate:.0} a second, {mbit:.1} Mbit/s"),
             },
         );
     }
-    let seconds = facts.ears.listened.as_secs();
+    let seconds = findings.received.listened.as_secs();
     let what = format!("no packet for {group} came in {seconds} s");
-    if let Some(wire) = way::vanished(facts) {
-        let seen = count(wire.packets, "packet");
-        let what = format!("{what}, though {seen} reached the interface");
+    if let Some(wire) = vanished(findings) {
+        let what = format!(
+            "{what}, though {} reached this machine",
+            count(wire.packets, "packet")
+        );
         return Check::fail(ID, what, "see firewall and rp_filter above");
     }
-    let elsewhere = facts.wire.as_ref().ok().map(|w| &w.elsewhere);
-    if let Some((name, _)) = elsewhere.and_then(|all| all.iter().max_by_key(|(_, n)| **n)) {
-        let what = format!("{what}; they come in by {name}");
-        return Check::fail(ID, what, format!("listen there: --interface {name}"));
+    if let Some(advice) = elsewhere(findings) {
+        let name = findings.received.elsewhere.as_deref().unwrap_or_default();
+        return Check::fail(
+            ID,
+            format!("{what}, but the stream arrives on {name}"),
+            advice,
+        );
     }
     let advice = match group.ip().is_multicast() {
         true => {
-            "is the sender running, in this network, with this group and port (lancam send -v says by which interface)? Wi-Fi: does the access point let multicast through, without client isolation? A router between needs --ttl on the sender and multicast routing"
+            "is the sender running, on this network, with this group and port (lancam send -v says on which interface)? Wi-Fi: does the access point let multicast through, without client isolation? A router in between needs --ttl on the sender, and multicast routing"
         }
         false => "is the sender running, and sending to this address and port?",
     };
     Check::fail(ID, what, advice)
 }
 
+/// Where the stream arrives instead.
+fn elsewhere(findings: &Findings) -> Option<String> {
+    let name = findings.received.elsewhere.as_ref()?;
+    Some(format!(
+        "the stream arrives on {name}; listen there: --interface {name}"
+    ))
+}
+
 /// Whether pictures can be made of them.
-pub(super) fn frames(facts: &Facts) -> Check {
+pub(super) fn frames(findings: &Findings) -> Check {
     const ID: &str = "frames";
-    if let Some(skip) = nothing_came(facts, ID) {
+    if let Some(skip) = nothing_came(findings, ID) {
         return skip;
     }
-    let heard = &facts.ears.heard;
-    if heard.whole > 0 {
-        let rate = heard
+    let arrivals = &findings.received.arrivals;
+    if arrivals.whole > 0 {
+        let rate = arrivals
             .fps()
             .map_or_else(String::new, |fps| format!(", {fps:.1} a second"));
-        return Check::ok(ID, format!("{}{rate}", count(heard.whole, "whole frame")));
+        return Check::ok(
+            ID,
+            format!("{}{rate}", count(arrivals.whole, "whole frame")),
+        );
     }
-    if let Some(what) = no_jpeg(heard) {
-        let advice = "this is another program's stream: give lancam another group or port, or the stream's .sdp file if it is JPEG";
+    if let Some(what) = not_jpeg(arrivals) {
+        let advice = "another program sends here: use another group or port for lancam, or give the stream's .sdp file if it is JPEG";
         return Check::fail(ID, what, advice);
     }
-    let lost = count(heard.counters.frames_lost, "frame");
-    let what = format!("no whole frame: {lost} given up for lost packets");
+    let lost = count(arrivals.counters.frames_lost, "frame");
+    let what = format!("no whole frame arrived; {lost} lacked packets");
     let advice = "see loss, mtu and rmem_max below; if few packets came, --wait longer";
     Check::fail(ID, what, advice)
 }
 
 /// What the packets are, if none is of a JPEG stream.
-fn no_jpeg(heard: &Heard) -> Option<String> {
-    if heard.counters.packets_received > 0 {
+fn not_jpeg(arrivals: &Arrivals) -> Option<String> {
+    if arrivals.counters.packets_received > 0 {
         return None;
     }
-    Some(match heard.no_rtp == heard.packets {
-        true => "what comes is no RTP".to_owned(),
+    Some(match arrivals.not_rtp == arrivals.packets {
+        true => "what arrives is not RTP".to_owned(),
         false => format!(
-            "what comes is RTP of payload type {}, no JPEG (26)",
-            list(&heard.payload_types)
+            "what arrives is RTP of payload type {}, not JPEG (26)",
+            list(&arrivals.payload_types)
         ),
     })
 }
 
-pub(super) fn loss(facts: &Facts) -> Check {
+pub(super) fn loss(findings: &Findings) -> Check {
     const ID: &str = "loss";
-    if let Some(skip) = nothing_came(facts, ID) {
+    if let Some(skip) = nothing_came(findings, ID) {
         return skip;
     }
-    let heard = &facts.ears.heard;
-    let Some(reception) = heard.reception else {
+    let arrivals = &findings.received.arrivals;
+    let Some(reception) = arrivals.reception else {
         return Check::skip(ID, "no RTP/JPEG came");
     };
     let (lost, expected) = (reception.lost(), reception.expected);
@@ -132,82 +187,82 @@ pub(super) fn loss(facts: &Facts) -> Check {
     }
     let share = 100.0 * lost as f64 / expected.max(1) as f64;
     let what = format!(
-        "{lost} of {} lost ({share:.1} %), {} given up",
+        "{lost} of {} lost ({share:.1} %), and {} with them",
         count(expected, "packet"),
-        count(heard.counters.frames_lost, "frame")
+        count(arrivals.counters.frames_lost, "frame")
     );
-    let wireless = facts
+    let wireless = findings
         .interface
         .as_ref()
         .is_ok_and(|i| i.link == Link::Wireless);
-    let advice = if facts.ears.overflowed > 0 {
-        "the socket's buffer was full: see rmem_max below"
-    } else if way::dropped_here(facts).is_some() {
+    let advice = if findings.received.overflowed > 0 {
+        "the receive buffer was full: see rmem_max below"
+    } else if dropped_here(findings).is_some() {
         "this machine drops them: see firewall above"
     } else if wireless {
-        "Wi-Fi sends multicast slowly and never repeats it: --repair 0.3 on the sender, a higher multicast rate in the access point, or a cable"
+        "Wi-Fi sends multicast slowly and never repeats it: use --repair auto on the sender, a higher multicast rate in the access point, or a cable"
     } else {
-        "they are lost on the way: lancam send --pacing 0.8 spreads bursts, --repair 0.2 lets viewers rebuild what is lost; look for a slow link or a full switch"
+        "they are lost on the way: look for a slow link or a full switch; lancam send --pacing 0.8 spreads bursts, --repair auto lets viewers rebuild what is lost"
     };
     Check::warn(ID, what, advice)
 }
 
 /// RFC 3550 §6.4.1.
-pub(super) fn jitter(facts: &Facts) -> Check {
+pub(super) fn jitter(findings: &Findings) -> Check {
     const ID: &str = "jitter";
-    if let Some(skip) = nothing_came(facts, ID) {
+    if let Some(skip) = nothing_came(findings, ID) {
         return skip;
     }
-    let Some(reception) = facts.ears.heard.reception else {
+    let Some(reception) = findings.received.arrivals.reception else {
         return Check::skip(ID, "no RTP/JPEG came");
     };
     let jitter = f64::from(reception.jitter) / 90.0;
-    let fps = facts.ears.heard.fps();
+    let fps = findings.received.arrivals.fps();
     let interval = fps.map(|fps| 1000.0 / fps);
-    let what = format!("{jitter:.1} ms");
+    let what = format!("packets arrive within {jitter:.1} ms of their time (jitter)");
     match interval.filter(|&ms| jitter > ms) {
         Some(ms) => Check::warn(
             ID,
-            format!("{what}, more than a frame lasts ({ms:.1} ms): pictures come unevenly"),
-            "look for Wi-Fi power saving, a busy network or a sender that is short of CPU",
+            format!("{what}, more than a frame lasts ({ms:.1} ms): the picture stutters"),
+            "look for Wi-Fi power saving, a busy network or a sender short of CPU",
         ),
         None => Check::ok(ID, what),
     }
 }
 
-pub(super) fn ttl(facts: &Facts) -> Check {
+pub(super) fn ttl(findings: &Findings) -> Check {
     const ID: &str = "ttl";
-    if let Some(skip) = nothing_came(facts, ID) {
+    if let Some(skip) = nothing_came(findings, ID) {
         return skip;
     }
-    let word = if facts.group.is_ipv4() {
+    let word = if findings.group.is_ipv4() {
         "TTL"
     } else {
         "hop limit"
     };
-    let Some((least, most)) = facts.ears.heard.ttl else {
-        return Check::skip(ID, format!("the kernel does not tell the {word}"));
+    let Some((least, most)) = findings.received.arrivals.ttl else {
+        return Check::skip(ID, format!("the kernel does not say the {word}"));
     };
     let value = match least == most {
         true => format!("{word} {least}"),
         false => format!("{word} {least} to {most}"),
     };
-    let meaning = match (least, facts.group.ip().is_multicast()) {
-        (_, false) => "on arrival",
-        (0, true) => "on arrival: the stream does not leave its machine",
-        (1, true) => "on arrival: no router passes the stream on from here",
-        (_, true) => "on arrival: a multicast router would pass the stream on",
+    let meaning = match (least, findings.group.ip().is_multicast()) {
+        (_, false) => "packets may cross routers",
+        (0, true) => "the stream stays on its machine",
+        (1, true) => "the stream stays on this network",
+        (_, true) => "a multicast router would pass the stream on",
     };
-    Check::ok(ID, format!("{value} {meaning}"))
+    Check::ok(ID, format!("{meaning} ({value} on arrival)"))
 }
 
-pub(super) fn senders(facts: &Facts) -> Check {
+pub(super) fn senders(findings: &Findings) -> Check {
     const ID: &str = "senders";
-    if let Some(skip) = nothing_came(facts, ID) {
+    if let Some(skip) = nothing_came(findings, ID) {
         return skip;
     }
-    let senders = &facts.ears.heard.senders;
-    match senders.as_slice() {
+    let sources = &findings.received.arrivals.sources;
+    match sources.as_slice() {
         [] => Check::skip(ID, "no RTP came"),
         [one] => Check::ok(ID, format!("one: {}", named(one))),
         several if follow_each_other(several) => Check::ok(
@@ -217,43 +272,43 @@ pub(super) fn senders(facts: &Facts) -> Check {
         several => Check::warn(
             ID,
             format!(
-                "{} at a time: {}; viewers show one of them",
+                "{} at a time, of which viewers show one: {}",
                 several.len(),
                 list(several.iter().map(named))
             ),
-            "stop one, or give it a group or port of its own: --group 224.3.29.72:10000",
+            "stop one, or give it its own group or port: --group 224.3.29.72:10000",
         ),
     }
 }
 
-fn named(sender: &Sender) -> String {
-    format!("{} (SSRC {:08x})", sender.from, sender.ssrc.0)
+fn named(source: &Source) -> String {
+    format!("{} (SSRC {:08x})", source.from, source.ssrc.0)
 }
 
-/// A sender that began again has another SSRC.
-fn follow_each_other(senders: &[Sender]) -> bool {
-    let mut sorted: Vec<_> = senders.iter().collect();
+/// A sender that was started again has another SSRC.
+fn follow_each_other(sources: &[Source]) -> bool {
+    let mut sorted: Vec<_> = sources.iter().collect();
     sorted.sort_by_key(|s| s.first);
     sorted.windows(2).all(|w| w[0].last < w[1].first)
 }
 
-/// The port above the stream's. RFC 3550 §11.
-pub(super) fn rtcp(facts: &Facts) -> Check {
+/// Reports beside the stream. RFC 3550 §11.
+pub(super) fn rtcp(findings: &Findings) -> Check {
     const ID: &str = "rtcp";
-    match facts.ears.rtcp {
+    match findings.received.rtcp {
         None => Check::skip(ID, "not listened"),
         Some(0) => Check::skip(
             ID,
-            "none came; senders that send it do so every few seconds",
+            "none came; senders that send RTCP do so every few seconds",
         ),
         Some(n) => Check::ok(ID, count(n, "packet")),
     }
 }
 
-/// lancam's own, beside the stream.
-pub(super) fn repair(facts: &Facts) -> Check {
+/// lancam's own packets beside the stream.
+pub(super) fn repair(findings: &Findings) -> Check {
     const ID: &str = "repair";
-    match facts.ears.repair {
+    match findings.received.repair {
         None => Check::skip(ID, "not listened"),
         Some(0) => Check::skip(
             ID,

@@ -1,21 +1,24 @@
-//! Facts as they are on real machines, broken one by one. What a network namespace can break is broken for real in
+//! Findings as they are on real machines, broken one by one. What a network namespace can break is broken for real in
 //! `tests/doctor.rs`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::super::facts::{Bridge, Camera, Chosen, Ears, Filter, PortUser, Query, RpFilter, Wire};
-use super::super::hearing::{Heard, Sender};
-use super::super::report::Status;
+use super::super::arrivals::{Arrivals, Source};
+use super::super::findings::{
+    Bridge, Camera, Chosen, Filter, PortUser, Query, Received, RpFilter, Wire,
+};
+use super::super::firewall::Ruleset;
+use super::super::report::Outcome;
 use super::*;
 use crate::clock::Mono;
 use crate::net::host::{BufferLimits, ClockState};
 use crate::net::igmp::Member;
 use crate::net::{GroupError, Interface, Link};
 use crate::rtp::Ssrc;
-use crate::rtp::jpeg::Reception;
+use crate::rtp::reception::Reception;
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
@@ -29,14 +32,16 @@ fn wire0() -> Interface {
         is_running: true,
         is_multicast: true,
         is_loopback: false,
+        is_point_to_point: false,
+        is_physical: true,
         addresses: vec![ip("10.77.0.2")],
         mtu: 1500,
         link: Link::Wired(1000),
     }
 }
 
-fn sender(ssrc: u32, first: u64, last: u64) -> Sender {
-    Sender {
+fn source(ssrc: u32, first: u64, last: u64) -> Source {
+    Source {
         ssrc: Ssrc(ssrc),
         from: ip("10.77.0.1"),
         packets: 100,
@@ -46,20 +51,21 @@ fn sender(ssrc: u32, first: u64, last: u64) -> Sender {
 }
 
 /// A machine on which all is well.
-fn healthy() -> Facts {
-    let heard = Heard {
+fn healthy() -> Findings {
+    let arrivals = Arrivals {
         packets: 900,
         bytes: 1_200_000,
         largest: 1472,
         payload_types: BTreeSet::from([26]),
         ttl: Some((1, 1)),
         frame_bytes: 100_000,
-        senders: vec![sender(7, 0, 3_000_000_000)],
+        sources: vec![source(7, 0, 3_000_000_000)],
         counters: crate::stats::ViewerSnapshot {
             packets_received: 900,
             ..Default::default()
         },
         reception: Some(Reception {
+            address: IpAddr::from([10, 0, 0, 1]),
             ssrc: Ssrc(7),
             highest: 900,
             expected: 900,
@@ -69,11 +75,11 @@ fn healthy() -> Facts {
         whole: 91,
         whole_for: Duration::from_secs(3),
         packets_for: Duration::from_secs(3),
-        ..Heard::default()
+        ..Arrivals::default()
     };
-    Facts {
+    Findings {
         group: "224.3.29.71:10000".parse().unwrap(),
-        announcement: Announcement::Heard {
+        lookup: Lookup::Found {
             name: "porch".to_owned(),
         },
         chosen: Chosen::User,
@@ -87,12 +93,14 @@ fn healthy() -> Facts {
             users: 3,
         }],
         port_users: Vec::new(),
-        ears: Ears {
+        received: Received {
             listened: Duration::from_secs(3),
-            heard,
+            arrivals,
             overflowed: 0,
             rtcp: Some(2),
             repair: Some(30),
+            queries: Some(1),
+            elsewhere: None,
         },
         wire: Ok(Wire {
             packets: 20,
@@ -115,7 +123,11 @@ fn healthy() -> Facts {
             interface: 1,
         }),
         ways_back: vec![(ip("10.77.0.1"), Some("wire0".to_owned()))],
-        filter: Filter::default(),
+        filter: Filter {
+            ruleset: Ok(Ruleset::default()),
+            has_legacy: false,
+            has_config: true,
+        },
         clock: Ok(ClockState {
             is_synchronised: true,
             max_error: Duration::from_micros(1500),
@@ -129,28 +141,28 @@ fn healthy() -> Facts {
 }
 
 /// Nothing comes.
-fn silent() -> Facts {
-    let mut facts = healthy();
-    facts.ears.heard = Heard::default();
-    facts.ears.rtcp = Some(0);
-    facts.ears.repair = Some(0);
-    facts.wire = Ok(Wire::default());
-    facts
+fn silent() -> Findings {
+    let mut findings = healthy();
+    findings.received.arrivals = Arrivals::default();
+    findings.received.rtcp = Some(0);
+    findings.received.repair = Some(0);
+    findings.wire = Ok(Wire::default());
+    findings
 }
 
 /// The check called `id`: its status, and what it says and advises.
-fn line(facts: &Facts, id: &str) -> (Status, String) {
-    let report = all(facts);
+fn line(findings: &Findings, id: &str) -> (Outcome, String) {
+    let report = all(findings);
     let check = report.checks.iter().find(|c| c.id == id).unwrap();
-    let advised = matches!(check.status, Status::Warn | Status::Fail);
+    let advised = matches!(check.status, Outcome::Warn | Outcome::Fail);
     assert_eq!(check.advice.is_some(), advised, "{check:?}");
     let advice = check.advice.clone().unwrap_or_default();
     (check.status, format!("{} -> {advice}", check.what))
 }
 
 #[track_caller]
-fn expect(facts: &Facts, id: &str, status: Status, words: &[&str]) {
-    let (got, text) = line(facts, id);
+fn expect(findings: &Findings, id: &str, status: Outcome, words: &[&str]) {
+    let (got, text) = line(findings, id);
     assert_eq!(got, status, "{text}");
     for word in words {
         assert!(text.contains(word), "{word:?} is not in {text:?}");
@@ -161,7 +173,7 @@ fn expect(facts: &Facts, id: &str, status: Status, words: &[&str]) {
 fn all_is_well() {
     let report = all(&healthy());
     for check in &report.checks {
-        assert_eq!(check.status, Status::Ok, "{check:?}");
+        assert_eq!(check.status, Outcome::Ok, "{check:?}");
     }
     assert!(report.watchable);
     let ids: BTreeSet<_> = report.checks.iter().map(|c| c.id).collect();
@@ -170,434 +182,731 @@ fn all_is_well() {
 
 #[test]
 fn silence_is_a_failure_and_the_rest_is_skipped() {
-    let facts = silent();
+    let findings = silent();
     expect(
-        &facts,
+        &findings,
         "packets",
-        Status::Fail,
+        Outcome::Fail,
         &["no packet", "is the sender running"],
     );
     for id in [
         "frames", "loss", "jitter", "ttl", "senders", "mtu", "rmem_max", "wmem_max", "rtcp",
         "repair",
     ] {
-        assert_eq!(line(&facts, id).0, Status::Skip, "{id}");
+        assert_eq!(line(&findings, id).0, Outcome::Skip, "{id}");
     }
-    assert!(!all(&facts).watchable);
+    assert!(!all(&findings).watchable);
 }
 
 #[test]
 fn buffers_are_measured_by_the_stream_s_frames() {
-    let mut facts = healthy();
+    let mut findings = healthy();
     // The kernel's default, and 1080p.
-    facts.limits = Some(BufferLimits {
+    findings.limits = Some(BufferLimits {
         receive: 212_992,
         send: 212_992,
     });
-    facts.ears.heard.frame_bytes = 300_000;
+    findings.received.arrivals.frame_bytes = 300_000;
     expect(
-        &facts,
+        &findings,
         "rmem_max",
-        Status::Warn,
+        Outcome::Warn,
         &[
-            "212992 bytes hold 0.7 frames",
+            "the receive buffer holds 0.7 frames",
             "sysctl -w net.core.rmem_max=4194304",
         ],
     );
     // Small frames fit.
-    facts.ears.heard.frame_bytes = 60_000;
-    expect(&facts, "rmem_max", Status::Ok, &["3.5 frames"]);
-    facts.ears.overflowed = 12;
+    findings.received.arrivals.frame_bytes = 60_000;
+    expect(&findings, "rmem_max", Outcome::Ok, &["3.5 frames"]);
+    findings.received.overflowed = 12;
     expect(
-        &facts,
+        &findings,
         "rmem_max",
-        Status::Warn,
-        &["the socket's buffer was full, 12 packets lost"],
+        Outcome::Warn,
+        &["12 packets lost because the receive buffer was full"],
     );
-    facts.limits = None;
-    expect(&facts, "rmem_max", Status::Skip, &[]);
+    findings.limits = None;
+    expect(&findings, "rmem_max", Outcome::Skip, &[]);
 }
 
 #[test]
 fn the_send_buffer_matters_where_this_machine_sends() {
-    let mut facts = healthy();
-    facts.limits = Some(BufferLimits {
+    let mut findings = healthy();
+    findings.limits = Some(BufferLimits {
         receive: 4 << 20,
         send: 212_992,
     });
-    facts.ears.heard.frame_bytes = 300_000;
-    expect(&facts, "wmem_max", Status::Ok, &["another machine"]);
-    facts.interfaces[0].addresses.push(ip("10.77.0.1"));
+    findings.received.arrivals.frame_bytes = 300_000;
+    expect(&findings, "wmem_max", Outcome::Ok, &["another machine"]);
+    findings.interfaces[0].addresses.push(ip("10.77.0.1"));
     expect(
-        &facts,
+        &findings,
         "wmem_max",
-        Status::Warn,
+        Outcome::Warn,
         &["sysctl -w net.core.wmem_max=600000"],
     );
 }
 
 #[test]
 fn a_clock_that_nobody_keeps() {
-    let mut facts = healthy();
-    expect(&facts, "clock", Status::Ok, &["1.5 ms"]);
-    facts.clock = Ok(ClockState {
+    let mut findings = healthy();
+    expect(&findings, "clock", Outcome::Ok, &["1.5 ms"]);
+    findings.clock = Ok(ClockState {
         is_synchronised: false,
         max_error: Duration::from_secs(16),
     });
-    expect(&facts, "clock", Status::Warn, &["relative", "NTP"]);
-    facts.clock = Err("Operation not permitted".to_owned());
-    expect(&facts, "clock", Status::Skip, &["not permitted"]);
+    expect(
+        &findings,
+        "clock",
+        Outcome::Warn,
+        &["no time service", "NTP"],
+    );
+    findings.clock = Err("Operation not permitted".to_owned());
+    expect(&findings, "clock", Outcome::Skip, &["not permitted"]);
 }
 
 #[test]
 fn cameras_each_have_a_line() {
-    let mut facts = healthy();
-    facts.cameras = Some(Ok(vec![Camera {
+    let mut findings = healthy();
+    findings.cameras = Some(Ok(vec![Camera {
         device: "/dev/video0".to_owned(),
         ..Camera::default()
     }]));
     expect(
-        &facts,
+        &findings,
         "camera",
-        Status::Warn,
+        Outcome::Warn,
         &["no path in /dev/v4l/by-id"],
     );
-    facts.cameras = Some(Ok(vec![Camera {
+    findings.cameras = Some(Ok(vec![Camera {
         problem: Some(
             "/dev/video0 may not be opened: let the user into the video group".to_owned(),
         ),
         ..Camera::default()
     }]));
     expect(
-        &facts,
+        &findings,
         "camera",
-        Status::Fail,
+        Outcome::Fail,
         &["may not be opened -> let the user"],
     );
-    facts.cameras = Some(Ok(Vec::new()));
-    expect(&facts, "camera", Status::Skip, &["a viewer needs none"]);
-    facts.cameras = Some(Err("a camera's driver does not answer".to_owned()));
-    expect(&facts, "camera", Status::Skip, &["does not answer"]);
-    facts.cameras = None;
-    assert!(all(&facts).checks.iter().all(|c| c.id != "camera"));
+    findings.cameras = Some(Ok(Vec::new()));
+    expect(&findings, "camera", Outcome::Skip, &["a viewer needs none"]);
+    findings.cameras = Some(Err("a camera's driver does not answer".to_owned()));
+    expect(&findings, "camera", Outcome::Skip, &["does not answer"]);
+    findings.cameras = None;
+    assert!(all(&findings).checks.iter().all(|c| c.id != "camera"));
 }
 
 #[test]
 fn the_querier_by_all_its_signs() {
-    let mut facts = healthy();
+    let mut findings = healthy();
     expect(
-        &facts,
+        &findings,
         "querier",
-        Status::Ok,
-        &["IGMPv3 queries heard: 1, from 10.77.0.254"],
+        Outcome::Ok,
+        &["asks who watches", "IGMPv3 queries: 1, from 10.77.0.254"],
     );
-    facts.wire = Ok(Wire::default());
+    findings.wire = Ok(Wire::default());
+    findings.received.queries = Some(0);
+    // Three seconds say nothing.
     expect(
-        &facts,
+        &findings,
         "querier",
-        Status::Warn,
-        &["no IGMP query in 3 s", "--wait 130"],
+        Outcome::Skip,
+        &["no IGMP query in 3 s", "too short to tell", "--wait 130"],
     );
-    facts.ears.listened = Duration::from_secs(130);
-    let (_, text) = line(&facts, "querier");
-    assert!(
-        text.contains("there is no querier") && !text.contains("--wait"),
-        "{text}"
+    findings.received.listened = Duration::from_secs(130);
+    expect(
+        &findings,
+        "querier",
+        Outcome::Warn,
+        &[
+            "no router or switch asks who watches (no IGMP query in 130 s)",
+            "switch on the IGMP querier",
+        ],
     );
-    facts.bridge = Some(Bridge {
+    // This one is known without waiting.
+    findings.received.listened = Duration::from_secs(3);
+    findings.bridge = Some(Bridge {
         name: "br0".to_owned(),
         snoops: true,
         queries: false,
     });
     expect(
-        &facts,
+        &findings,
         "querier",
-        Status::Warn,
+        Outcome::Warn,
         &["/sys/class/net/br0/bridge/multicast_querier"],
     );
-    facts.bridge.as_mut().unwrap().queries = true;
-    expect(&facts, "querier", Status::Ok, &["bridge br0"]);
-    facts.bridge = None;
-    facts.wire = Err("that needs the right CAP_NET_RAW".to_owned());
+    findings.bridge.as_mut().unwrap().queries = true;
+    expect(&findings, "querier", Outcome::Ok, &["bridge br0"]);
+    findings.bridge = None;
+    findings.wire = Err(Unseen::NeedsRoot);
+    expect(&findings, "querier", Outcome::Skip, &["only root"]);
+    findings.old_querier = Some(2);
+    expect(&findings, "querier", Outcome::Ok, &["IGMPv2"]);
+    findings.interface.as_mut().unwrap().link = Link::Loopback;
+    expect(&findings, "querier", Outcome::Skip, &["loopback"]);
+}
+
+#[test]
+fn queries_that_this_machine_drops() {
+    let mut findings = healthy();
+    findings.received.queries = Some(0);
+    // Something drops them that nftables does not know.
     expect(
-        &facts,
+        &findings,
         "querier",
-        Status::Skip,
-        &["CAP_NET_RAW", "forgets the group"],
+        Outcome::Warn,
+        &[
+            "1 question who watches reached this machine, and its firewall dropped them (IGMP)",
+            "stops the stream after some minutes",
+            "nft list ruleset",
+        ],
     );
-    facts.old_querier = Some(2);
-    expect(&facts, "querier", Status::Ok, &["IGMPv2"]);
-    facts.interface.as_mut().unwrap().link = Link::Loopback;
-    expect(&facts, "querier", Status::Skip, &["loopback"]);
+    let udp_only = r#"{"match": {"op": "==", "left": {"meta": {"key": "l4proto"}}, "right": "udp"}}, {"accept": null}"#;
+    findings.filter = filter("inet t", "input", "drop", &[udp_only]);
+    expect(
+        &findings,
+        "querier",
+        Outcome::Warn,
+        &[
+            "\"policy drop\" in chain input of table inet t",
+            "sudo nft 'insert rule inet t input meta l4proto igmp accept'",
+            "write `meta l4proto igmp accept` first into that chain in /etc/nftables.conf",
+        ],
+    );
+    assert_eq!(line(&findings, "firewall").0, Outcome::Ok);
+    // Nobody asked while we listened, or this user cannot see it: the rule says enough.
+    findings.wire = Ok(Wire::default());
+    expect(
+        &findings,
+        "querier",
+        Outcome::Warn,
+        &["firewall drops IGMP"],
+    );
+    // Answers that do not leave are as good as none.
+    findings.filter = filter("inet t", "output", "drop", &[]);
+    expect(
+        &findings,
+        "querier",
+        Outcome::Warn,
+        &["chain output of table inet t"],
+    );
+    findings.group = "[ff15::1]:10000".parse().unwrap();
+    findings.filter = filter("ip6 t", "input", "drop", &[udp_only]);
+    expect(
+        &findings,
+        "querier",
+        Outcome::Warn,
+        &[
+            "firewall drops MLD",
+            "insert rule ip6 t input meta l4proto ipv6-icmp accept",
+        ],
+    );
+}
+
+#[test]
+fn a_user_who_sees_less_is_told_so_first() {
+    let mut findings = healthy();
+    assert_eq!(all(&findings).hint, None);
+    findings.wire = Err(Unseen::NeedsRoot);
+    findings.filter.ruleset = Err(Unseen::NeedsRoot);
+    let text = all(&findings).to_text(false);
+    assert!(text.starts_with("run with sudo to see more: "), "{text}");
+    assert!(
+        text.lines()
+            .next()
+            .unwrap()
+            .ends_with("; the firewall's rules"),
+        "{text}"
+    );
+    // Root would know no more.
+    findings.wire = Err(Unseen::Other("no interface".to_owned()));
+    findings.filter.ruleset = Err(Unseen::Other("nft is not installed".to_owned()));
+    assert_eq!(all(&findings).hint, None);
 }
 
 #[test]
 fn the_filter_in_force_is_the_greater_one() {
-    let mut facts = healthy();
-    facts.ways_back[0].1 = Some("eth1".to_owned());
+    let mut findings = healthy();
+    findings.ways_back[0].1 = Some("eth1".to_owned());
     expect(
-        &facts,
+        &findings,
         "rp_filter",
-        Status::Warn,
-        &["strict", "goes by eth1"],
+        Outcome::Warn,
+        &["the route back goes by eth1", "strict"],
     );
-    facts.rp_filter = Some(RpFilter {
+    findings.rp_filter = Some(RpFilter {
         all: 2,
         interface: 1,
     });
-    expect(&facts, "rp_filter", Status::Ok, &["loose"]);
-    facts.ways_back[0].1 = None;
-    expect(&facts, "rp_filter", Status::Warn, &["does not exist"]);
-    facts.ears.heard = Heard::default();
-    expect(&facts, "rp_filter", Status::Fail, &["dropped"]);
-    facts.interface.as_mut().unwrap().name = "eth0.7".to_owned();
+    expect(&findings, "rp_filter", Outcome::Ok, &["loose"]);
+    findings.ways_back[0].1 = None;
+    expect(&findings, "rp_filter", Outcome::Warn, &["does not exist"]);
+    findings.received.arrivals = Arrivals::default();
+    expect(&findings, "rp_filter", Outcome::Fail, &["dropped"]);
+    findings.interface.as_mut().unwrap().name = "eth0.7".to_owned();
     expect(
-        &facts,
+        &findings,
         "rp_filter",
-        Status::Fail,
+        Outcome::Fail,
         &["net.ipv4.conf.eth0/7.rp_filter=0"],
     );
-    facts.rp_filter = Some(RpFilter {
+    findings.rp_filter = Some(RpFilter {
         all: 0,
         interface: 0,
     });
-    expect(&facts, "rp_filter", Status::Ok, &["off"]);
-    facts.rp_filter = None;
-    expect(&facts, "rp_filter", Status::Skip, &[]);
+    expect(&findings, "rp_filter", Outcome::Ok, &["off"]);
+    findings.rp_filter = None;
+    expect(&findings, "rp_filter", Outcome::Skip, &[]);
 }
 
-/// A filter whose input chain drops by default.
-fn dropping(tool: &'static str, table: &str, chain: &str, facts: &Facts) -> Filter {
-    let text =
-        format!("*{table}\n:INPUT ACCEPT\n:{chain} -\n-A INPUT -j {chain}\n-A {chain} -j DROP\n");
-    let traffic = super::super::firewall::Traffic {
-        to: facts.group,
-        interface: "wire0".to_owned(),
-        sources: Vec::new(),
-    };
+/// A filter with one chain for what comes in or goes out, its policy, and the expressions of its rules.
+fn filter(table: &str, chain: &str, policy: &str, rules: &[&str]) -> Filter {
+    let (family, name) = table.split_once(' ').unwrap();
+    let hook = chain.to_lowercase();
+    let mut objects = vec![format!(
+        r#"{{"chain": {{"family": "{family}", "table": "{name}", "name": "{chain}",
+            "type": "filter", "hook": "{hook}", "prio": 0, "policy": "{policy}"}}}}"#
+    )];
+    objects.extend(rules.iter().map(|expr| {
+        format!(
+            r#"{{"rule": {{"family": "{family}", "table": "{name}", "chain": "{chain}", "expr": [{expr}]}}}}"#
+        )
+    }));
+    let json = format!(r#"{{"nftables": [{}]}}"#, objects.join(","));
     Filter {
-        rules: vec![(
-            tool,
-            super::super::firewall::Rules::from_iptables(&text, &traffic),
-        )],
-        unread: Vec::new(),
+        ruleset: Ok(Ruleset::from_json(&json).unwrap()),
+        has_legacy: false,
+        has_config: true,
     }
+}
+
+/// The same with one more chain, which nothing leads to.
+fn with_chain(filter: &mut Filter, table: &str, chain: &str) {
+    let (family, name) = table.split_once(' ').unwrap();
+    let json = format!(
+        r#"{{"nftables": [
+            {{"chain": {{"family": "{family}", "table": "{name}", "name": "INPUT", "hook": "input", "prio": 0, "policy": "drop"}}}},
+            {{"chain": {{"family": "{family}", "table": "{name}", "name": "{chain}"}}}}]}}"#
+    );
+    filter.ruleset = Ok(Ruleset::from_json(&json).unwrap());
 }
 
 #[test]
 fn the_firewall_s_own_front_end_is_advised() {
-    let mut facts = silent();
-    facts.filter = dropping("iptables-save", "filter", "ufw-user-input", &facts);
+    let mut findings = silent();
+    findings.filter = filter("ip filter", "INPUT", "drop", &[]);
     expect(
-        &facts,
+        &findings,
         "firewall",
-        Status::Fail,
-        &["sudo ufw allow 10000:10004/udp"],
+        Outcome::Fail,
+        &[
+            "sudo iptables -t filter -I INPUT -p udp -m multiport --dports 9875,10000:10004 -j ACCEPT",
+            "gone after a restart",
+            "netfilter-persistent save",
+        ],
     );
-    facts.filter = dropping("iptables-save", "filter", "mine", &facts);
     expect(
-        &facts,
+        &findings,
+        "querier",
+        Outcome::Warn,
+        &["sudo iptables -t filter -I INPUT -p igmp -j ACCEPT"],
+    );
+    with_chain(&mut findings.filter, "ip filter", "ufw-user-input");
+    expect(
+        &findings,
         "firewall",
-        Status::Fail,
-        &["sudo iptables -t filter -I mine"],
+        Outcome::Fail,
+        &["sudo ufw allow 9875,10000:10004/udp"],
+    );
+    expect(
+        &findings,
+        "querier",
+        Outcome::Warn,
+        &["sudo ufw allow in proto igmp to 224.0.0.0/4"],
+    );
+    findings.filter = filter("inet firewalld", "filter_INPUT", "drop", &[]);
+    let json = r#"{"nftables": [{"chain": {"family": "inet", "table": "firewalld", "name": "filter_INPUT", "hook": "input", "prio": 10, "policy": "drop"}}]}"#;
+    findings.filter.ruleset = Ok(Ruleset::from_json(json).unwrap());
+    expect(
+        &findings,
+        "firewall",
+        Outcome::Fail,
+        &["firewall-cmd --permanent --add-port=9875/udp --add-port=10000-10004/udp"],
+    );
+    expect(
+        &findings,
+        "querier",
+        Outcome::Warn,
+        &["--add-protocol=igmp"],
+    );
+    findings.filter = filter("inet filter", "input", "drop", &[]);
+    expect(
+        &findings,
+        "firewall",
+        Outcome::Fail,
+        &[
+            "sudo nft 'insert rule inet filter input udp dport { 9875, 10000-10004 } accept'",
+            "gone after a restart",
+            "/etc/nftables.conf",
+        ],
+    );
+    // A table of iptables' name that is not its own.
+    findings.filter = filter("ip filter", "input", "drop", &[]);
+    findings.filter.has_config = false;
+    expect(
+        &findings,
+        "firewall",
+        Outcome::Fail,
+        &[
+            "sudo nft 'insert rule ip filter input",
+            "the file that makes this table",
+        ],
+    );
+}
+
+#[test]
+fn a_firewall_in_front_of_what_stands_beside_the_stream() {
+    let mut findings = healthy();
+    let port = |port: u16| {
+        format!(
+            r#"{{"match": {{"op": "==", "left": {{"payload": {{"protocol": "udp", "field": "dport"}}}}, "right": {port}}}}}, {{"drop": null}}"#
+        )
+    };
+    for (number, words) in [
+        (10_001, "not its RTCP, so the sender does not know"),
+        (10_004, "not its repair, so lost packets are not repaired"),
+        (
+            9875,
+            "not its announcements, so streams are not found by name",
+        ),
+    ] {
+        findings.filter = filter("inet t", "input", "accept", &[&port(number)]);
+        expect(
+            &findings,
+            "firewall",
+            Outcome::Warn,
+            &[words, "9875, 10000-10004"],
+        );
+    }
+    findings.filter = filter("inet t", "input", "accept", &[&port(10_002)]);
+    assert_eq!(line(&findings, "firewall").0, Outcome::Ok);
+}
+
+#[test]
+fn a_name_that_the_firewall_hides() {
+    let mut findings = silent();
+    findings.lookup = Lookup::NotFound {
+        name: "porch".to_owned(),
+        waited: Duration::from_secs(6),
+        vanished: 0,
+    };
+    findings.filter = filter("inet t", "input", "drop", &[]);
+    expect(
+        &findings,
+        "announced",
+        Outcome::Fail,
+        &[
+            "because the firewall drops announcements (UDP port 9875)",
+            "\"policy drop\" in chain input",
+            "9875",
+        ],
+    );
+    assert!(all(&findings).why_not().unwrap().contains("firewall"));
+    // No rule is known, but what came did not come through.
+    findings.filter.ruleset = Err(Unseen::Other("nft is not installed".to_owned()));
+    if let Lookup::NotFound { vanished, .. } = &mut findings.lookup {
+        *vanished = 3;
+    }
+    expect(
+        &findings,
+        "announced",
+        Outcome::Fail,
+        &["the firewall drops announcements: 3 packets reached this machine"],
     );
 }
 
 #[test]
 fn packets_that_vanish_without_a_known_rule() {
-    let mut facts = silent();
-    facts.wire.as_mut().unwrap().packets = 5;
-    facts.wire.as_mut().unwrap().sources = vec![ip("10.77.0.1")];
+    let mut findings = silent();
+    findings.wire.as_mut().unwrap().packets = 5;
+    findings.wire.as_mut().unwrap().sources = vec![ip("10.77.0.1")];
     expect(
-        &facts,
+        &findings,
         "firewall",
-        Status::Fail,
+        Outcome::Fail,
         &[
-            "5 packets from 10.77.0.1 reached",
+            "5 packets from 10.77.0.1 reached this machine",
             "something on this machine",
         ],
     );
     expect(
-        &facts,
+        &findings,
         "packets",
-        Status::Fail,
+        Outcome::Fail,
         &["see firewall and rp_filter"],
     );
-    facts.wire = Ok(Wire {
-        elsewhere: BTreeMap::from([("eth1".to_owned(), 9)]),
-        ..Wire::default()
-    });
+    findings.wire = Ok(Wire::default());
+    findings.received.elsewhere = Some("eth1".to_owned());
     expect(
-        &facts,
+        &findings,
         "packets",
-        Status::Fail,
-        &["they come in by eth1", "--interface eth1"],
+        Outcome::Fail,
+        &["the stream arrives on eth1", "--interface eth1"],
     );
 }
 
 #[test]
 fn rules_that_cannot_be_read() {
-    let mut facts = silent();
-    facts.filter.unread = vec!["nft needs the right CAP_NET_ADMIN".to_owned()];
-    expect(&facts, "firewall", Status::Skip, &["CAP_NET_ADMIN"]);
+    let mut findings = silent();
+    findings.filter.ruleset = Err(Unseen::NeedsRoot);
+    expect(
+        &findings,
+        "firewall",
+        Outcome::Skip,
+        &["not read: only root"],
+    );
+    findings.filter.ruleset = Ok(Ruleset::default());
+    findings.filter.has_legacy = true;
+    expect(
+        &findings,
+        "firewall",
+        Outcome::Skip,
+        &["sudo iptables-legacy-save"],
+    );
 }
 
 #[test]
 fn loss_is_blamed_on_its_place() {
-    let mut facts = healthy();
-    facts.ears.heard.reception.as_mut().unwrap().received = 810;
-    facts.ears.heard.counters.frames_lost = 9;
+    let mut findings = healthy();
+    findings
+        .received
+        .arrivals
+        .reception
+        .as_mut()
+        .unwrap()
+        .received = 810;
+    findings.received.arrivals.counters.frames_lost = 9;
     expect(
-        &facts,
+        &findings,
         "loss",
-        Status::Warn,
+        Outcome::Warn,
         &[
-            "90 of 900 packets lost (10.0 %), 9 frames given up",
+            "90 of 900 packets lost (10.0 %), and 9 frames with them",
             "on the way",
         ],
     );
-    facts.interface.as_mut().unwrap().link = Link::Wireless;
-    expect(&facts, "loss", Status::Warn, &["--repair 0.3"]);
-    facts.wire.as_mut().unwrap().bytes = 1_400_000;
-    expect(&facts, "loss", Status::Warn, &["this machine drops them"]);
+    findings.interface.as_mut().unwrap().link = Link::Wireless;
+    expect(&findings, "loss", Outcome::Warn, &["--repair auto"]);
+    findings.wire.as_mut().unwrap().bytes = 1_400_000;
     expect(
-        &facts,
-        "firewall",
-        Status::Warn,
-        &["14 % of what reached the interface"],
+        &findings,
+        "loss",
+        Outcome::Warn,
+        &["this machine drops them"],
     );
-    facts.ears.overflowed = 90;
-    expect(&facts, "loss", Status::Warn, &["rmem_max"]);
+    expect(
+        &findings,
+        "firewall",
+        Outcome::Warn,
+        &["14 % of what reached this machine"],
+    );
+    findings.received.overflowed = 90;
+    expect(&findings, "loss", Outcome::Warn, &["rmem_max"]);
 }
 
 #[test]
 fn uneven_pictures() {
-    let mut facts = healthy();
-    facts.ears.heard.reception.as_mut().unwrap().jitter = 90 * 50;
+    let mut findings = healthy();
+    findings
+        .received
+        .arrivals
+        .reception
+        .as_mut()
+        .unwrap()
+        .jitter = 90 * 50;
     expect(
-        &facts,
+        &findings,
         "jitter",
-        Status::Warn,
-        &["50.0 ms, more than a frame lasts (33.3 ms)"],
+        Outcome::Warn,
+        &["50.0 ms of their time (jitter), more than a frame lasts (33.3 ms)"],
     );
 }
 
 #[test]
 fn senders_one_after_the_other() {
-    let mut facts = healthy();
-    facts.ears.heard.senders = vec![sender(8, 600, 900), sender(7, 0, 500)];
-    expect(&facts, "senders", Status::Ok, &["one after the other"]);
-    facts.ears.heard.senders[1].last = Mono(700);
+    let mut findings = healthy();
+    findings.received.arrivals.sources = vec![source(8, 600, 900), source(7, 0, 500)];
+    expect(&findings, "senders", Outcome::Ok, &["one after the other"]);
+    findings.received.arrivals.sources[1].last = Mono(700);
     expect(
-        &facts,
+        &findings,
         "senders",
-        Status::Warn,
+        Outcome::Warn,
         &["2 at a time", "00000007", "--group"],
     );
 }
 
 #[test]
 fn how_far_the_stream_goes() {
-    let mut facts = healthy();
-    expect(&facts, "ttl", Status::Ok, &["TTL 1 on arrival: no router"]);
-    facts.ears.heard.ttl = Some((2, 5));
-    expect(&facts, "ttl", Status::Ok, &["TTL 2 to 5", "would pass"]);
-    facts.ears.heard.ttl = None;
-    expect(&facts, "ttl", Status::Skip, &[]);
+    let mut findings = healthy();
+    expect(
+        &findings,
+        "ttl",
+        Outcome::Ok,
+        &["stays on this network (TTL 1 on arrival)"],
+    );
+    findings.received.arrivals.ttl = Some((2, 5));
+    expect(&findings, "ttl", Outcome::Ok, &["would pass", "TTL 2 to 5"]);
+    findings.received.arrivals.ttl = None;
+    expect(&findings, "ttl", Outcome::Skip, &[]);
 }
 
 #[test]
 fn sizes() {
-    let mut facts = healthy();
-    facts.ears.heard.largest = 4000;
+    let mut findings = healthy();
+    findings.received.arrivals.largest = 4000;
     expect(
-        &facts,
+        &findings,
         "mtu",
-        Status::Warn,
-        &["4028 bytes come cut into pieces", "--mtu 1500"],
+        Outcome::Warn,
+        &["4028 bytes arrive in pieces", "--mtu 1500"],
     );
-    facts.ears.heard.largest = 500;
-    facts.ears.heard.whole = 0;
-    facts.ears.heard.only_last_packets = true;
-    facts.ears.heard.reception.as_mut().unwrap().received = 90;
-    facts.interface.as_mut().unwrap().mtu = 1400;
+    findings.received.arrivals.largest = 500;
+    findings.received.arrivals.whole = 0;
+    findings.received.arrivals.only_last_packets = true;
+    findings
+        .received
+        .arrivals
+        .reception
+        .as_mut()
+        .unwrap()
+        .received = 90;
+    findings.interface.as_mut().unwrap().mtu = 1400;
     expect(
-        &facts,
+        &findings,
         "mtu",
-        Status::Fail,
-        &["only the last", "--mtu 1400"],
+        Outcome::Fail,
+        &["only the short packets", "--mtu 1400"],
     );
 }
 
 #[test]
 fn who_has_the_port() {
-    let mut facts = healthy();
-    facts.port_users = vec![PortUser {
+    let mut findings = healthy();
+    findings.port_users = vec![PortUser {
         address: "0.0.0.0:10000".parse().unwrap(),
         process: Some(("vlc".to_owned(), 12)),
     }];
-    expect(&facts, "port", Status::Ok, &["shared with vlc (process 12"]);
-    facts.group = "10.77.0.2:10000".parse().unwrap();
-    expect(&facts, "port", Status::Warn, &["only one of them"]);
-    facts.joined = Err(GroupError::PortInUse { group: facts.group });
     expect(
-        &facts,
+        &findings,
         "port",
-        Status::Fail,
+        Outcome::Ok,
+        &["shared with vlc (process 12"],
+    );
+    findings.group = "10.77.0.2:10000".parse().unwrap();
+    expect(&findings, "port", Outcome::Warn, &["only one of them"]);
+    findings.joined = Err(GroupError::PortInUse {
+        group: findings.group,
+    });
+    expect(
+        &findings,
+        "port",
+        Outcome::Fail,
         &["taken by vlc", "stop that program"],
     );
-    facts.port_users[0].process = None;
-    expect(&facts, "port", Status::Fail, &["another user"]);
-    facts.joined = Err(GroupError::NotAllowed {
+    findings.port_users[0].process = None;
+    expect(&findings, "port", Outcome::Fail, &["another user"]);
+    findings.joined = Err(GroupError::NotAllowed {
         what: "listen on",
-        group: facts.group,
+        group: findings.group,
         cause: io::Error::from(io::ErrorKind::PermissionDenied),
     });
-    expect(&facts, "port", Status::Fail, &["above 1023"]);
+    expect(&findings, "port", Outcome::Fail, &["above 1023"]);
+}
+
+#[test]
+fn other_interfaces_are_named_where_nobody_chose() {
+    let mut findings = healthy();
+    findings.interfaces.push(Interface {
+        name: "wlan0".to_owned(),
+        index: 3,
+        ..wire0()
+    });
+    findings.chosen = Chosen::Viewer;
+    expect(
+        &findings,
+        "interface",
+        Outcome::Ok,
+        &["wire0 is up and has a link; also possible: wlan0 (--interface)"],
+    );
+    findings.chosen = Chosen::User;
+    assert!(!line(&findings, "interface").1.contains("wlan0"));
+    findings.chosen = Chosen::Viewer;
+    findings.interfaces[1].is_running = false;
+    assert!(!line(&findings, "interface").1.contains("wlan0"));
+}
+
+#[test]
+fn loopback_needs_no_route() {
+    let mut findings = healthy();
+    findings.interface.as_mut().unwrap().is_loopback = true;
+    findings.route = None;
+    expect(&findings, "route", Outcome::Skip, &["needs no route"]);
 }
 
 #[test]
 fn one_machine_s_address_is_no_group() {
-    let mut facts = healthy();
-    facts.group = "10.77.0.2:10000".parse().unwrap();
+    let mut findings = healthy();
+    findings.group = "10.77.0.2:10000".parse().unwrap();
     for id in ["multicast", "membership", "querier"] {
-        expect(&facts, id, Status::Skip, &["is no group"]);
+        expect(&findings, id, Outcome::Skip, &["is not a multicast group"]);
     }
-    facts.route = None;
-    expect(&facts, "route", Status::Fail, &["no route to 10.77.0.2"]);
+    findings.route = None;
+    expect(
+        &findings,
+        "route",
+        Outcome::Fail,
+        &["no route to 10.77.0.2"],
+    );
 }
 
 #[test]
 fn what_is_announced() {
-    let mut facts = healthy();
+    let mut findings = healthy();
     expect(
-        &facts,
+        &findings,
         "announced",
-        Status::Ok,
-        &["\"porch\", in 224.3.29.71:10000"],
+        Outcome::Ok,
+        &["\"porch\" is in 224.3.29.71:10000"],
     );
-    facts.announcement = Announcement::Nothing;
-    expect(&facts, "announced", Status::Skip, &["packets come"]);
-    facts.ears.heard.packets = 0;
+    findings.lookup = Lookup::NothingAnnounced;
+    expect(&findings, "announced", Outcome::Skip, &["packets come"]);
+    findings.received.arrivals.packets = 0;
     expect(
-        &facts,
+        &findings,
         "announced",
-        Status::Skip,
+        Outcome::Skip,
         &["no stream is announced"],
     );
-    facts.ears.heard.packets = 900;
-    facts.announcement = Announcement::Missing {
+    findings.received.arrivals.packets = 900;
+    findings.lookup = Lookup::NotFound {
         name: "garden".to_owned(),
         waited: Duration::from_secs(6),
+        vanished: 0,
     };
     expect(
-        &facts,
+        &findings,
         "announced",
-        Status::Fail,
-        &["no stream called \"garden\" in 6 s", "lancam list"],
+        Outcome::Fail,
+        &["\"garden\" was not announced in 6 s", "lancam list"],
     );
     // What comes to the default group is another stream.
-    assert!(!all(&facts).watchable);
-    facts.announcement = Announcement::NotAsked;
-    assert!(all(&facts).checks.iter().all(|c| c.id != "announced"));
+    assert!(!all(&findings).watchable);
+    findings.lookup = Lookup::NotNeeded;
+    assert!(all(&findings).checks.iter().all(|c| c.id != "announced"));
 }

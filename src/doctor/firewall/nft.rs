@@ -1,58 +1,92 @@
-//! `nft -j list ruleset`: libnftables-json(5).
+//! Rules as `nft -j list ruleset` prints them: libnftables-json(5).
+
+use std::net::IpAddr;
 
 use serde_json::Value;
 
-use super::{
-    Action, Chain, Entry, Rule, Rules, Traffic, Tri, in_network, is_interface, of_sources,
+use super::rules::{
+    Action, Chain, Culprit, Direction, Entry, Hook, Kind, Packets, Rule, Rules, Tri, Verdict,
 };
 
-/// Reads the objects of a ruleset. What is not understood may match.
-pub(super) fn read(objects: &[Value], traffic: &Traffic) -> Rules {
-    let mut rules = Rules::default();
-    for object in objects {
-        if let Some(chain) = object.get("chain").filter(|c| concerns(c, traffic)) {
-            let place = place(&mut rules, chain, "name");
-            place.entry = entry(chain, traffic);
-        } else if let Some(rule) = object.get("rule").filter(|r| concerns(r, traffic)) {
-            let found = read_rule(rule, traffic);
-            place(&mut rules, rule, "chain").rules.extend(found);
-        }
+/// All rules of this machine that nftables knows.
+#[derive(Clone, Debug, Default)]
+pub(in crate::doctor) struct Ruleset(Vec<Value>);
+
+impl Ruleset {
+    /// `None`: that is not what nft prints.
+    pub(in crate::doctor) fn from_json(json: &str) -> Option<Ruleset> {
+        let value: Value = serde_json::from_str(json).ok()?;
+        Some(Ruleset(value.get("nftables")?.as_array()?.clone()))
     }
-    rules
+
+    pub(in crate::doctor) fn rules(&self) -> usize {
+        self.0.iter().filter(|o| o.get("rule").is_some()).count()
+    }
+
+    /// What becomes of `packets`. What is not understood may match.
+    pub(in crate::doctor) fn verdict(&self, packets: &Packets) -> Verdict {
+        let mut rules = Rules::default();
+        for object in &self.0 {
+            if let Some(chain) = object.get("chain").filter(|c| concerns(c, packets)) {
+                place(&mut rules, chain, "name").entry = entry(chain, packets);
+            } else if let Some(rule) = object.get("rule").filter(|r| concerns(r, packets)) {
+                let found = read_rule(rule, packets);
+                place(&mut rules, rule, "chain").rules.extend(found);
+            }
+        }
+        rules.verdict()
+    }
+
+    /// The names of the chains of `culprit`'s table.
+    pub(in crate::doctor) fn chains<'a>(
+        &'a self,
+        culprit: &'a Culprit,
+    ) -> impl Iterator<Item = &'a str> {
+        let chains = self.0.iter().filter_map(|o| o.get("chain"));
+        chains
+            .filter(|c| table(c) == culprit.table)
+            .map(|c| text(c, "name"))
+    }
+}
+
+fn table(object: &Value) -> String {
+    format!("{} {}", text(object, "family"), text(object, "table"))
 }
 
 fn text<'a>(value: &'a Value, key: &str) -> &'a str {
     value.get(key).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// Whether the table's family sees such packets on their way to a program.
-fn concerns(object: &Value, traffic: &Traffic) -> bool {
+/// Whether the table's family sees such packets on this way.
+fn concerns(object: &Value, packets: &Packets) -> bool {
     match text(object, "family") {
         "inet" | "netdev" => true,
-        "ip" => traffic.to.is_ipv4(),
-        "ip6" => traffic.to.is_ipv6(),
+        "ip" => packets.to.is_ipv4(),
+        "ip6" => packets.to.is_ipv6(),
         _ => false,
     }
 }
 
 fn place<'a>(rules: &'a mut Rules, object: &Value, chain: &str) -> &'a mut Chain {
-    let table = format!("{} {}", text(object, "family"), text(object, "table"));
-    let chains = rules.0.entry(table).or_default();
+    let chains = rules.0.entry(table(object)).or_default();
     chains.entry(text(object, chain).to_owned()).or_default()
 }
 
-/// Where the kernel enters the chain, if it does for packets that come in.
-fn entry(chain: &Value, traffic: &Traffic) -> Option<Entry> {
-    let hook = match text(chain, "hook") {
-        "ingress" => 0,
-        "prerouting" => 1,
-        "input" => 2,
+/// Where the kernel enters the chain, if it does with such packets.
+fn entry(chain: &Value, packets: &Packets) -> Option<Entry> {
+    let hook = match (packets.direction, text(chain, "hook")) {
+        (Direction::In, "ingress") => Hook::Ingress,
+        (Direction::In, "prerouting") => Hook::Prerouting,
+        (Direction::In, "input") => Hook::Input,
+        (Direction::Out, "output") => Hook::Output,
+        (Direction::Out, "postrouting") => Hook::Postrouting,
+        (Direction::Out, "egress") => Hook::Egress,
         _ => return None,
     };
     let is_ours = match chain.get("dev") {
         None => true,
-        Some(Value::Array(all)) => all.iter().any(|d| d == traffic.interface.as_str()),
-        Some(one) => one == traffic.interface.as_str(),
+        Some(Value::Array(all)) => all.iter().any(|d| d == packets.interface.as_str()),
+        Some(one) => one == packets.interface.as_str(),
     };
     is_ours.then(|| Entry {
         hook,
@@ -62,7 +96,7 @@ fn entry(chain: &Value, traffic: &Traffic) -> Option<Entry> {
 }
 
 /// One rule; several where it ends in a verdict map.
-fn read_rule(rule: &Value, traffic: &Traffic) -> Vec<Rule> {
+fn read_rule(rule: &Value, packets: &Packets) -> Vec<Rule> {
     let mut matches = Tri::Yes;
     let mut words = Vec::new();
     let mut found = Vec::new();
@@ -83,10 +117,10 @@ fn read_rule(rule: &Value, traffic: &Traffic) -> Vec<Rule> {
         }
         match kind.as_str() {
             "match" => {
-                matches = matches.and(read_match(body, traffic));
+                matches = matches.and(read_match(body, packets));
                 words.push(words_of(body));
             }
-            "vmap" => found.extend(read_map(body, matches, &words, traffic)),
+            "vmap" => found.extend(read_map(body, matches, &words, packets)),
             // Let so many through in a second, then match no more.
             "limit" | "quota" | "connlimit" | "ct count" => {
                 matches = matches.and(Tri::Maybe);
@@ -94,9 +128,10 @@ fn read_rule(rule: &Value, traffic: &Traffic) -> Vec<Rule> {
             }
             "xt" => {
                 words.push(text(body, "name").to_owned());
+                // nft shows of an extension of iptables its name only.
                 match text(body, "type") {
-                    "match" => matches = matches.and(Tri::Maybe),
-                    _ => found.extend(read_target(body, matches, &words)),
+                    "target" | "watcher" => found.extend(read_target(body, matches, &words)),
+                    _ => matches = matches.and(Tri::Maybe),
                 }
             }
             _ => {}
@@ -117,7 +152,6 @@ fn action(kind: &str, body: &Value) -> Option<Action> {
     })
 }
 
-/// A target of iptables that nft shows by its name only.
 fn read_target(body: &Value, matches: Tri, words: &[String]) -> Option<Rule> {
     matches!(text(body, "name"), "REJECT" | "DROP").then(|| Rule {
         matches,
@@ -127,7 +161,7 @@ fn read_target(body: &Value, matches: Tri, words: &[String]) -> Option<Rule> {
 }
 
 /// A verdict map: `ct state vmap { established : accept, invalid : drop }`.
-fn read_map(body: &Value, matches: Tri, words: &[String], traffic: &Traffic) -> Vec<Rule> {
+fn read_map(body: &Value, matches: Tri, words: &[String], packets: &Packets) -> Vec<Rule> {
     let pairs = body.pointer("/data/set").and_then(Value::as_array);
     let mut found = Vec::new();
     for pair in pairs.into_iter().flatten() {
@@ -144,7 +178,7 @@ fn read_map(body: &Value, matches: Tri, words: &[String], traffic: &Traffic) -> 
         let mut text = words.to_vec();
         text.push(format!("{} {} {kind}", name_of(left), value_words(key)));
         found.push(Rule {
-            matches: matches.and(holds(left, key, traffic)),
+            matches: matches.and(holds(left, key, packets)),
             action,
             text: text.join(" "),
         });
@@ -160,11 +194,17 @@ fn read_map(body: &Value, matches: Tri, words: &[String], traffic: &Traffic) -> 
     found
 }
 
-fn read_match(body: &Value, traffic: &Traffic) -> Tri {
+fn read_match(body: &Value, packets: &Packets) -> Tri {
     let (Some(left), Some(right)) = (body.get("left"), body.get("right")) else {
         return Tri::Maybe;
     };
-    let holds = holds(left, right, traffic);
+    if let Some(protocol) = left.pointer("/payload/protocol").and_then(Value::as_str) {
+        // `tcp dport != 22` says that it is TCP, too.
+        if !carries(packets, protocol) {
+            return Tri::No;
+        }
+    }
+    let holds = holds(left, right, packets);
     match text(body, "op") {
         "==" | "in" => holds,
         "!=" => holds.not(),
@@ -172,45 +212,71 @@ fn read_match(body: &Value, traffic: &Traffic) -> Tri {
     }
 }
 
+/// Whether the packets have a header of this protocol.
+fn carries(packets: &Packets, protocol: &str) -> bool {
+    match protocol {
+        "ip" => packets.to.is_ipv4(),
+        "ip6" => packets.to.is_ipv6(),
+        "udp" => matches!(packets.kind, Kind::Udp(_)),
+        "igmp" => matches!(packets.kind, Kind::Igmp(_)),
+        "icmpv6" => matches!(packets.kind, Kind::Icmpv6(_)),
+        "th" | "ether" => true,
+        _ => false,
+    }
+}
+
 /// Whether what `left` names is, or is one of, `right`.
-fn holds(left: &Value, right: &Value, traffic: &Traffic) -> Tri {
-    let is_v4 = traffic.to.is_ipv4();
+fn holds(left: &Value, right: &Value, packets: &Packets) -> Tri {
+    let is_v4 = packets.to.is_ipv4();
     if let Some(payload) = left.get("payload") {
-        return match (text(payload, "protocol"), text(payload, "field")) {
-            ("udp" | "th", "dport") => any(right, &|v| port(v, traffic.to.port())),
-            ("udp" | "th" | "ether", _) => Tri::Maybe,
-            ("ip", _) if !is_v4 => Tri::No,
-            ("ip6", _) if is_v4 => Tri::No,
-            ("ip" | "ip6", "daddr") => any(right, &|v| address(v, traffic.to.ip())),
-            ("ip" | "ip6", "saddr") => of_sources(traffic, |ip| any(right, &|v| address(v, ip))),
-            ("ip", "protocol") | ("ip6", "nexthdr") => any(right, &is_udp),
-            ("ip" | "ip6", _) => Tri::Maybe,
-            // TCP, ICMP, ARP and the rest.
-            (protocol, _) if !protocol.is_empty() => Tri::No,
-            _ => Tri::Maybe,
+        return match (
+            text(payload, "protocol"),
+            text(payload, "field"),
+            packets.kind,
+        ) {
+            ("udp" | "th", "dport", Kind::Udp(to)) => any(right, &|v| port(v, to)),
+            ("igmp", "type", Kind::Igmp(kind)) => any(right, &|v| is_type(v, kind, IGMP_TYPES)),
+            ("icmpv6", "type", Kind::Icmpv6(kind)) => any(right, &|v| is_type(v, kind, MLD_TYPES)),
+            ("ip" | "ip6", "daddr", _) => any(right, &|v| address(v, packets.to)),
+            ("ip" | "ip6", "saddr", _) => of_sources(packets, |ip| any(right, &|v| address(v, ip))),
+            ("ip", "protocol", _) => any(right, &|v| is_protocol(v, packets.kind)),
+            // RFC 3810 §5: MLD stands behind a hop-by-hop header.
+            ("ip6", "nexthdr", Kind::Icmpv6(_)) => any(right, &|v| is_number(v, 0, &["hopopt"])),
+            ("ip6", "nexthdr", _) => any(right, &|v| is_protocol(v, packets.kind)),
+            (protocol, _, _) => match carries(packets, protocol) {
+                true => Tri::Maybe,
+                false => Tri::No,
+            },
         };
     }
     if let Some(meta) = left.get("meta") {
-        return match text(meta, "key") {
-            "iifname" | "iif" => any(right, &|v| {
-                of_text(v, |s| is_interface(&traffic.interface, s, '*'))
-            }),
-            "oifname" | "oif" => Tri::No,
-            "l4proto" => any(right, &is_udp),
-            "nfproto" => any(right, &|v| {
+        let is_ours = |v: &Value| of_text(v, |s| is_interface(&packets.interface, s));
+        return match (text(meta, "key"), packets.direction) {
+            ("iifname" | "iif", Direction::In) => any(right, &is_ours),
+            ("oifname" | "oif", Direction::Out) => any(right, &is_ours),
+            ("iifname" | "iif" | "oifname" | "oif", _) => Tri::No,
+            ("l4proto", _) => any(right, &|v| is_protocol(v, packets.kind)),
+            ("nfproto", _) => any(right, &|v| {
                 of_text(v, |s| s == if is_v4 { "ipv4" } else { "ipv6" })
             }),
-            "protocol" => any(right, &|v| {
+            ("protocol", _) => any(right, &|v| {
                 of_text(v, |s| s == if is_v4 { "ip" } else { "ip6" })
             }),
-            "pkttype" => any(right, &|v| of_text(v, |s| s == cast(traffic, "host"))),
+            ("pkttype", Direction::In) => {
+                any(right, &|v| of_text(v, |s| s == cast(packets, "host")))
+            }
             _ => Tri::Maybe,
         };
     }
     if let Some(ct) = left.get("ct") {
-        // Nobody answers a stream, so conntrack never sees more of it than the first packet.
+        // Nobody answers a stream, so conntrack never sees more of it than the first packet. It does not track MLD
+        // (net/netfilter/nf_conntrack_proto_icmpv6.c).
+        let state = match packets.kind {
+            Kind::Udp(_) | Kind::Igmp(_) => "new",
+            Kind::Icmpv6(_) => "untracked",
+        };
         return match text(ct, "key") {
-            "state" => any(right, &|v| of_text(v, |s| s == "new")),
+            "state" => any(right, &|v| of_text(v, |s| s == state)),
             _ => Tri::Maybe,
         };
     }
@@ -219,14 +285,14 @@ fn holds(left: &Value, right: &Value, traffic: &Traffic) -> Tri {
             .get("flags")
             .is_some_and(|f| f.to_string().contains("daddr"));
         if text(fib, "result") == "type" && of_destination {
-            return any(right, &|v| of_text(v, |s| s == cast(traffic, "local")));
+            return any(right, &|v| of_text(v, |s| s == cast(packets, "local")));
         }
     }
     Tri::Maybe
 }
 
-fn cast<'a>(traffic: &Traffic, unicast: &'a str) -> &'a str {
-    match traffic.to.ip().is_multicast() {
+fn cast<'a>(packets: &Packets, unicast: &'a str) -> &'a str {
+    match packets.to.is_multicast() {
         true => "multicast",
         false => unicast,
     }
@@ -255,10 +321,32 @@ fn of_text(value: &Value, holds: impl Fn(&str) -> bool) -> Tri {
     value.as_str().map_or(Tri::Maybe, |s| Tri::of(holds(s)))
 }
 
-fn is_udp(value: &Value) -> Tri {
+fn is_protocol(value: &Value, kind: Kind) -> Tri {
+    match kind {
+        Kind::Udp(_) => is_number(value, 17, &["udp"]),
+        Kind::Igmp(_) => is_number(value, 2, &["igmp"]),
+        Kind::Icmpv6(_) => is_number(value, 58, &["ipv6-icmp", "icmpv6"]),
+    }
+}
+
+/// nft's names of message types: nft(8), IGMP TYPE and ICMPV6 TYPE.
+const IGMP_TYPES: &[(u8, &str)] = &[
+    (0x11, "membership-query"),
+    (0x16, "membership-report-v2"),
+    (0x22, "membership-report-v3"),
+];
+const MLD_TYPES: &[(u8, &str)] = &[(130, "mld-listener-query"), (143, "mld2-listener-report")];
+
+fn is_type(value: &Value, kind: u8, names: &[(u8, &str)]) -> Tri {
+    let name = names.iter().find(|(n, _)| *n == kind).map_or("", |n| n.1);
+    is_number(value, kind.into(), &[name])
+}
+
+/// A number that may have a name.
+fn is_number(value: &Value, number: u64, names: &[&str]) -> Tri {
     match value.as_u64() {
-        Some(number) => Tri::of(number == 17),
-        None => of_text(value, |s| s == "udp"),
+        Some(n) => Tri::of(n == number),
+        None => of_text(value, |s| names.contains(&s)),
     }
 }
 
@@ -274,7 +362,7 @@ fn port(value: &Value, port: u16) -> Tri {
     }
 }
 
-fn address(value: &Value, ip: std::net::IpAddr) -> Tri {
+fn address(value: &Value, ip: IpAddr) -> Tri {
     if let Some(one) = value.as_str() {
         return in_network(ip, one);
     }
@@ -282,8 +370,7 @@ fn address(value: &Value, ip: std::net::IpAddr) -> Tri {
         let bits = prefix.get("len").and_then(Value::as_u64).unwrap_or(128);
         return in_network(ip, &format!("{}/{bits}", text(prefix, "addr")));
     }
-    let end =
-        |i| -> Option<std::net::IpAddr> { value.get("range")?.get(i)?.as_str()?.parse().ok() };
+    let end = |i| -> Option<IpAddr> { value.get("range")?.get(i)?.as_str()?.parse().ok() };
     match (end(0), end(1)) {
         (Some(from), Some(to)) => Tri::of((from..=to).contains(&ip)),
         _ => Tri::Maybe,
@@ -340,5 +427,37 @@ fn value_words(value: &Value) -> String {
             }
         }
         other => other.to_string(),
+    }
+}
+
+/// Whether an address lies in `ADDRESS` or `ADDRESS/BITS`; `Maybe`: that is no such text.
+pub(super) fn in_network(ip: IpAddr, network: &str) -> Tri {
+    let (address, bits) = network.split_once('/').unwrap_or((network, "128"));
+    let (Ok(address), Ok(bits)) = (address.parse::<IpAddr>(), bits.parse::<u32>()) else {
+        return Tri::Maybe;
+    };
+    let (a, b, width) = match (ip, address) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => (u128::from(a.to_bits()), u128::from(b.to_bits()), 32),
+        (IpAddr::V6(a), IpAddr::V6(b)) => (a.to_bits(), b.to_bits(), 128),
+        _ => return Tri::No,
+    };
+    let rest = width - bits.min(width);
+    Tri::of(a.checked_shr(rest).unwrap_or(0) == b.checked_shr(rest).unwrap_or(0))
+}
+
+/// Whether something holds for where the packets come from: for all, for none, or nobody knows.
+fn of_sources(packets: &Packets, holds: impl Fn(IpAddr) -> Tri) -> Tri {
+    let mut all = packets.sources.iter().map(|&ip| holds(ip));
+    let Some(first) = all.next() else {
+        return Tri::Maybe;
+    };
+    all.fold(first, |a, b| if a == b { a } else { Tri::Maybe })
+}
+
+/// Whether an interface's name is `pattern`, which may end in `*`.
+fn is_interface(name: &str, pattern: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(start) => name.starts_with(start),
+        None => name == pattern,
     }
 }

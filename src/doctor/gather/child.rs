@@ -1,4 +1,4 @@
-//! A program that is asked for something and must answer in time.
+//! A program that is run for what it prints, and must print it in time.
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};

@@ -12,10 +12,11 @@ use nix::sys::socket::{
     ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt,
 };
 
-use super::super::facts::Ears;
-use super::super::hearing::Hearing;
+use super::super::arrivals::Meter;
+use super::super::findings::Received;
 use super::proc;
-use super::tap::Tap;
+use super::queries::Queries;
+use super::tap::StreamTap;
 use crate::clock::Mono;
 use crate::net::ReceiveSocket;
 use crate::rtp::Options;
@@ -32,18 +33,19 @@ pub(super) struct Sockets {
     pub(super) media: ReceiveSocket,
     pub(super) rtcp: Option<ReceiveSocket>,
     pub(super) repair: Option<ReceiveSocket>,
-    pub(super) tap: Option<Tap>,
+    pub(super) tap: Option<StreamTap>,
+    pub(super) queries: Option<Queries>,
 }
 
 impl Sockets {
     /// Listens for `wait`.
-    pub(super) fn listen(&mut self, options: Options, wait: Duration) -> Ears {
-        tell_ttl(&self.media);
-        let mut hearing = Hearing::new(options);
-        let mut ears = Ears {
+    pub(super) fn listen(&mut self, options: Options, wait: Duration) -> Received {
+        enable_ttl(&self.media);
+        let mut meter = Meter::new(options);
+        let mut received = Received {
             rtcp: self.rtcp.as_ref().map(|_| 0),
             repair: self.repair.as_ref().map(|_| 0),
-            ..Ears::default()
+            ..Received::default()
         };
         let mut buffer = vec![0; LONGEST];
         let start = Mono::now();
@@ -54,34 +56,38 @@ impl Sockets {
                 break;
             }
             self.wait(end.since(now).min(LOOK));
-            // The wire first: what is at the socket was there before.
-            if let Some(tap) = &mut self.tap {
-                tap.read();
-            }
-            read(&self.media, &mut buffer, |from, ttl, datagram| {
-                hearing.push(Mono::now(), from, ttl, datagram);
-            });
-            for (socket, counted) in [
-                (&self.rtcp, &mut ears.rtcp),
-                (&self.repair, &mut ears.repair),
-            ] {
-                if let (Some(socket), Some(counted)) = (socket, counted) {
-                    read(socket, &mut buffer, |_, _, _| *counted += 1);
-                }
-            }
-            hearing.poll(Mono::now());
+            self.read(&mut meter, &mut received, &mut buffer);
+            meter.poll(Mono::now());
         }
         // What both saw of the last moment.
+        self.read(&mut meter, &mut received, &mut buffer);
+        received.listened = Mono::now().since(start);
+        received.overflowed = overflowed(&self.media);
+        received.queries = self.queries.as_ref().map(Queries::count);
+        received.arrivals = meter.finish(Mono::now());
+        received
+    }
+
+    /// Takes what is there.
+    fn read(&mut self, meter: &mut Meter, received: &mut Received, buffer: &mut [u8]) {
+        // The wire first: what is at the sockets was there before.
         if let Some(tap) = &mut self.tap {
             tap.read();
         }
-        read(&self.media, &mut buffer, |from, ttl, datagram| {
-            hearing.push(Mono::now(), from, ttl, datagram);
+        if let Some(queries) = &mut self.queries {
+            queries.read();
+        }
+        read(&self.media, buffer, |from, ttl, datagram| {
+            meter.push(Mono::now(), from, ttl, datagram);
         });
-        ears.listened = Mono::now().since(start);
-        ears.overflowed = overflowed(&self.media);
-        ears.heard = hearing.finish(Mono::now());
-        ears
+        for (socket, count) in [
+            (&self.rtcp, &mut received.rtcp),
+            (&self.repair, &mut received.repair),
+        ] {
+            if let (Some(socket), Some(count)) = (socket, count) {
+                read(socket, buffer, |_, _, _| *count += 1);
+            }
+        }
     }
 
     /// Waits until something can be read.
@@ -102,8 +108,8 @@ impl Sockets {
 }
 
 /// ip(7), IP_RECVTTL: "pass a IP_TTL control message with the time-to-live field of the received packet". Where it is
-/// refused the TTL is not told.
-fn tell_ttl(socket: &ReceiveSocket) {
+/// refused the TTL stays unknown.
+fn enable_ttl(socket: &ReceiveSocket) {
     let _ = match socket.group() {
         SocketAddr::V4(_) => setsockopt(socket, sockopt::Ipv4RecvTtl, &true),
         SocketAddr::V6(_) => setsockopt(socket, sockopt::Ipv6RecvHopLimit, &true),

@@ -1,87 +1,82 @@
-//! Finding the facts out. Everything here has a time limit, and changes nothing on this machine but that it joins the
-//! group for as long as it listens.
+//! Finding things out. Everything here has a time limit, and changes nothing on this machine but that it joins the group
+//! for as long as it listens.
 
-pub(super) mod announced;
 mod child;
-mod filter;
 mod listen;
 mod proc;
+mod queries;
+mod ruleset;
 mod tap;
+pub(super) mod target;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::facts::{Announcement, Chosen, Ears, Facts, Filter, Wire};
-use super::firewall::Traffic;
-use crate::net::{GroupError, Interface, ReceiveOptions, ReceiveSocket, host, igmp, interface};
+use super::findings::{Chosen, Filter, Findings, Lookup, Received, Unseen, Wire};
+use crate::net::{
+    GroupError, Interface, Listener, ReceiveOptions, ReceiveSocket, choice, host, igmp, interface,
+};
+use crate::rtp::rtcp;
 use crate::view::Wanted;
 use listen::Sockets;
-use tap::Tap;
+use queries::Queries;
+use tap::StreamTap;
 
 /// How long what runs beside the listening may go on after it.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long other interfaces are listened on where nothing came.
+const ELSEWHERE: Duration = Duration::from_secs(2);
+/// No UDP datagram is longer.
+const LONGEST: usize = 65_536;
 
 /// Looks at everything, listening for `wait`.
-pub(super) fn facts(
+pub(super) fn findings(
     wanted: &Wanted,
-    announcement: Announcement,
+    lookup: Lookup,
     chosen: Chosen,
     wait: Duration,
-) -> Facts {
+) -> Findings {
     let group = wanted.receive.group;
     let named = wanted.receive.interface.as_deref();
     let interfaces = interface::list().unwrap_or_default();
-    let interface = interface::meant(named, group).map_err(|e| e.to_string());
+    let interface = choice::meant(named, group, None).map_err(|e| e.to_string());
     let name = interface
         .as_ref()
         .map_or("", |i| i.name.as_str())
         .to_owned();
     let port_users = proc::port_users(group);
-    let answers = beside(move || filter::ask_all(group));
+    let filter = beside(ruleset::read);
     #[cfg(feature = "send")]
     let cameras = beside(cameras);
 
-    let mut found = Found::default();
-    let joined = listen(
-        wanted,
-        wait,
-        interface.as_ref().ok(),
-        &interfaces,
-        &mut found,
-    );
-    let Found {
-        members,
-        ears,
-        wire,
-    } = found;
-
-    let sources = sources(&ears, &wire, &interfaces);
-    let traffic = Traffic {
-        to: group,
-        interface: name.clone(),
-        sources: sources.clone(),
-    };
-    Facts {
+    let mut heard = Listened::default();
+    let joined = listen(wanted, wait, interface.as_ref().ok(), &mut heard);
+    if heard.received.arrivals.packets == 0 {
+        heard.received.elsewhere = elsewhere(&wanted.receive, &name, wait.min(ELSEWHERE));
+    }
+    let sources = sources(&heard, &interfaces);
+    Findings {
         group,
-        announcement,
+        lookup,
         chosen,
         route: route(group),
         joined,
-        members,
+        members: heard.members,
         port_users,
-        ears,
-        wire,
+        received: heard.received,
+        wire: heard.wire,
         old_querier: proc::old_querier(&name).filter(|_| group.is_ipv4()),
         bridge: proc::bridge(&name),
         limits: host::buffer_limits().ok(),
         rp_filter: proc::rp_filter(&name),
-        ways_back: sources.iter().map(|&ip| (ip, way_back(ip))).collect(),
-        filter: match answers.recv_timeout(PATIENCE) {
-            Ok(answers) => filter::read(answers, &traffic),
-            Err(_) => Filter::default(),
-        },
+        ways_back: sources.into_iter().map(|ip| (ip, way_back(ip))).collect(),
+        filter: filter.recv_timeout(PATIENCE).unwrap_or(Filter {
+            ruleset: Err(Unseen::Other("nft does not answer".to_owned())),
+            has_legacy: false,
+            has_config: false,
+        }),
         clock: host::clock_state().map_err(|e| e.to_string()),
         #[cfg(feature = "send")]
         cameras: Some(
@@ -97,18 +92,18 @@ pub(super) fn facts(
 }
 
 /// What can only be seen while the group is joined.
-struct Found {
+struct Listened {
     members: Vec<igmp::Member>,
-    ears: Ears,
-    wire: Result<Wire, String>,
+    received: Received,
+    wire: Result<Wire, Unseen>,
 }
 
-impl Default for Found {
-    fn default() -> Found {
-        Found {
+impl Default for Listened {
+    fn default() -> Listened {
+        Listened {
             members: Vec::new(),
-            ears: Ears::default(),
-            wire: Err("not listened".to_owned()),
+            received: Received::default(),
+            wire: Err(Unseen::Other("not listened".to_owned())),
         }
     }
 }
@@ -117,30 +112,51 @@ fn listen(
     wanted: &Wanted,
     wait: Duration,
     interface: Option<&Interface>,
-    all: &[Interface],
-    found: &mut Found,
+    heard: &mut Listened,
 ) -> Result<(), GroupError> {
     let media = ReceiveSocket::open(&wanted.receive)?;
-    let tap = interface.map(|interface| Tap::open(&wanted.receive, interface, all));
+    let tap = interface.map(|interface| StreamTap::open(&wanted.receive, interface));
     let (tap, refused) = match tap {
         Some(Ok(tap)) => (Some(tap), None),
         Some(Err(why)) => (None, Some(why)),
-        None => (None, Some("no interface".to_owned())),
+        None => (None, Some(Unseen::Other("no interface".to_owned()))),
     };
     let mut sockets = Sockets {
         media,
-        // RFC 3550 §11: the next port.
-        rtcp: beside_port(&wanted.receive, 1),
+        rtcp: beside_port(&wanted.receive, rtcp::PORT_OFFSET),
         repair: wanted.repair().and_then(|o| ReceiveSocket::open(&o).ok()),
+        queries: interface.and_then(|i| Queries::open(wanted.receive.group.ip(), i)),
         tap,
     };
-    found.members = igmp::memberships().unwrap_or_default();
-    found.ears = sockets.listen(wanted.options.clone(), wait);
-    found.wire = match (sockets.tap, refused) {
+    heard.members = igmp::memberships().unwrap_or_default();
+    heard.received = sockets.listen(wanted.options.clone(), wait);
+    heard.wire = match (sockets.tap, refused) {
         (Some(tap), _) => Ok(tap.finish()),
-        (None, why) => Err(why.unwrap_or_default()),
+        (None, why) => Err(why.unwrap_or(Unseen::NeedsRoot)),
     };
     Ok(())
+}
+
+/// Another interface on which the stream arrives.
+fn elsewhere(wanted: &ReceiveOptions, interface: &str, wait: Duration) -> Option<String> {
+    let group = wanted.group;
+    if !group.ip().is_multicast() {
+        return None;
+    }
+    let mut listener = Listener::open(group.port(), &[group.ip()], None, LONGEST).ok()?;
+    let end = Instant::now() + wait;
+    let mut found = None;
+    while found.is_none() && Instant::now() < end {
+        let left = end.saturating_duration_since(Instant::now());
+        let each = |name: &str, from: SocketAddr, _: &[u8]| {
+            let is_wanted = wanted.source.is_none_or(|source| source == from.ip());
+            if is_wanted && name != interface {
+                found = Some(name.to_owned());
+            }
+        };
+        listener.receive(left, each).ok()?;
+    }
+    found
 }
 
 fn beside_port(receive: &ReceiveOptions, offset: u16) -> Option<ReceiveSocket> {
@@ -152,10 +168,10 @@ fn beside_port(receive: &ReceiveOptions, offset: u16) -> Option<ReceiveSocket> {
 }
 
 /// Senders on other machines.
-fn sources(ears: &Ears, wire: &Result<Wire, String>, own: &[Interface]) -> Vec<IpAddr> {
-    let heard = ears.heard.senders.iter().map(|s| s.from);
-    let seen = wire.iter().flat_map(|w| w.sources.iter().copied());
-    let mut all: Vec<_> = heard
+fn sources(heard: &Listened, own: &[Interface]) -> Vec<IpAddr> {
+    let arrived = heard.received.arrivals.sources.iter().map(|s| s.from);
+    let seen = heard.wire.iter().flat_map(|w| w.sources.iter().copied());
+    let mut all: Vec<_> = arrived
         .chain(seen)
         .filter(|ip| !own.iter().any(|i| i.addresses.contains(ip)))
         .collect();
@@ -183,9 +199,9 @@ fn beside<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> mpsc::Re
 }
 
 #[cfg(feature = "send")]
-fn cameras() -> Vec<super::facts::Camera> {
+fn cameras() -> Vec<super::findings::Camera> {
     let text = |path: std::path::PathBuf| path.display().to_string();
-    let camera = |info: crate::source::camera::CameraInfo| super::facts::Camera {
+    let camera = |info: crate::source::camera::CameraInfo| super::findings::Camera {
         device: text(info.device),
         stable: info.stable.map(text),
         problem: info.problem,

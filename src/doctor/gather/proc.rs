@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::super::facts::{Bridge, PortUser, RpFilter};
+use super::super::findings::{Bridge, PortUser, RpFilter};
 
 /// Looking through all processes may take no longer.
 const SEARCH: Duration = Duration::from_secs(1);
@@ -150,6 +150,16 @@ fn ipv4_setting(interface: &str, name: &str) -> Option<u8> {
 
 fn setting(path: &str) -> Option<u8> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+/// Whether the old iptables has tables: netfilter keeps their names there.
+pub(super) fn has_legacy_iptables() -> bool {
+    let names = [
+        "/proc/thread-self/net/ip_tables_names",
+        "/proc/thread-self/net/ip6_tables_names",
+    ];
+    let is_used = |path| fs::read_to_string(path).is_ok_and(|text| !text.trim().is_empty());
+    names.into_iter().any(is_used)
 }
 
 /// The version of IGMP that the kernel speaks on the interface because of an older querier; `None`: the newest, or one

@@ -1,7 +1,6 @@
 //! What reaches the interfaces, before any filter of this machine: a packet socket (packet(7)), which needs
 //! CAP_NET_RAW. It also hears the queries of IGMP (RFC 3376) and MLD (RFC 3810).
 
-use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -10,7 +9,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{LinkAddr, recvfrom};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::super::facts::{Query, Wire};
+use super::super::findings::{Query, Unseen, Wire};
 use crate::net::{Interface, ReceiveOptions};
 
 /// Only headers are looked at.
@@ -24,7 +23,7 @@ const BUFFER: usize = 4 << 20;
 
 /// What a packet is, as far as it matters here.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Seen {
+pub(super) enum Seen {
     Udp {
         from: IpAddr,
         to: SocketAddr,
@@ -39,102 +38,49 @@ enum Seen {
     Query(Query),
 }
 
-/// An open packet socket.
+/// An open packet socket: all packets that reach this machine.
 pub(super) struct Tap {
     socket: Socket,
-    group: SocketAddr,
-    /// The only sender that a source-specific group has.
-    source: Option<IpAddr>,
-    interface: u32,
-    /// Names of the others, by index.
-    names: BTreeMap<u32, String>,
     buffer: [u8; SNAP],
-    wire: Wire,
 }
 
 impl Tap {
     /// Opens it.
     ///
     /// # Errors
-    /// A sentence: mostly that CAP_NET_RAW is missing.
-    pub(super) fn open(
-        wanted: &ReceiveOptions,
-        interface: &Interface,
-        all: &[Interface],
-    ) -> Result<Tap, String> {
+    /// Mostly that CAP_NET_RAW is missing.
+    pub(super) fn open() -> Result<Tap, Unseen> {
         let everything = i32::from((libc::ETH_P_ALL as u16).to_be());
         let socket = Socket::new(
             Domain::PACKET,
             Type::DGRAM.nonblocking(),
             Some(Protocol::from(everything)),
         )
-        .map_err(sentence)?;
+        .map_err(unseen)?;
         // A smaller buffer sees less; what it misses is not held against anybody.
         let _ = socket.set_recv_buffer_size(BUFFER);
         Ok(Tap {
             socket,
-            group: wanted.group,
-            source: wanted.source,
-            interface: interface.index,
-            names: all.iter().map(|i| (i.index, i.name.clone())).collect(),
             buffer: [0; SNAP],
-            wire: Wire::default(),
         })
     }
 
-    /// Takes what is there.
-    pub(super) fn read(&mut self) {
+    /// Takes what is there: the interface's index, and what came.
+    pub(super) fn read(&mut self, mut each: impl FnMut(u32, Seen)) {
         for _ in 0..AT_A_TIME {
             match recvfrom::<LinkAddr>(self.socket.as_raw_fd(), &mut self.buffer) {
-                Ok((len, Some(from))) => self.take(len, &from),
+                Ok((len, Some(from))) => {
+                    let packet = &self.buffer[..len.min(SNAP)];
+                    // packet(7): "PACKET_OUTGOING for a packet originating from the local host".
+                    let is_own = from.pkttype() == libc::PACKET_OUTGOING;
+                    if let Some(seen) = parse(packet).filter(|_| !is_own) {
+                        each(from.ifindex() as u32, seen);
+                    }
+                }
                 Ok((_, None)) | Err(Errno::EINTR) => {}
                 Err(_) => return,
             }
         }
-    }
-
-    fn take(&mut self, len: usize, from: &LinkAddr) {
-        // packet(7): "PACKET_OUTGOING for a packet originating from the local host".
-        if from.pkttype() == libc::PACKET_OUTGOING {
-            return;
-        }
-        let packet = &self.buffer[..len.min(SNAP)];
-        // The IP version is in its first four bits; the socket gives the packet without its link header.
-        let seen = match packet.first().map(|b| b >> 4) {
-            Some(4) => ipv4(packet),
-            Some(6) => ipv6(packet),
-            _ => None,
-        };
-        let Some(seen) = seen else { return };
-        if self.is_unwanted(&seen) {
-            return;
-        }
-        match from.ifindex() as u32 == self.interface {
-            true => note(&mut self.wire, self.group, seen),
-            false => self.elsewhere(from.ifindex() as u32, &seen),
-        }
-    }
-
-    /// A sender whose packets the kernel is asked not to hand on (RFC 4607).
-    fn is_unwanted(&self, seen: &Seen) -> bool {
-        let Seen::Udp { from, .. } = seen else {
-            return false;
-        };
-        self.source.is_some_and(|source| source != *from)
-    }
-
-    fn elsewhere(&mut self, index: u32, seen: &Seen) {
-        let Some(name) = self.names.get(&index) else {
-            return;
-        };
-        if matches!(seen, Seen::Udp { to, .. } if *to == self.group) {
-            *self.wire.elsewhere.entry(name.clone()).or_default() += 1;
-        }
-    }
-
-    /// What was seen.
-    pub(super) fn finish(self) -> Wire {
-        self.wire
     }
 }
 
@@ -144,13 +90,75 @@ impl AsFd for Tap {
     }
 }
 
-fn sentence(error: io::Error) -> String {
+fn unseen(error: io::Error) -> Unseen {
     match error.kind() {
-        io::ErrorKind::PermissionDenied => {
-            "that needs the right CAP_NET_RAW (run it with sudo)".to_owned()
-        }
-        _ => format!("no packet socket: {error}"),
+        io::ErrorKind::PermissionDenied => Unseen::NeedsRoot,
+        _ => Unseen::Other(format!("no packet socket: {error}")),
     }
+}
+
+/// What comes to one stream on one interface.
+pub(super) struct StreamTap {
+    tap: Tap,
+    group: SocketAddr,
+    /// The only sender that a source-specific group has.
+    source: Option<IpAddr>,
+    interface: u32,
+    wire: Wire,
+}
+
+impl StreamTap {
+    /// Looks at what `wanted` would hear on `interface`.
+    ///
+    /// # Errors
+    /// Those of [`Tap::open`].
+    pub(super) fn open(
+        wanted: &ReceiveOptions,
+        interface: &Interface,
+    ) -> Result<StreamTap, Unseen> {
+        Ok(StreamTap {
+            tap: Tap::open()?,
+            group: wanted.group,
+            source: wanted.source,
+            interface: interface.index,
+            wire: Wire::default(),
+        })
+    }
+
+    /// Takes what is there.
+    pub(super) fn read(&mut self) {
+        let StreamTap {
+            tap,
+            group,
+            source,
+            interface,
+            wire,
+        } = self;
+        tap.read(|index, seen| {
+            if index == *interface && !is_unwanted(*source, &seen) {
+                note(wire, *group, seen);
+            }
+        });
+    }
+
+    /// What was seen.
+    pub(super) fn finish(self) -> Wire {
+        self.wire
+    }
+}
+
+impl AsFd for StreamTap {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.tap.as_fd()
+    }
+}
+
+/// A sender whose packets the kernel is asked not to hand on (RFC 4607).
+fn is_unwanted(source: Option<IpAddr>, seen: &Seen) -> bool {
+    let Seen::Udp { from, .. } = seen else {
+        return false;
+    };
+    source.is_some_and(|source| source != *from)
 }
 
 fn note(wire: &mut Wire, group: SocketAddr, seen: Seen) {
@@ -181,6 +189,15 @@ fn note(wire: &mut Wire, group: SocketAddr, seen: Seen) {
 /// The group may carry a scope.
 fn same(to: SocketAddr, group: SocketAddr) -> bool {
     (to.ip(), to.port()) == (group.ip(), group.port())
+}
+
+/// The IP version is in the first four bits; the socket gives packets without their link header.
+fn parse(packet: &[u8]) -> Option<Seen> {
+    match packet.first()? >> 4 {
+        4 => ipv4(packet),
+        6 => ipv6(packet),
+        _ => None,
+    }
 }
 
 /// RFC 791 §3.1.

@@ -1,15 +1,10 @@
-//! JPEG in RTP (RFC 2435): the payload's headers, the [`Packetizer`] and the [`Depacketizer`]. What a
-//! JPEG file looks like is [`crate::jpeg`]'s business.
+//! JPEG in RTP (RFC 2435): the payload's headers, the [`Packetizer`], and the frames that its packets become. What a
+//! JPEG file looks like is [`crate::jpeg`]'s business; which packets belong to which frame is the depacketizer's.
 
-mod assembly;
-mod depacketizer;
+mod frame;
 mod packetizer;
-mod reception;
-#[cfg(test)]
-mod tests;
 pub mod wire;
 
-pub use assembly::{FrameBuffer, ReceivedPacket};
-pub use depacketizer::{Depacketizer, Event, LostFrame, Options, SenderChange, Waiting, Why};
+pub use frame::FrameBuffer;
+pub(super) use frame::Stream;
 pub use packetizer::{MIN_DATAGRAM, Packetizer, PlanError};
-pub use reception::Reception;

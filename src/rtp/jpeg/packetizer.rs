@@ -1,18 +1,19 @@
 //! Cuts a picture into RTP/JPEG packets (RFC 2435): writes headers, and says which part of the scan
-//! follows each. It touches no byte of the scan and sends nothing.
+//! follows each. It copies no byte of the scan and sends nothing.
 
-use super::wire::{self, Facts, MAX_SCAN};
+use super::wire::{self, FrameHeader, MAX_SCAN};
 use crate::clock::Ntp;
 use crate::jpeg::Picture;
+use crate::jpeg::rebuild::EOI;
 use crate::rtp::header::{Header, write_frame_extensions};
-use crate::rtp::{PacketPlan, PlannedPacket, RtpTime, SeqNo, Ssrc};
+use crate::rtp::packets::MAX_PACKETS;
+use crate::rtp::plan::{PacketPlan, PlannedPacket};
+use crate::rtp::types::{RtpTime, SeqNo, Ssrc};
 
 /// Smallest datagram: the first packet's headers are up to 176 bytes.
 pub const MIN_DATAGRAM: usize = 256;
 /// Largest UDP payload over IPv4.
 const MAX_DATAGRAM: usize = 65_507;
-/// Packets of one frame: a quarter of the sequence numbers, so that their order stays clear.
-pub(super) const MAX_PACKETS: usize = 1 << 14;
 
 /// Why a picture cannot be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -81,6 +82,11 @@ impl Packetizer {
         self.next_seq
     }
 
+    /// The frame that was planned last.
+    pub fn planned(&self) -> &PacketPlan {
+        &self.plan
+    }
+
     /// Plans the packets of `picture`: all have the same datagram size, only the last may be shorter,
     /// so that UDP GSO can cut them. Uses up their sequence numbers.
     ///
@@ -95,7 +101,7 @@ impl Packetizer {
         self.check(picture)?;
         let size = (picture.width, picture.height);
         let (width8, height8) = wire::size_in_blocks(size);
-        let facts = Facts {
+        let jpeg_header = FrameHeader {
             sampling: picture.sampling,
             q: 255,
             width8,
@@ -109,10 +115,11 @@ impl Packetizer {
         plan.first_seq = self.next_seq;
         plan.time = time;
 
+        let missing = missing_eoi(picture.scan);
         let mut offset = 0;
-        while offset < picture.scan.len() {
+        while offset < picture.scan.len() + missing.len() {
             let start = plan.headers.len();
-            let first = offset == 0;
+            let (first, is_behind) = (offset == 0, offset == picture.scan.len());
             let header = Header {
                 extension: first,
                 marker: false,
@@ -125,9 +132,13 @@ impl Packetizer {
             if first {
                 write_frame_extensions(&mut plan.headers, size, captured);
             }
-            wire::write_main(&mut plan.headers, &facts, offset as u32); // Below 2^24 by `check`.
+            wire::write_main(&mut plan.headers, &jpeg_header, offset as u32); // Below 2^24 by `check`.
             if first {
                 wire::write_tables(&mut plan.headers, &picture.quant);
+            }
+            if is_behind {
+                // A packet of its own, made with the headers, so that nothing of the scan is copied.
+                plan.headers.extend_from_slice(missing);
             }
             let header_len = plan.headers.len() - start;
             let payload_len = (self.max_datagram - header_len).min(picture.scan.len() - offset);
@@ -137,7 +148,10 @@ impl Packetizer {
                 payload_start: offset as u32,
                 payload_len: payload_len as u32,
             });
-            offset += payload_len;
+            offset += match is_behind {
+                true => missing.len(),
+                false => payload_len,
+            };
             self.next_seq = self.next_seq.plus(1);
         }
         // RFC 2435 §3: "The RTP marker bit MUST be set in the last packet of a frame."
@@ -148,7 +162,8 @@ impl Packetizer {
     }
 
     fn check(&self, picture: &Picture<'_>) -> Result<(), PlanError> {
-        let bytes = picture.scan.len();
+        let missing = missing_eoi(picture.scan);
+        let bytes = picture.scan.len() + missing.len();
         if bytes == 0 {
             return Err(PlanError::Empty);
         }
@@ -159,8 +174,8 @@ impl Packetizer {
         if picture.restart_interval != 0 {
             header_len += wire::RESTART_LEN;
         }
-        // One packet more for what the extension and the tables take from the first.
-        let packets = bytes.div_ceil(self.max_datagram - header_len) + 1;
+        // One packet more for what the extension and the tables take from the first, and one for EOI.
+        let packets = bytes.div_ceil(self.max_datagram - header_len) + 1 + missing.len() / 2;
         if packets > MAX_PACKETS {
             return Err(PlanError::TooManyPackets {
                 bytes,
@@ -169,6 +184,16 @@ impl Packetizer {
             });
         }
         Ok(())
+    }
+}
+
+/// The EOI marker where it must be added to a scan that comes without. RFC 2435 §3.1.9 leaves it to the sender, and
+/// receivers add it themselves; but GStreamer takes either byte at its place for the marker and adds none.
+fn missing_eoi(scan: &[u8]) -> &'static [u8] {
+    match scan {
+        [.., 0xff, 0xd9] => &[],
+        [.., 0xff, _] | [.., 0xd9] => &EOI,
+        _ => &[],
     }
 }
 
@@ -232,8 +257,8 @@ mod tests {
                 assert_eq!(p.captured(), (i == 0).then_some(Ntp(5)));
                 let payload = Payload::parse(p.payload()).unwrap();
                 assert_eq!(payload.offset as usize, put_together.len());
-                assert_eq!(payload.facts.restart_interval, restart_interval);
-                assert_eq!((payload.facts.width8, payload.facts.height8), (41, 31));
+                assert_eq!(payload.header.restart_interval, restart_interval);
+                assert_eq!((payload.header.width8, payload.header.height8), (41, 31));
                 match payload.tables {
                     Tables::Given(quant) => assert!(i == 0 && quant == picture.quant),
                     _ => assert!(i > 0),
@@ -269,6 +294,32 @@ mod tests {
         assert_eq!(plan.packets.len(), 1);
         let sent = datagrams(plan, &scan);
         assert!(Packet::parse(&sent[0]).unwrap().marker());
+    }
+
+    #[test]
+    fn eoi_comes_from_the_source_or_in_a_packet_of_its_own_where_its_lack_misleads() {
+        let plain = vec![1; 500];
+        for (end, added) in [
+            (&[0xff, 0xd9][..], false),
+            (&[7, 7], false),
+            (&[7, 0xd9], true),
+            (&[0xff, 0], true),
+        ] {
+            let scan = [&plain, end].concat();
+            let mut packetizer = Packetizer::new(Ssrc(7), SeqNo(0), 256);
+            let plan = packetizer.plan(&picture(&scan), RtpTime(0), None).unwrap();
+            let sent = datagrams(plan, &scan);
+            assert_eq!(sent.len(), 3 + usize::from(added), "{end:?}");
+            let payloads = sent.iter().map(|d| Packet::parse(d).unwrap().payload());
+            let payloads: Vec<_> = payloads.map(|p| Payload::parse(p).unwrap()).collect();
+            let whole = payloads.iter().map(|p| p.scan).collect::<Vec<_>>().concat();
+            let eoi: &[u8] = if added { &EOI } else { &[] };
+            assert_eq!(whole, [&scan[..], eoi].concat());
+            let last = payloads.last().unwrap();
+            assert_eq!(last.offset as usize + last.scan.len(), whole.len());
+            assert!(Packet::parse(sent.last().unwrap()).unwrap().marker());
+            assert_eq!(packetizer.next_seq(), SeqNo(sent.len() as u16));
+        }
     }
 
     #[test]

@@ -55,9 +55,9 @@ pub enum InvalidPayload {
     },
 }
 
-/// What all packets of a frame must agree on.
+/// What the headers of all packets of a frame say alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Facts {
+pub struct FrameHeader {
     /// Chroma sampling.
     pub sampling: Sampling,
     /// Which tables: 1 to 99 computed, 128 to 255 in-band.
@@ -85,7 +85,7 @@ pub enum Tables {
 #[derive(Clone, Copy, Debug)]
 pub struct Payload<'a> {
     /// What all packets of the frame say.
-    pub facts: Facts,
+    pub header: FrameHeader,
     /// Place of `scan` in the frame's scan. RFC 2435 §3.1.2.
     pub offset: u32,
     /// The quantisation tables.
@@ -136,7 +136,7 @@ impl<'a> Payload<'a> {
             rest = scan;
         }
         Ok(Payload {
-            facts: Facts {
+            header: FrameHeader {
                 sampling,
                 q,
                 width8,
@@ -198,13 +198,13 @@ pub fn size_in_blocks((width, height): (u16, u16)) -> (u8, u8) {
     (width.div_ceil(8) as u8, height.div_ceil(8) as u8) // At most 255.
 }
 
-/// Appends the main header, and the restart header where the facts have an interval.
-pub fn write_main(out: &mut Vec<u8>, facts: &Facts, offset: u32) {
-    let base = match facts.sampling {
+/// Appends the main header, and the restart header where there is a restart interval.
+pub fn write_main(out: &mut Vec<u8>, header: &FrameHeader, offset: u32) {
+    let base = match header.sampling {
         Sampling::Yuv422 => 0,
         Sampling::Yuv420 => 1,
     };
-    let restarts = facts.restart_interval != 0;
+    let restarts = header.restart_interval != 0;
     let [_, o0, o1, o2] = offset.to_be_bytes();
     let jpeg_type = if restarts { base | 64 } else { base };
     out.extend_from_slice(&[
@@ -213,12 +213,12 @@ pub fn write_main(out: &mut Vec<u8>, facts: &Facts, offset: u32) {
         o1,
         o2,
         jpeg_type,
-        facts.q,
-        facts.width8,
-        facts.height8,
+        header.q,
+        header.width8,
+        header.height8,
     ]);
     if restarts {
-        let [r0, r1] = facts.restart_interval.to_be_bytes();
+        let [r0, r1] = header.restart_interval.to_be_bytes();
         // F = L = 1 and all ones: only the whole frame can be decoded. RFC 2435 §3.1.7.
         out.extend_from_slice(&[r0, r1, 0xFF, 0xFF]);
     }
@@ -234,7 +234,7 @@ pub fn write_tables(out: &mut Vec<u8>, quant: &[u8; 128]) {
 mod tests {
     use super::*;
 
-    const FACTS: Facts = Facts {
+    const HEADER: FrameHeader = FrameHeader {
         sampling: Sampling::Yuv420,
         q: 255,
         width8: 41,
@@ -246,7 +246,7 @@ mod tests {
     fn what_is_written_reads_back() {
         let mut bytes = Vec::new();
         let quant = std::array::from_fn(|i| i as u8 + 1);
-        write_main(&mut bytes, &FACTS, 0);
+        write_main(&mut bytes, &HEADER, 0);
         write_tables(&mut bytes, &quant);
         bytes.extend_from_slice(b"scan");
         assert_eq!(
@@ -254,7 +254,7 @@ mod tests {
             [0, 0, 0, 0, 65, 255, 41, 31, 0, 20, 0xFF, 0xFF]
         );
         let p = Payload::parse(&bytes).unwrap();
-        assert_eq!((p.facts, p.offset), (FACTS, 0));
+        assert_eq!((p.header, p.offset), (HEADER, 0));
         assert_eq!(p.tables, Tables::Given(quant));
         assert_eq!(p.scan, b"scan");
     }
@@ -262,7 +262,7 @@ mod tests {
     #[test]
     fn tables_ride_at_offset_0_only() {
         let mut bytes = Vec::new();
-        write_main(&mut bytes, &FACTS, 0x01_02_03);
+        write_main(&mut bytes, &HEADER, 0x01_02_03);
         bytes.extend_from_slice(b"scan");
         let p = Payload::parse(&bytes).unwrap();
         assert_eq!(

@@ -5,52 +5,58 @@
 //! depacketizer's and are not kept twice. Reed-Solomon works in at most 32 MiB (6 MiB for a frame of 2,000
 //! Ethernet packets, under 1 MiB for one of 150 KB), whatever a header claims.
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use reed_solomon_simd::{Error, ReedSolomonDecoder};
 
 use super::encoder::fill_shard;
-use super::wire::{LENGTH_LEN, RepairHeader, packet_again};
+use super::wire::{LENGTH_LEN, RepairHeader, retransmitted};
 use crate::clock::Mono;
+use crate::rtp::depacketizer::Depacketizer;
 use crate::rtp::header::Packet;
-use crate::rtp::{Depacketizer, RtpTime, SeqNo, Ssrc};
-use crate::stats::ViewerStats;
+use crate::rtp::stats::ViewerStats;
+use crate::rtp::types::{RtpTime, SeqNo, Ssrc};
 
 /// Frames whose parity waits at a time: as many as the depacketizer puts together.
-const MAX_GROUPS: usize = 4;
+const MAX_BLOCKS: usize = 4;
 /// Bytes of all parity that waits.
 const MAX_BYTES: usize = 8 << 20;
+/// After parity that did not fit its frame nothing is decoded for so long: made-up parity must not cost a decoding for
+/// each datagram.
+const PAUSE: Duration = Duration::from_millis(5);
 /// A buffer larger than this is not kept for the next frame.
 const MAX_KEPT: usize = 1 << 20;
 
-/// The parity of one frame.
+/// An FEC block (RFC 6363): the parity of one frame.
 #[derive(Debug, Default)]
-struct Group {
+struct Block {
     /// As the first of its packets said; the index means nothing.
     header: Option<RepairHeader>,
     indices: Vec<u16>,
     /// The shards of `indices`, one after the other.
     shards: Vec<u8>,
     /// When the last of them came.
-    heard: Mono,
-    /// The frame is complete, or its parity has lied.
+    last_arrival: Mono,
+    /// The frame is complete, or its parity does not fit it.
     is_done: bool,
 }
 
 /// What a datagram was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Heard {
-    /// Nothing of the sender that is followed.
-    Nothing,
+pub enum RepairPacket {
+    /// Nothing of the source that is followed.
+    Invalid,
     /// Parity.
     Parity,
-    /// This packet, again.
-    Again(SeqNo),
+    /// This packet, retransmitted.
+    Retransmission(SeqNo),
 }
 
 /// What repair has of a frame that it cannot repair yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct PendingRepair {
     /// Number of the frame's first packet.
     pub first: SeqNo,
     /// Packets of the frame.
@@ -58,10 +64,10 @@ pub struct Standing {
     /// Parity packets that have come.
     pub parity: usize,
     /// When the last of these came.
-    pub heard: Mono,
+    pub last_arrival: Mono,
 }
 
-impl Group {
+impl Block {
     fn begin(&mut self, header: RepairHeader) {
         self.clear();
         self.header = Some(header);
@@ -88,7 +94,7 @@ impl Group {
             .is_some_and(|h| (h.ssrc, h.first, h.time) == (other.ssrc, other.first, other.time))
     }
 
-    /// Whether its frame was handed out or given up, or is of a sender that is followed no more.
+    /// Whether its frame was handed out or given up, or is of a source that is followed no more.
     fn is_over(&self, frames: &Depacketizer) -> bool {
         self.header.is_none_or(|h| {
             frames.ssrc() != Some(h.ssrc) || frames.is_over(h.ssrc, h.first, h.time)
@@ -97,11 +103,11 @@ impl Group {
 }
 
 /// A frame's parity does not fit its packets.
-struct Lie;
+struct Mismatch;
 
-impl From<Error> for Lie {
-    fn from(_: Error) -> Lie {
-        Lie
+impl From<Error> for Mismatch {
+    fn from(_: Error) -> Mismatch {
+        Mismatch
     }
 }
 
@@ -109,9 +115,12 @@ impl From<Error> for Lie {
 pub struct RepairDecoder {
     stats: Arc<ViewerStats>,
     /// Oldest first.
-    groups: Vec<Group>,
+    blocks: Vec<Block>,
     codec: Option<ReedSolomonDecoder>,
     shard: Vec<u8>,
+    paused_until: Mono,
+    #[cfg(test)]
+    decoded: u32,
 }
 
 impl RepairDecoder {
@@ -119,64 +128,85 @@ impl RepairDecoder {
     pub fn new(stats: Arc<ViewerStats>) -> RepairDecoder {
         RepairDecoder {
             stats,
-            groups: Vec::with_capacity(MAX_GROUPS),
+            blocks: Vec::with_capacity(MAX_BLOCKS),
             codec: None,
             shard: Vec::new(),
+            paused_until: Mono(0),
+            #[cfg(test)]
+            decoded: 0,
         }
     }
 
-    /// Takes a datagram from the repair port. Poll `frames` afterwards.
-    pub fn push(&mut self, now: Mono, datagram: &[u8], frames: &mut Depacketizer) -> Heard {
+    /// Takes a datagram that came from `address` to the repair port. Poll `frames` afterwards.
+    pub fn push(
+        &mut self,
+        now: Mono,
+        address: IpAddr,
+        datagram: &[u8],
+        frames: &mut Depacketizer,
+    ) -> RepairPacket {
         self.stats.bytes_received.add(datagram.len() as u64);
-        let heard = match packet_again(datagram) {
-            Some(packet) => self.again(now, packet, frames),
+        if frames.address().is_some_and(|source| source != address) {
+            self.stats.packets_foreign.add(1);
+            return RepairPacket::Invalid;
+        }
+        let kind = match retransmitted(datagram) {
+            Some(packet) => self.retransmission(now, packet, frames),
             None => self.parity(now, datagram, frames),
         };
-        match heard {
-            Heard::Nothing => self.stats.packets_invalid.add(1),
+        match kind {
+            RepairPacket::Invalid => self.stats.packets_invalid.add(1),
             _ => self.stats.repair_packets_received.add(1),
         }
-        heard
+        kind
     }
 
-    /// A packet that was sent again.
-    fn again(&mut self, now: Mono, datagram: &[u8], frames: &mut Depacketizer) -> Heard {
+    fn retransmission(
+        &mut self,
+        now: Mono,
+        datagram: &[u8],
+        frames: &mut Depacketizer,
+    ) -> RepairPacket {
         let packet = Packet::parse(datagram).ok();
         let Some(packet) = packet.filter(|p| Some(p.ssrc()) == frames.ssrc()) else {
-            return Heard::Nothing;
+            return RepairPacket::Invalid;
         };
         frames.insert_recovered(now, datagram);
         self.packets_came(now, frames);
-        Heard::Again(packet.seq())
+        RepairPacket::Retransmission(packet.seq())
     }
 
-    fn parity(&mut self, now: Mono, datagram: &[u8], frames: &mut Depacketizer) -> Heard {
+    fn parity(&mut self, now: Mono, datagram: &[u8], frames: &mut Depacketizer) -> RepairPacket {
         let parsed = RepairHeader::parse(datagram).ok();
         let Some((header, shard)) = parsed.filter(|(h, _)| Some(h.ssrc) == frames.ssrc()) else {
-            return Heard::Nothing;
+            return RepairPacket::Invalid;
         };
         // The usual case on a good network: the frame was whole before its parity came.
         if frames.is_over(header.ssrc, header.first, header.time) {
-            return Heard::Parity;
+            return RepairPacket::Parity;
         }
-        let group = self.group(header, frames);
-        if !self.groups[group].is_done && self.keep(group, header, shard) {
-            self.groups[group].heard = now;
-            self.try_repair(group, now, frames);
+        // Of no frame that can be put together now.
+        if !frames.continues(header.first, header.time) {
+            return RepairPacket::Invalid;
         }
-        Heard::Parity
+        let block = self.block(header, frames);
+        if !self.blocks[block].is_done && self.keep(block, header, shard) {
+            self.blocks[block].last_arrival = now;
+            self.try_repair(block, now, frames);
+        }
+        RepairPacket::Parity
     }
 
     /// What waits for the rest of a frame that is still incomplete.
-    pub fn standing(&self, ssrc: Ssrc, time: RtpTime) -> Option<Standing> {
-        let groups = self.groups.iter().filter(|g| !g.is_done);
-        groups.into_iter().find_map(|group| {
-            let header = group.header.filter(|h| (h.ssrc, h.time) == (ssrc, time))?;
-            Some(Standing {
+    pub fn pending(&self, ssrc: Ssrc, time: RtpTime) -> Option<PendingRepair> {
+        let blocks = self.blocks.iter().filter(|b| !b.is_done);
+        blocks.into_iter().find_map(|block| {
+            let header = block.header.filter(|h| (h.ssrc, h.time) == (ssrc, time))?;
+            Some(PendingRepair {
                 first: header.first,
                 packets: header.packets.into(),
-                parity: group.indices.len(),
-                heard: group.heard,
+                parity: block.indices.len(),
+                last_arrival: block.last_arrival,
             })
         })
     }
@@ -184,94 +214,108 @@ impl RepairDecoder {
     /// Packets of frames have come: repairs those that have enough now. Call it after
     /// [`Depacketizer::push`] and before [`Depacketizer::poll`]; costs nothing where no parity waits.
     pub fn packets_came(&mut self, now: Mono, frames: &mut Depacketizer) {
-        for group in 0..self.groups.len() {
-            if !self.groups[group].indices.is_empty() {
-                self.try_repair(group, now, frames);
+        for block in 0..self.blocks.len() {
+            if !self.blocks[block].indices.is_empty() {
+                self.try_repair(block, now, frames);
             }
         }
+    }
+
+    /// Frames that were decoded, or tried to.
+    #[cfg(test)]
+    pub(super) fn decoded(&self) -> u32 {
+        self.decoded
     }
 
     /// Frames whose parity waits, and its bytes.
     #[cfg(test)]
     pub(super) fn waiting(&self) -> (usize, usize) {
-        let waiting = self.groups.iter().filter(|g| !g.shards.is_empty());
+        let waiting = self.blocks.iter().filter(|b| !b.shards.is_empty());
         (
             waiting.clone().count(),
-            waiting.map(|g| g.shards.len()).sum(),
+            waiting.map(|b| b.shards.len()).sum(),
         )
     }
 
-    /// The group of a frame, which may be new.
-    fn group(&mut self, header: RepairHeader, frames: &Depacketizer) -> usize {
-        if let Some(found) = self.groups.iter().position(|g| g.is_of(header)) {
+    /// The block of a frame, which may be new.
+    fn block(&mut self, header: RepairHeader, frames: &Depacketizer) -> usize {
+        if let Some(found) = self.blocks.iter().position(|b| b.is_of(header)) {
             return found;
         }
-        let over = self.groups.iter().position(|g| g.is_over(frames));
-        let mut group = match over {
-            Some(over) => self.groups.remove(over),
-            None if self.groups.len() < MAX_GROUPS => Group::default(),
+        let over = self.blocks.iter().position(|b| b.is_over(frames));
+        let mut block = match over {
+            Some(over) => self.blocks.remove(over),
+            None if self.blocks.len() < MAX_BLOCKS => Block::default(),
             None => self.evict(0),
         };
-        group.begin(header);
-        self.groups.push(group);
-        self.groups.len() - 1
+        block.begin(header);
+        self.blocks.push(block);
+        self.blocks.len() - 1
     }
 
-    /// Takes a group out whose frame is not over, and perhaps never was.
-    fn evict(&mut self, group: usize) -> Group {
-        let group = self.groups.remove(group);
-        self.stats.packets_invalid.add(group.indices.len() as u64);
-        group
+    /// Takes a block out whose frame is not over, and perhaps never was.
+    fn evict(&mut self, block: usize) -> Block {
+        let block = self.blocks.remove(block);
+        self.stats.packets_invalid.add(block.indices.len() as u64);
+        block
     }
 
     /// Keeps a shard; false if it contradicts the others, came before, or there is no room.
-    fn keep(&mut self, group: usize, header: RepairHeader, shard: &[u8]) -> bool {
-        let said = self.groups[group].header.map(|h| RepairHeader {
+    fn keep(&mut self, block: usize, header: RepairHeader, shard: &[u8]) -> bool {
+        let said = self.blocks[block].header.map(|h| RepairHeader {
             index: header.index,
             ..h
         });
-        let waiting: usize = self.groups.iter().map(|g| g.shards.len()).sum();
+        let waiting: usize = self.blocks.iter().map(|b| b.shards.len()).sum();
         if said != Some(header) || waiting + shard.len() > MAX_BYTES {
             self.stats.packets_invalid.add(1);
             return false;
         }
-        let group = &mut self.groups[group];
-        if group.indices.contains(&header.index) {
+        let block = &mut self.blocks[block];
+        if block.indices.contains(&header.index) {
             return false;
         }
-        group.indices.push(header.index);
-        group.shards.extend_from_slice(shard);
+        block.indices.push(header.index);
+        block.shards.extend_from_slice(shard);
         true
     }
 
     /// Repairs a frame if any k of its packets are there.
-    fn try_repair(&mut self, group: usize, now: Mono, frames: &mut Depacketizer) {
-        let Some(header) = self.groups[group].header else {
+    fn try_repair(&mut self, block: usize, now: Mono, frames: &mut Depacketizer) {
+        let Some(header) = self.blocks[block].header else {
             return;
         };
         let wanted = usize::from(header.packets);
         let have = frames.received_count(header.ssrc, header.time);
         if have >= wanted {
-            self.groups[group].finish();
+            self.blocks[block].finish();
             return;
         }
-        if have + self.groups[group].indices.len() < wanted {
+        if have + self.blocks[block].indices.len() < wanted {
             return;
         }
-        if self.repair(group, header, now, frames).is_err() {
+        let fits = (frames.received(header.ssrc, header.time)).all(|p| header.has(p.seq));
+        if !fits {
             self.stats.packets_invalid.add(1);
+        } else if now >= self.paused_until && self.repair(block, header, now, frames).is_err() {
+            self.stats.packets_invalid.add(1);
+            self.paused_until = now + PAUSE;
         }
-        // Once and no more: a frame that lies must not cost a decoding for each of its packets.
-        self.groups[group].finish();
+        // Once and no more: parity that does not fit must not cost a decoding for each of its packets.
+        self.blocks[block].finish();
     }
 
     fn repair(
         &mut self,
-        group: usize,
+        block: usize,
         header: RepairHeader,
         now: Mono,
         frames: &mut Depacketizer,
-    ) -> Result<(), Lie> {
+    ) -> Result<(), Mismatch> {
+        #[cfg(test)]
+        {
+            self.decoded += 1;
+        }
         let (k, r) = (usize::from(header.packets), usize::from(header.parity));
         let len = usize::from(header.shard_len);
         let codec = match &mut self.codec {
@@ -282,19 +326,19 @@ impl RepairDecoder {
             none => none.insert(ReedSolomonDecoder::new(k, r, len)?),
         };
         for packet in frames.received(header.ssrc, header.time) {
-            let index = usize::try_from(packet.seq.distance(header.first)).map_err(|_| Lie)?;
+            let index = usize::try_from(packet.seq.distance(header.first)).map_err(|_| Mismatch)?;
             if LENGTH_LEN + packet.header.len() + packet.payload.len() > len {
-                return Err(Lie);
+                return Err(Mismatch);
             }
             fill_shard(&mut self.shard, len, packet.header, packet.payload);
             codec.add_original_shard(index, &self.shard)?;
         }
-        let group = &self.groups[group];
-        for (index, shard) in group.indices.iter().zip(group.shards.chunks_exact(len)) {
+        let block = &self.blocks[block];
+        for (index, shard) in block.indices.iter().zip(block.shards.chunks_exact(len)) {
             codec.add_recovery_shard(usize::from(*index), shard)?;
         }
         for (index, shard) in codec.decode()?.restored_original_iter() {
-            let packet = packet_of(shard).ok_or(Lie)?;
+            let packet = packet_of(shard).ok_or(Mismatch)?;
             // An index is below 2,048.
             is_of_frame(packet, header, header.first.plus(index as u16))?;
             frames.insert_recovered(now, packet);
@@ -310,11 +354,11 @@ fn packet_of(shard: &[u8]) -> Option<&[u8]> {
 }
 
 /// Made-up parity makes noise, which is no packet of this frame.
-fn is_of_frame(packet: &[u8], header: RepairHeader, seq: SeqNo) -> Result<(), Lie> {
-    let packet = Packet::parse(packet).map_err(|_| Lie)?;
+fn is_of_frame(packet: &[u8], header: RepairHeader, seq: SeqNo) -> Result<(), Mismatch> {
+    let packet = Packet::parse(packet).map_err(|_| Mismatch)?;
     let is = (packet.ssrc(), packet.time(), packet.seq());
     match is == (header.ssrc, header.time, seq) {
         true => Ok(()),
-        false => Err(Lie),
+        false => Err(Mismatch),
     }
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use reed_solomon_simd::{Error, ReedSolomonEncoder};
 
 use super::wire::{HEADER_LEN, RepairHeader, is_possible, shard_len};
-use crate::rtp::PacketPlan;
+use crate::rtp::plan::PacketPlan;
 
 /// How much parity a frame gets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Repair (forward error correction) of frames: systematic Reed-Solomon over the packets of one frame, in
 //! lancam's own packets on a port of their own (docs/PROTOCOL.md). Any k of a frame's k packets and r parity
 //! packets give the frame back, byte for byte. No socket, no clock. How much
-//! parity is worth its bandwidth is decided by who calls, perhaps with [`overhead`].
+//! parity is worth its bandwidth is decided by the caller, perhaps with [`overhead`].
 //!
 //! ```text
 //! packet 0    [len 0][RTP header | JPEG headers | scan .........] \
@@ -13,18 +13,21 @@
 //! parity r-1  [header][shard ...................................] / sent behind the frame
 //! ```
 
-mod asker;
 mod decoder;
 mod encoder;
-pub mod history;
+mod nack;
 pub mod overhead;
+pub mod retransmit;
 #[cfg(test)]
 mod tests;
 pub mod wire;
 
-pub use asker::Asker;
-pub use decoder::{Heard, RepairDecoder, Standing};
+/// Repair packets take this many ports above the stream's: RTCP has the next one, and other programs often use pairs.
+pub const PORT_OFFSET: u16 = 4;
+
+pub use decoder::{PendingRepair, RepairDecoder, RepairPacket};
 pub use encoder::{Parity, RepairEncoder};
-pub use history::History;
+pub use nack::NackGenerator;
 pub use overhead::Overhead;
+pub use retransmit::RetransmitBuffer;
 pub use wire::{RepairHeader, largest_packet};

@@ -6,11 +6,14 @@
 //! of each other. Where they are lost in bursts frames stay incomplete all the same, the viewer's report says so, and its
 //! share grows until they do not.
 //!
-//! The worst viewer decides, but not one that all the parity allowed could not help.
+//! The worst viewer decides, but not one that all the parity allowed could not help. What one host alone reports, where
+//! there are others, is believed up to [`UNCONFIRMED`]: a report is easily forged.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::clock::Mono;
+use crate::rtp::votes::Votes;
 
 /// Parity for each packet before anybody has reported.
 pub const START: f32 = 0.1;
@@ -29,10 +32,13 @@ const WHOLE_REPORT: Duration = Duration::from_millis(500);
 /// A viewer of whose frames the most parity would mend fewer than this is not waited for, until they
 /// would be more than the second.
 const HOPELESS: (f64, f64) = (0.3, 0.6);
-/// Viewers that are kept in mind; the worst ones beyond are those that shout.
-const MAX_VIEWERS: usize = 64;
-/// A viewer that has said nothing for this long is gone.
-const GONE: Duration = Duration::from_secs(20);
+/// Parity for each packet that the viewers of one host get though no other host reports as much loss.
+pub const UNCONFIRMED: f32 = 0.1;
+/// Viewers that are listened to at a time, and of one host.
+const MAX_VIEWERS: usize = 1024;
+const MAX_OF_HOST: usize = 4;
+/// A viewer that has reported nothing for this long is gone. Those of a large group report seldom.
+const GONE: Duration = Duration::from_secs(60);
 /// Frames of more packets need a smaller share, never a larger one: they are taken as so large.
 const MOST_PACKETS: u32 = 256;
 
@@ -41,6 +47,8 @@ const MOST_PACKETS: u32 = 256;
 pub struct Report {
     /// Who: its SSRC.
     pub viewer: u32,
+    /// Where from.
+    pub host: IpAddr,
     /// Share of the packets that it lost since its report before, 0 to 1, before any repair.
     pub fraction_lost: f32,
     /// Frames since it began: whole or repaired, and those that stayed incomplete.
@@ -51,6 +59,7 @@ pub struct Report {
 #[derive(Clone, Copy, Debug)]
 struct Viewer {
     id: u32,
+    host: IpAddr,
     heard: Mono,
     /// Smoothed over its reports; `None` before the first.
     loss: Option<f32>,
@@ -82,7 +91,7 @@ impl Overhead {
     pub fn new(now: Mono, max: f32) -> Overhead {
         Overhead {
             max,
-            viewers: Vec::with_capacity(MAX_VIEWERS),
+            viewers: Vec::new(),
             is_cold: true,
             share: START.min(max),
             updated: now,
@@ -114,7 +123,7 @@ impl Overhead {
         };
         self.is_cold = false;
         let (max, is_held) = (self.max, self.is_held);
-        let Some(viewer) = self.viewer(now, report.viewer) else {
+        let Some(viewer) = self.viewer(now, &report) else {
             return;
         };
         let age = now.since(viewer.heard);
@@ -145,8 +154,7 @@ impl Overhead {
     /// Time has passed: those who fell silent are forgotten, and the share falls.
     pub fn update(&mut self, now: Mono) {
         self.viewers.retain(|v| now.since(v.heard) < GONE);
-        let worst = self.viewers.iter().filter(|v| !v.is_hopeless);
-        let wanted = worst.map(|v| v.need * v.boost).fold(LEAST, f32::max);
+        let wanted = self.wanted();
         let age = now.since(std::mem::replace(&mut self.updated, now));
         if self.is_cold {
             return;
@@ -159,15 +167,33 @@ impl Overhead {
         self.share = risen.max(fallen).min(self.max);
     }
 
-    /// The viewer, which may be new; `None`: there are too many.
-    fn viewer(&mut self, now: Mono, id: u32) -> Option<&mut Viewer> {
-        let found = self.viewers.iter().position(|v| v.id == id);
-        let at = match found {
+    /// The share that the viewers need, as far as it is believed.
+    fn wanted(&self) -> f32 {
+        let mut votes = Votes::default();
+        for viewer in &self.viewers {
+            let need = match viewer.is_hopeless {
+                true => 0.0,
+                false => viewer.need * viewer.boost,
+            };
+            votes.add(viewer.host, need);
+        }
+        let alone = votes.worst().min(UNCONFIRMED);
+        votes.confirmed().max(alone).max(LEAST)
+    }
+
+    /// The viewer, which may be new; `None`: there are too many, in all or of its host.
+    fn viewer(&mut self, now: Mono, report: &Report) -> Option<&mut Viewer> {
+        let is_it = |v: &Viewer| (v.id, v.host) == (report.viewer, report.host);
+        let at = match self.viewers.iter().position(is_it) {
             Some(at) => at,
-            None if self.viewers.len() == MAX_VIEWERS => return None,
             None => {
+                let of_host = self.viewers.iter().filter(|v| v.host == report.host);
+                if of_host.count() >= MAX_OF_HOST || self.viewers.len() >= MAX_VIEWERS {
+                    return None;
+                }
                 self.viewers.push(Viewer {
-                    id,
+                    id: report.viewer,
+                    host: report.host,
                     heard: now,
                     loss: None,
                     frames: None,
@@ -291,7 +317,11 @@ mod tests {
         }
     }
 
-    /// A viewer behind a channel, which reports once a second.
+    fn host(last: u8) -> IpAddr {
+        [10, 0, 0, last].into()
+    }
+
+    /// A viewer behind a channel, on a host of its own, which reports once a second.
     struct Watching {
         channel: Channel,
         id: u32,
@@ -330,6 +360,7 @@ mod tests {
             (self.lost, self.packets) = (0, 0);
             Report {
                 viewer: self.id,
+                host: host(self.id as u8),
                 fraction_lost: fraction,
                 frames: Some(self.frames),
             }
@@ -410,15 +441,44 @@ mod tests {
         let mut viewers = [
             Watching::new(1, Channel::new(0.01, 1.0, 5)),
             Watching::new(2, Channel::new(0.1, 1.0, 6)),
+            Watching::new(3, Channel::new(0.1, 1.0, 7)),
         ];
         let shares = run(&mut overhead, &mut now, &mut viewers, 30);
         assert!((0.22..0.4).contains(&mean(&shares[5..])), "{shares:?}");
         viewers[1].channel = Channel::new(0.6, 1.0, 6);
+        viewers[2].channel = Channel::new(0.6, 1.0, 7);
         let shares = run(&mut overhead, &mut now, &mut viewers, 60);
         assert!(mean(&shares[45..]) < 0.08, "{shares:?}");
         viewers[1].channel = Channel::new(0.1, 1.0, 6);
+        viewers[2].channel = Channel::new(0.1, 1.0, 7);
         let shares = run(&mut overhead, &mut now, &mut viewers, 5);
         assert!(shares[4] >= 0.22, "it is back: {shares:?}");
+    }
+
+    /// One that reports whatever it likes, under as many SSRCs, beside a viewer that loses nothing.
+    #[test]
+    fn one_host_among_others_gets_little() {
+        let mut now = Mono(0);
+        let mut overhead = Overhead::new(now, 0.5);
+        let mut viewers = [Watching::new(1, Channel::new(0.0, 1.0, 5))];
+        run(&mut overhead, &mut now, &mut viewers, 40);
+        for (n, fraction_lost) in (0..600).zip([0.05, 0.1, 0.25, 0.6, 1.0].into_iter().cycle()) {
+            let report = Report {
+                viewer: 1000 + n % 40,
+                host: host(66),
+                fraction_lost,
+                frames: Some((n, n)),
+            };
+            overhead.report(now, report, PACKETS);
+            assert!(overhead.share() <= UNCONFIRMED, "{}", overhead.share());
+            if n % 10 == 0 {
+                run(&mut overhead, &mut now, &mut viewers, 1);
+            }
+        }
+        // A second host that loses as much confirms it.
+        let mut viewers = [66, 67].map(|id| Watching::new(id, Channel::new(0.1, 1.0, id.into())));
+        let shares = run(&mut overhead, &mut now, &mut viewers, 30);
+        assert!(shares[29] > 0.2, "{shares:?}");
     }
 
     #[test]
@@ -461,6 +521,7 @@ mod tests {
         let mut overhead = Overhead::new(now, 0.5);
         let report = |viewer, fraction_lost| Report {
             viewer,
+            host: host(viewer as u8),
             fraction_lost,
             frames: None,
         };
@@ -504,7 +565,8 @@ mod tests {
             let mut overhead = Overhead::new(now, max);
             for (viewer, fraction_lost, frames, millis, packets) in reports {
                 now = now + Duration::from_millis(millis);
-                overhead.report(now, Report { viewer, fraction_lost, frames }, packets);
+                let host = host(viewer as u8);
+                overhead.report(now, Report { viewer, host, fraction_lost, frames }, packets);
                 let share = overhead.share();
                 prop_assert!(share > 0.0 && share <= max, "{}", share);
                 prop_assert!(overhead.viewers.len() <= MAX_VIEWERS);

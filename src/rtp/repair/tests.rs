@@ -1,19 +1,24 @@
 //! Both ends against each other, and the decoder against liars.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::history::Shelf;
+use super::retransmit::RetransmitQueue;
 use super::wire::{HEADER_LEN, InvalidRepair, MAX_PACKETS};
 use super::*;
 use crate::clock::Mono;
 use crate::jpeg::{Picture, Sampling};
-use crate::rtp::{Depacketizer, Event, Options, PacketPlan, Packetizer, RtpTime, SeqNo, Ssrc};
-use crate::stats::ViewerStats;
+use crate::rtp::stats::ViewerStats;
+use crate::rtp::{
+    Depacketizer, Event, Options, PacketPlan, Packetizer, ReceivedFrame, RtpTime, SeqNo, Ssrc,
+};
 
 const SENDER: Ssrc = Ssrc(7);
+const HERE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
+const THERE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2));
 const INTERVAL: Duration = Duration::from_millis(33);
 
 /// One frame as it is sent.
@@ -112,12 +117,17 @@ impl Viewer {
     }
 
     fn media(&mut self, datagram: &[u8]) {
-        self.frames.push(self.now, datagram);
+        self.frames.push(self.now, HERE, datagram);
         self.repair.packets_came(self.now, &mut self.frames);
     }
 
     fn parity(&mut self, datagram: &[u8]) {
-        self.repair.push(self.now, datagram, &mut self.frames);
+        self.parity_from(HERE, datagram);
+    }
+
+    fn parity_from(&mut self, address: IpAddr, datagram: &[u8]) {
+        self.repair
+            .push(self.now, address, datagram, &mut self.frames);
     }
 
     fn any(&mut self, datagram: &[u8]) {
@@ -131,7 +141,7 @@ impl Viewer {
     fn whole(&mut self) -> Vec<Vec<u8>> {
         let mut scans = Vec::new();
         while let Some(event) = self.frames.poll(self.now) {
-            if let Event::Frame(frame) = event {
+            if let Event::Frame(ReceivedFrame::Jpeg(frame)) = event {
                 scans.push(frame.picture().scan.to_vec());
                 self.frames.recycle(frame);
             }
@@ -402,13 +412,70 @@ fn frames_that_never_were_push_each_other_out() {
     assert!(viewer.whole() == [frame.scan]);
 }
 
+#[test]
+fn strangers_parity_and_retransmissions_are_passed_over() {
+    let mut sender = Sender::new(0, 1472);
+    let mut viewer = Viewer::following(&mut sender);
+    let frame = sender.frame(50_000, 0.2);
+    frame.media[1..].iter().for_each(|d| viewer.media(d));
+    let again = [&wire::RETRANSMISSION_HEADER[..], &frame.media[0]].concat();
+    for datagram in [&frame.parity[0], &again] {
+        viewer.parity_from(THERE, datagram);
+    }
+    assert!(viewer.whole().is_empty());
+    assert_eq!(viewer.repair.waiting(), (0, 0));
+    let stats = viewer.stats.snapshot();
+    assert_eq!((stats.packets_foreign, stats.packets_invalid), (2, 0));
+    viewer.parity(&frame.parity[0]);
+    assert!(viewer.whole() == [frame.scan]);
+}
+
+#[test]
+fn made_up_parity_costs_a_decoding_now_and_then_not_each() {
+    let mut sender = Sender::new(0, 1472);
+    let mut viewer = Viewer::following(&mut sender);
+    let mut parity = Vec::new();
+    let made_up = |first: u16| RepairHeader {
+        ssrc: SENDER,
+        first: SeqNo(first),
+        time: RtpTime(2_970 + u32::from(first)),
+        packets: 1,
+        parity: 1,
+        index: 0,
+        shard_len: 4,
+    };
+    // Of frames that may come: one is decoded, and does not fit.
+    for first in 10..500 {
+        parity.clear();
+        made_up(first).write(&mut parity);
+        parity.extend([9; 4]);
+        viewer.parity(&parity);
+    }
+    assert_eq!(viewer.repair.decoded(), 1);
+    // Of frames that cannot come: none.
+    viewer.now = viewer.now + INTERVAL;
+    for first in 40_000..40_500 {
+        parity.clear();
+        made_up(first).write(&mut parity);
+        parity.extend([9; 4]);
+        viewer.parity(&parity);
+    }
+    assert_eq!(viewer.repair.decoded(), 1);
+    // The truth is still good.
+    let frame = sender.frame(50_000, 0.2);
+    frame.media[1..].iter().for_each(|d| viewer.media(d));
+    viewer.parity(&frame.parity[0]);
+    assert!(viewer.whole() == [frame.scan]);
+    assert_eq!(viewer.repair.decoded(), 2);
+}
+
 /// A viewer that asks, behind a network that loses packets, and its sender. Steps of 100 µs.
 struct Link {
     sender: Sender,
     viewer: Viewer,
-    asker: Asker,
-    shelf: Arc<Shelf>,
-    history: History,
+    generator: NackGenerator,
+    queue: Arc<RetransmitQueue>,
+    buffer: RetransmitBuffer,
     seed: u64,
     loss: f64,
     /// Bytes of packets, and of all that was sent again.
@@ -428,13 +495,13 @@ impl Link {
     fn new(loss: f64, seed: u64) -> Link {
         let mut sender = Sender::new(65_000, 1450);
         let viewer = Viewer::following(&mut sender);
-        let shelf = Shelf::new();
+        let queue = RetransmitQueue::new();
         Link {
             sender,
             viewer,
-            asker: Asker::new(),
-            history: History::new(Arc::clone(&shelf)),
-            shelf,
+            generator: NackGenerator::new(),
+            buffer: RetransmitBuffer::new(Arc::clone(&queue)),
+            queue,
             seed: seed | 1,
             loss,
             bytes: (0, 0),
@@ -476,7 +543,7 @@ impl Link {
             if media.len() == 0 && !is_kept {
                 is_kept = true;
                 let plan = &self.sender.plan;
-                self.shelf.keep(plan, &sent.scan);
+                self.queue.store(plan, &sent.scan);
             } else if is_kept {
                 for datagram in parity.by_ref().take(6) {
                     self.bytes.1 += datagram.len();
@@ -494,23 +561,30 @@ impl Link {
         let now = self.viewer.now;
         while let Some(at) = self.answers.iter().position(|(at, _)| *at <= now) {
             let (_, datagram) = self.answers.remove(at);
-            if let Heard::Again(seq) =
+            if let RepairPacket::Retransmission(seq) =
                 self.viewer
                     .repair
-                    .push(now, &datagram, &mut self.viewer.frames)
+                    .push(now, HERE, &datagram, &mut self.viewer.frames)
             {
-                self.asker.came(now, seq);
+                self.generator.retransmitted(now, seq);
             }
         }
         let repair = has_parity.then_some(&self.viewer.repair);
-        let wanted = self.asker.update(now, &self.viewer.frames, repair).to_vec();
-        self.viewer.frames.set_asking(self.asker.is_answered(now));
+        let wanted = self
+            .generator
+            .update(now, &self.viewer.frames, repair)
+            .to_vec();
+        self.viewer
+            .frames
+            .set_retransmission(self.generator.is_answered(now));
         if !wanted.is_empty() && !self.loses() {
             self.requests.push((now + WAY, wanted));
         }
         while let Some(at) = self.requests.iter().position(|(at, _)| *at <= now) {
             let (_, wanted) = self.requests.remove(at);
-            let (answers, _) = self.history.ask(now, [10, 0, 0, 1].into(), &wanted);
+            let (answers, _) = self
+                .buffer
+                .request(now, [10, 0, 0, 1].into(), true, &wanted);
             let answers: Vec<Vec<u8>> = answers.map(<[u8]>::to_vec).collect();
             for answer in answers {
                 self.bytes.1 += answer.len();
@@ -577,26 +651,59 @@ fn a_sender_that_does_not_answer_is_asked_rarely() {
         for _ in 0..330 {
             link.viewer.now = link.viewer.now + STEP;
             let missing = link
-                .asker
+                .generator
                 .update(link.viewer.now, &link.viewer.frames, None);
             asked += u32::from(!missing.is_empty());
             link.viewer.whole();
         }
     }
     assert!((100..130).contains(&asked), "{asked} times in 10 s");
-    assert!(!link.asker.is_answered(link.viewer.now));
+    assert!(!link.generator.is_answered(link.viewer.now));
+}
+
+/// Any number of hosts that ask and report nothing leave one that reports what it needs.
+#[test]
+fn strangers_do_not_use_up_what_viewers_need() {
+    let mut sender = Sender::new(0, 1450);
+    let queue = RetransmitQueue::new();
+    let mut buffer = RetransmitBuffer::new(Arc::clone(&queue));
+    let (mut media, mut strangers, mut answered, mut asked) = (0, 0, 0, 0);
+    for frame in 0..300u64 {
+        let sent = sender.frame(150_000, 0.01);
+        queue.store(&sender.plan, &sent.scan);
+        media += sent.media.iter().map(Vec::len).sum::<usize>();
+        let seqs = |step: usize, from: u16| -> Vec<SeqNo> {
+            let all = (from..sent.media.len() as u16).step_by(step);
+            all.map(|i| sent.first.plus(i)).collect()
+        };
+        let now = Mono(frame * 33_000_000);
+        for n in 0..64u8 {
+            let many = seqs(1, n.into());
+            let (answers, _) = buffer.request(now, [10, 0, 1, n].into(), false, &many);
+            strangers += answers.map(<[u8]>::len).sum::<usize>();
+        }
+        // It loses 5 %.
+        let missing = seqs(20, 1);
+        let later = now + Duration::from_millis(4);
+        let (answers, _) = buffer.request(later, [10, 0, 0, 1].into(), true, &missing);
+        answered += answers.count();
+        asked += missing.len();
+    }
+    let share = strangers as f64 / media as f64;
+    assert!(share < 0.06, "{share}");
+    assert!(answered * 100 >= asked * 99, "{answered} of {asked}");
 }
 
 #[test]
 fn nobody_makes_a_sender_send_more_than_its_share() {
     let mut sender = Sender::new(0, 1450);
-    let shelf = Shelf::new();
-    let mut history = History::new(Arc::clone(&shelf));
+    let queue = RetransmitQueue::new();
+    let mut buffer = RetransmitBuffer::new(Arc::clone(&queue));
     let (mut media, mut again, mut refused) = (0, [0usize; 2], 0);
     let mut now = Mono(0);
     for _ in 0..300 {
         let sent = sender.frame(150_000, 0.01);
-        shelf.keep(&sender.plan, &sent.scan);
+        queue.store(&sender.plan, &sent.scan);
         media += sent.media.iter().map(Vec::len).sum::<usize>();
         let all: Vec<SeqNo> = (0..sent.media.len() as u16)
             .map(|i| sent.first.plus(i))
@@ -605,7 +712,7 @@ fn nobody_makes_a_sender_send_more_than_its_share() {
         for n in 0..10u8 {
             now = now + Duration::from_millis(3);
             for (who, address) in [[10, 0, 0, 1], [10, 0, 1, n]].into_iter().enumerate() {
-                let (answers, too_many) = history.ask(now, address.into(), &all);
+                let (answers, too_many) = buffer.request(now, address.into(), true, &all);
                 again[who] += answers.map(<[u8]>::len).sum::<usize>();
                 refused += too_many;
             }
@@ -625,32 +732,32 @@ fn nobody_makes_a_sender_send_more_than_its_share() {
 #[test]
 fn what_is_sent_again_is_what_was_sent() {
     let mut sender = Sender::new(65_500, 1450);
-    let shelf = Shelf::new();
-    let mut history = History::new(Arc::clone(&shelf));
-    let ask = |history: &mut History, at: u64, seqs: &[SeqNo]| -> Vec<Vec<u8>> {
-        let (answers, _) = history.ask(Mono(at * 1_000_000), [10, 0, 0, 1].into(), seqs);
+    let queue = RetransmitQueue::new();
+    let mut buffer = RetransmitBuffer::new(Arc::clone(&queue));
+    let ask = |buffer: &mut RetransmitBuffer, at: u64, seqs: &[SeqNo]| -> Vec<Vec<u8>> {
+        let (answers, _) = buffer.request(Mono(at * 1_000_000), [10, 0, 0, 1].into(), true, seqs);
         answers.map(<[u8]>::to_vec).collect()
     };
     let first = sender.frame(150_000, 0.01);
-    shelf.keep(&sender.plan, &first.scan);
+    queue.store(&sender.plan, &first.scan);
     let wanted = [first.first, first.first.plus(70)];
-    let got = ask(&mut history, 10, &wanted);
+    let got = ask(&mut buffer, 10, &wanted);
     assert_eq!(got.len(), 2);
-    assert!(wire::packet_again(&got[1]) == Some(&first.media[70][..]));
+    assert!(wire::retransmitted(&got[1]) == Some(&first.media[70][..]));
     // Another viewer asks at the same time: it has the answer already.
-    assert!(ask(&mut history, 11, &wanted).is_empty());
-    assert_eq!(ask(&mut history, 20, &wanted).len(), 2);
+    assert!(ask(&mut buffer, 11, &wanted).is_empty());
+    assert_eq!(ask(&mut buffer, 20, &wanted).len(), 2);
     // What was never sent, and what is too old.
-    assert!(ask(&mut history, 30, &[first.first.plus(5000)]).is_empty());
+    assert!(ask(&mut buffer, 30, &[first.first.plus(5000)]).is_empty());
     for _ in 0..20 {
         let sent = sender.frame(150_000, 0.01);
-        shelf.keep(&sender.plan, &sent.scan);
+        queue.store(&sender.plan, &sent.scan);
     }
-    assert!(ask(&mut history, 40, &wanted).is_empty());
-    // A frame too large for the shelf takes no place there.
+    assert!(ask(&mut buffer, 40, &wanted).is_empty());
+    // A frame too large for the queue takes no place there.
     let huge = sender.frame(3 << 20, 0.01);
-    shelf.keep(&sender.plan, &huge.scan);
-    assert!(ask(&mut history, 50, &[huge.first]).is_empty());
+    queue.store(&sender.plan, &huge.scan);
+    assert!(ask(&mut buffer, 50, &[huge.first]).is_empty());
 }
 
 /// Chance that more than `r` of `n` packets are lost at this rate.

@@ -1,15 +1,15 @@
 //! The header of a repair datagram: a view that is checked once, and writing.
 
-use crate::rtp::{RtpTime, SeqNo, Ssrc};
+use crate::rtp::types::{RtpTime, SeqNo, Ssrc};
 
 /// The version that this code speaks.
 const VERSION: u8 = 1;
 /// The kind of repair datagram that carries a parity shard.
 const PARITY: u8 = 0;
-/// The kind that carries a packet again.
-const AGAIN: u8 = 1;
-/// Bytes in front of a packet that is sent again.
-pub const AGAIN_HEADER: [u8; 4] = [VERSION, AGAIN, 0, 0];
+/// The kind that carries a retransmitted packet.
+const RETRANSMISSION: u8 = 1;
+/// Bytes in front of a retransmitted packet.
+pub const RETRANSMISSION_HEADER: [u8; 4] = [VERSION, RETRANSMISSION, 0, 0];
 /// Bytes in front of the shard.
 pub const HEADER_LEN: usize = 20;
 /// Bytes in front of a packet in its shard: its length.
@@ -90,6 +90,11 @@ pub struct RepairHeader {
 }
 
 impl RepairHeader {
+    /// Whether the frame has a packet with this number.
+    pub fn has(&self, seq: SeqNo) -> bool {
+        u16::try_from(seq.distance(self.first)).is_ok_and(|index| index < self.packets)
+    }
+
     /// Reads a datagram: the header and its shard.
     ///
     /// # Errors
@@ -146,7 +151,7 @@ impl RepairHeader {
     }
 }
 
-/// The RTP packet in a datagram that sends it again; `None`: it is none. Its two bytes behind the kind are left to later
+/// The RTP packet in a retransmission; `None`: it is none. Its two bytes behind the kind are left to later
 /// versions.
 ///
 /// ```text
@@ -157,9 +162,9 @@ impl RepairHeader {
 /// +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
 /// |                 the RTP packet as it was sent                 |
 /// ```
-pub fn packet_again(datagram: &[u8]) -> Option<&[u8]> {
-    let (head, packet) = datagram.split_first_chunk::<{ AGAIN_HEADER.len() }>()?;
-    (head[..2] == AGAIN_HEADER[..2]).then_some(packet)
+pub fn retransmitted(datagram: &[u8]) -> Option<&[u8]> {
+    let (head, packet) = datagram.split_first_chunk::<{ RETRANSMISSION_HEADER.len() }>()?;
+    (head[..2] == RETRANSMISSION_HEADER[..2]).then_some(packet)
 }
 
 /// Whether that many packets and parity packets with shards of that many bytes stay within the limits.

@@ -1,18 +1,19 @@
 //! The sender's end of RTCP: its reports, and what it knows of its viewers. Datagrams and times in, datagrams and
 //! [`Feedback`] out. What is done about feedback is not its business.
 
-use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::session::{Due, Session};
+use super::session::Session;
+use super::time::{in_65536ths, middle};
+use super::timing::Due;
 use super::wire::{
     self, Compound, Description, FrameReport, Item, NotRtcp, ReportBlock, SenderInfo,
 };
-use super::{in_65536ths, middle};
 use crate::clock::{Mono, Ntp};
-use crate::rtp::{RtpTime, SeqNo, Ssrc};
-use crate::stats::{ViewerFrames, ViewerReport};
+use crate::rtp::stats::{ViewerFrames, ViewerReport};
+use crate::rtp::types::{RtpTime, SeqNo, Ssrc};
 
 /// How lancam's senders name their program; so they are told from viewers while they send nothing.
 pub const TOOL: &str = "lancam send";
@@ -22,14 +23,20 @@ pub const MAX_TOLD: usize = 256;
 const SILENCE: Duration = Duration::from_secs(10);
 /// A round trip beyond this is a viewer's error.
 const LONGEST_ROUND_TRIP: Duration = Duration::from_secs(60);
+/// How old the highest number in a report may be.
+const RECENT: Duration = Duration::from_secs(3);
+/// Sender reports that a viewer's report may refer to.
+const MAX_SENT_REPORTS: usize = 32;
+/// A host reports as long as the last of its reports is not older than this.
+const REPORTING: Duration = Duration::from_secs(60);
 
-/// What a viewer tells of the stream.
+/// What a viewer reports of the stream. It agrees with what was sent; whether it is true nobody knows.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ViewerLoss {
     /// The viewer.
     pub ssrc: Ssrc,
-    /// Where its report came from.
-    pub address: SocketAddr,
+    /// The host that it reports from.
+    pub host: IpAddr,
     /// Share of the packets lost since its report before, before any repair: 0 to 1.
     pub fraction_lost: f32,
     /// Packets lost since it began, before any repair.
@@ -51,8 +58,10 @@ pub enum Feedback<'a> {
     Nack {
         /// The viewer. It need not be one that is counted.
         from: Ssrc,
-        /// Where the request came from.
-        address: SocketAddr,
+        /// The host that asks.
+        host: IpAddr,
+        /// Whether that host reports what it receives.
+        reports: bool,
         /// Which packets; at most [`wire::MAX_NACKED`].
         missing: &'a [SeqNo],
     },
@@ -60,6 +69,11 @@ pub enum Feedback<'a> {
     Left {
         /// Which.
         ssrc: Ssrc,
+    },
+    /// Another sender is in the group.
+    OtherSender {
+        /// Where its reports come from.
+        host: IpAddr,
     },
 }
 
@@ -72,6 +86,8 @@ pub struct Sent {
     pub octets: u64,
     /// UDP payload of all that was sent.
     pub bytes: u64,
+    /// The highest sequence number.
+    pub highest: SeqNo,
 }
 
 #[derive(Clone, Debug)]
@@ -79,7 +95,9 @@ struct Viewer {
     address: SocketAddr,
     heard: Mono,
     description: Description,
+    /// What it reported last, and how many packets had been sent then.
     block: Option<ReportBlock>,
+    sent: u64,
     frames: Option<FrameReport>,
     round_trip: Option<Duration>,
 }
@@ -92,7 +110,13 @@ pub struct SenderSide {
     /// Added to capture times on the stream's clock.
     time_offset: u32,
     viewers: HashMap<Ssrc, Viewer>,
+    /// When each host last reported what it receives.
+    reporting: HashMap<IpAddr, Mono>,
     sent: Sent,
+    /// Packets sent up to each of the last ticks.
+    history: VecDeque<(Mono, u64)>,
+    /// Our last sender reports: the middle of their NTP time, and when they were sent.
+    sent_reports: VecDeque<(u32, Mono)>,
     counted_at: Mono,
     /// When packets were seen to be sent last.
     sent_at: Option<Mono>,
@@ -112,26 +136,30 @@ impl SenderSide {
             description,
             time_offset,
             viewers: HashMap::new(),
+            reporting: HashMap::new(),
             sent: Sent::default(),
+            history: VecDeque::new(),
+            sent_reports: VecDeque::new(),
             counted_at: now,
             sent_at: None,
         }
     }
 
-    /// Takes a datagram that came `from` somewhere at `now`, which is `wall` on the wall clock.
+    /// Takes a datagram that came `from` somewhere at `now`, after what was `sent`.
     ///
     /// # Errors
-    /// If it is no RTCP.
+    /// It is not RTCP.
     pub fn receive(
         &mut self,
         now: Mono,
-        wall: Ntp,
+        sent: Sent,
         from: SocketAddr,
         datagram: &[u8],
         mut each: impl FnMut(Feedback<'_>),
     ) -> Result<(), NotRtcp> {
         let items = wire::parse(datagram)?;
-        let own = self.session.own();
+        let (own, address) = (self.session.own(), from);
+        let host = address.ip().to_canonical();
         // Its own, looped back.
         if matches!(items[0], Item::Sender { from, .. } | Item::Receiver { from } if from == own) {
             return Ok(());
@@ -141,15 +169,20 @@ impl SenderSide {
         for item in &items {
             match item {
                 Item::Sender { from, .. } => {
-                    self.session.heard_sender(now, *from);
-                    self.viewers.remove(from);
+                    if self.session.sender_active(now, *from, Some(host)) {
+                        self.viewers.remove(from);
+                        each(Feedback::OtherSender { host });
+                    }
                 }
-                Item::Receiver { from: ssrc } => {
-                    reporter = self.note(now, from, *ssrc).then_some(*ssrc);
+                Item::Receiver { from } => {
+                    reporter = self.note(now, address, *from).then_some(*from);
                 }
                 Item::Block { block: b, .. } if b.ssrc == own => block = Some(*b),
                 Item::Block { .. } => {}
-                Item::Description { from, description } => self.describe(*from, description),
+                Item::Description { from, description } if reporter == Some(*from) => {
+                    self.describe(*from, description);
+                }
+                Item::Description { .. } => {}
                 Item::Frames { report, .. } if report.media == own => frames = Some(*report),
                 Item::Frames { .. } => {}
                 Item::Nack {
@@ -160,40 +193,89 @@ impl SenderSide {
                     if *media == own {
                         each(Feedback::Nack {
                             from: *ssrc,
-                            address: from,
+                            host,
+                            reports: self.reporting.contains_key(&host),
                             missing,
                         });
                     }
                 }
                 Item::Bye { from } => {
-                    self.session.heard_bye(now, *from);
-                    if self.viewers.remove(from).is_some() {
+                    let is_member = self.session.bye_received(now, *from, host);
+                    if is_member && self.viewers.remove(from).is_some() {
                         each(Feedback::Left { ssrc: *from });
                     }
                     reporter = reporter.filter(|r| r != from);
                 }
             }
         }
-        let viewer = reporter.and_then(|ssrc| Some((ssrc, self.viewers.get_mut(&ssrc)?)));
-        if let (Some((ssrc, viewer)), Some(block)) = (viewer, block) {
-            viewer.take(wall, block, frames);
-            each(Feedback::Report(ViewerLoss {
-                ssrc,
-                address: from,
-                fraction_lost: f32::from(block.fraction_lost) / 256.0,
-                lost: block.lost,
-                highest: block.highest,
-                round_trip: viewer.round_trip,
-                frames,
-            }));
+        let (Some(ssrc), Some(block)) = (reporter, block) else {
+            return Ok(());
+        };
+        let round_trip = self.round_trip(now, &block);
+        let recent = self.sent_recently(now, sent);
+        let Some(viewer) = self.viewers.get_mut(&ssrc) else {
+            return Ok(());
+        };
+        if round_trip.is_err() || !viewer.agrees(&block, sent, recent) {
+            // It may have begun to count again.
+            viewer.block = None;
+            return Ok(());
         }
+        viewer.block = Some(block);
+        viewer.sent = sent.packets;
+        viewer.frames = frames;
+        viewer.round_trip = round_trip.unwrap_or_default().or(viewer.round_trip);
+        self.reporting.insert(host, now);
+        each(Feedback::Report(ViewerLoss {
+            ssrc,
+            host,
+            fraction_lost: f32::from(block.fraction_lost) / 256.0,
+            lost: block.lost,
+            highest: block.highest,
+            round_trip: viewer.round_trip,
+            frames,
+        }));
         Ok(())
+    }
+
+    /// Packets sent within [`RECENT`].
+    fn sent_recently(&self, now: Mono, sent: Sent) -> u64 {
+        let mut newest_first = self.history.iter().rev();
+        let before = newest_first.find(|(at, _)| now.since(*at) >= RECENT);
+        let before = before.or(self.history.front());
+        let before = before.map_or(0, |(_, packets)| *packets);
+        sent.packets.saturating_sub(before)
+    }
+
+    /// RFC 3550 §6.4.1: arrival less the report's time less the time that the viewer kept it. `None`: no report of ours
+    /// reached it yet.
+    ///
+    /// # Errors
+    /// It refers to a report that was not sent, or cannot have been kept for so long.
+    fn round_trip(&self, now: Mono, block: &ReportBlock) -> Result<Option<Duration>, ()> {
+        if block.last_sr == 0 {
+            return Ok(None);
+        }
+        let ours = self
+            .sent_reports
+            .iter()
+            .find(|(ntp, _)| *ntp == block.last_sr);
+        let (_, at) = ours.ok_or(())?;
+        let units = i64::from(in_65536ths(now.since(*at))) - i64::from(block.since_last_sr);
+        // The viewer rounds, and may be a unit or two beyond.
+        if !(-4..=i64::from(in_65536ths(LONGEST_ROUND_TRIP))).contains(&units) {
+            return Err(());
+        }
+        Ok(Some(Duration::from_nanos(
+            (units.max(0) as u64 * 1_000_000_000) >> 16,
+        )))
     }
 
     /// Notes one that does not send; false if it is no viewer.
     fn note(&mut self, now: Mono, address: SocketAddr, ssrc: Ssrc) -> bool {
         // It may merely pause: RFC 3550 §6.4 has it write receiver reports then.
-        if !self.session.heard(now, ssrc) || self.session.is_sender(ssrc) {
+        let host = address.ip().to_canonical();
+        if !self.session.member_active(now, ssrc, host) || self.session.is_sender(ssrc) {
             return false;
         }
         let viewer = self.viewers.entry(ssrc).or_insert_with(|| Viewer {
@@ -201,6 +283,7 @@ impl SenderSide {
             heard: now,
             description: Description::default(),
             block: None,
+            sent: 0,
             frames: None,
             round_trip: None,
         });
@@ -237,6 +320,11 @@ impl SenderSide {
             // Those who were there before wait for the mapping of times.
             self.session.request_feedback(now);
         }
+        self.history.push_back((now, sent.packets));
+        if self.history.len() > 1 + RECENT.as_secs() as usize {
+            self.history.pop_front();
+        }
+        (self.reporting).retain(|_, last| now.since(*last) < REPORTING);
         for ssrc in self.session.expire(now) {
             if self.viewers.remove(&ssrc).is_some() {
                 each(Feedback::Left { ssrc });
@@ -248,7 +336,12 @@ impl SenderSide {
     /// [`SenderSide::leave`] the last one is the goodbye.
     pub fn poll(&mut self, now: Mono, wall: Ntp, sent: Sent) -> Option<(Due, Vec<u8>)> {
         let due = self.session.poll(now)?;
-        let bytes = self.compound(now, wall, sent, due == Due::Bye).to_bytes();
+        let compound = self.compound(now, wall, sent, due == Due::Bye);
+        let (is_sender_report, bytes) = (compound.info.is_some(), compound.to_bytes());
+        if is_sender_report {
+            self.sent_reports.truncate(MAX_SENT_REPORTS - 1);
+            self.sent_reports.push_front((middle(wall), now));
+        }
         self.session.sent(now, due, bytes.len());
         Some((due, bytes))
     }
@@ -305,10 +398,19 @@ impl SenderSide {
 }
 
 impl Viewer {
-    fn take(&mut self, wall: Ntp, block: ReportBlock, frames: Option<FrameReport>) {
-        self.block = Some(block);
-        self.frames = frames;
-        self.round_trip = round_trip(wall, &block).or(self.round_trip);
+    /// Whether it can have received what the block says, of what was `sent`, a number of packets of it `recent`.
+    fn agrees(&self, block: &ReportBlock, sent: Sent, recent: u64) -> bool {
+        let behind = sent.highest.0.wrapping_sub(block.highest as u16);
+        if u64::from(behind) > recent {
+            return false;
+        }
+        let Some(before) = &self.block else {
+            return true;
+        };
+        let received = block.highest.wrapping_sub(before.highest);
+        let lost = i64::from(block.lost) - i64::from(before.lost);
+        u64::from(received) <= sent.packets.saturating_sub(self.sent) + recent
+            && lost <= i64::from(received)
     }
 
     fn report(&self, ssrc: Ssrc, now: Mono) -> ViewerReport {
@@ -335,18 +437,4 @@ impl Viewer {
             }),
         }
     }
-}
-
-/// RFC 3550 §6.4.1: arrival less the report's time less the time that the viewer kept it. `None`: no report of ours
-/// reached it yet, or a clock was set meanwhile.
-fn round_trip(wall: Ntp, block: &ReportBlock) -> Option<Duration> {
-    if block.last_sr == 0 {
-        return None;
-    }
-    let units = (middle(wall).wrapping_sub(block.last_sr)).wrapping_sub(block.since_last_sr) as i32;
-    let longest = in_65536ths(LONGEST_ROUND_TRIP) as i32;
-    // The viewer rounds, and may be a unit or two beyond.
-    (-4..=longest)
-        .contains(&units)
-        .then(|| Duration::from_nanos((u64::from(units.max(0) as u32) * 1_000_000_000) >> 16))
 }

@@ -1,17 +1,18 @@
 //! Sessions of many members on a simulated clock, and both ends against each other.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use super::members::{MAX_MEMBERS, MAX_OF_HOST};
 use super::sender::Sent;
-use super::session::MAX_MEMBERS;
-use super::viewer::Facts;
+use super::time::middle;
+use super::viewer::Counts;
 use super::wire::{Compound, MAX_NACKED};
 use super::*;
-use crate::clock::Mono;
-use crate::rtp::jpeg::Reception;
-use crate::rtp::{RtpTime, SeqNo, Ssrc};
+use crate::clock::{Mono, Ntp};
+use crate::rtp::reception::Reception;
+use crate::rtp::types::{RtpTime, SeqNo, Ssrc};
 
 /// 10 Mbit/s, a common stream.
 const STREAM: f64 = 1_250_000.0;
@@ -21,6 +22,11 @@ const MS: u64 = 1_000_000;
 
 fn at(ms: u64) -> Mono {
     Mono(ms * MS)
+}
+
+/// Each member's own.
+fn host(n: usize) -> IpAddr {
+    (0x0a00_0000 + n as u32).to_be_bytes().into()
 }
 
 /// A group in which everybody hears everybody at once.
@@ -62,10 +68,14 @@ impl Group {
                     let other = &mut self.members[j];
                     other.received(REPORT - 28);
                     match (due, i) {
-                        (Due::Bye, _) => other.heard_bye(now, Ssrc(i as u32)),
-                        (_, 0) => other.heard_sender(now, Ssrc(0)),
+                        (Due::Bye, _) => {
+                            other.bye_received(now, Ssrc(i as u32), host(i));
+                        }
+                        (_, 0) => {
+                            other.sender_active(now, Ssrc(0), Some(host(0)));
+                        }
                         _ => {
-                            other.heard(now, Ssrc(i as u32));
+                            other.member_active(now, Ssrc(i as u32), host(i));
                         }
                     }
                 }
@@ -159,16 +169,156 @@ fn the_first_report_takes_about_a_second() {
 #[test]
 fn who_falls_silent_is_gone_after_five_intervals() {
     let mut session = Session::new(Ssrc(1), 1, at(0));
-    session.heard_sender(at(0), Ssrc(2));
-    session.heard(at(10_000), Ssrc(3));
+    session.sender_active(at(0), Ssrc(2), None);
+    session.sender_active(at(2_000), Ssrc(2), Some(host(2)));
+    session.member_active(at(8_000), Ssrc(3), host(3));
+    session.member_active(at(10_000), Ssrc(3), host(3));
     assert!(session.is_sender(Ssrc(2)));
-    assert_eq!(session.expire(at(11_000)), []);
+    assert_eq!(session.expire(at(13_000)), []);
     // Two intervals: no sender any more, but a member.
     assert!(!session.is_sender(Ssrc(2)));
     assert_eq!(session.members(), 3);
-    assert_eq!(session.expire(at(25_001)), [Ssrc(2)]);
+    assert_eq!(session.expire(at(27_000)), []);
+    assert_eq!(session.expire(at(27_001)), [Ssrc(2)]);
     assert_eq!(session.expire(at(35_001)), [Ssrc(3)]);
     assert_eq!(session.members(), 1);
+}
+
+/// 12,000 SSRCs that one host made up, beside three viewers on hosts of their own and one on the same host.
+#[test]
+fn the_members_of_one_host_are_few_and_gone_soon() {
+    let mut session = Session::new(Ssrc(1), 1, at(0));
+    session.set_bandwidth(STREAM);
+    for i in 2..5 {
+        session.member_active(at(0), Ssrc(i), host(i as usize));
+    }
+    session.member_active(at(0), Ssrc(5), host(66));
+    for i in 0..12_000 {
+        session.member_active(at(1_000), Ssrc(100 + i), host(66));
+    }
+    for i in 2..6 {
+        session.member_active(
+            at(4_000),
+            Ssrc(i),
+            host(if i < 5 { i as usize } else { 66 }),
+        );
+    }
+    assert_eq!(session.members(), 1 + 4 + MAX_OF_HOST - 1);
+    assert_eq!(session.expire(at(16_001)).len(), MAX_OF_HOST - 1);
+    assert_eq!(session.members(), 1 + 4);
+}
+
+/// RFC 3550 §8.2: who says goodbye, reports or sends under another's SSRC does so for nobody.
+#[test]
+fn a_member_is_its_host() {
+    let (mut sender, mut viewer) = (sender(), viewer(7));
+    let (now, hello) = next_of(&mut viewer, 0);
+    take(&mut sender, now, &hello.bytes);
+    assert!(viewer.leave(at(2_000)));
+    let (now, goodbye) = next_of(&mut viewer, 2_000);
+    let mut left = 0;
+    let stranger = address(66);
+    let receive = |sender: &mut SenderSide, from, left: &mut u32| {
+        let count = |f: Feedback<'_>| *left += u32::from(matches!(f, Feedback::Left { .. }));
+        sender
+            .receive(now, SENT, from, &goodbye.bytes, count)
+            .unwrap();
+    };
+    receive(&mut sender, stranger, &mut left);
+    assert_eq!((sender.viewers(), left), (1, 0));
+    assert_eq!(sender.reports(now)[0].address, address(2));
+    receive(&mut sender, address(2), &mut left);
+    assert_eq!((sender.viewers(), left), (0, 1));
+}
+
+/// The feedback of a report about `highest` and `lost` by a viewer whose last sender report was `last_sr`, after what was
+/// sent.
+fn reported(sender: &mut SenderSide, ms: u64, sent: Sent, block: wire::ReportBlock) -> usize {
+    let description = describe("desk", "");
+    let datagram = Compound {
+        from: Ssrc(7),
+        info: None,
+        block: Some(wire::ReportBlock {
+            ssrc: SENDER,
+            ..block
+        }),
+        description: &description,
+        frames: None,
+        nack: None,
+        bye: false,
+    }
+    .to_bytes();
+    let mut reports = 0;
+    let count = |f: Feedback<'_>| reports += usize::from(matches!(f, Feedback::Report(_)));
+    sender
+        .receive(at(ms), sent, address(2), &datagram, count)
+        .unwrap();
+    reports
+}
+
+#[test]
+fn a_report_must_agree_with_what_was_sent() {
+    let mut sender = sender();
+    // 1,000 packets a second, from number 65,000 on.
+    let sent = |ms: u64| Sent {
+        packets: ms,
+        octets: ms,
+        bytes: ms,
+        highest: SeqNo(65_000).plus(ms as u16),
+    };
+    for ms in (1_000..=20_000).step_by(1_000) {
+        sender.tick(at(ms), sent(ms), |_| {});
+    }
+    let (now, _) = next_of_sender(&mut sender, 20_000, sent(20_000));
+    let ms = now.0 / MS + 1_000;
+    let last_sr = middle(wall(now));
+    let highest = |back: u32| 3 * 65_536 + 65_000 + ms as u32 - back;
+    let block = |highest, lost| wire::ReportBlock {
+        highest,
+        lost,
+        ..Default::default()
+    };
+    // Numbers that have not been sent, or long ago.
+    assert_eq!(
+        reported(&mut sender, ms, sent(ms), block(highest(0) + 1, 0)),
+        0
+    );
+    assert_eq!(
+        reported(&mut sender, ms, sent(ms), block(highest(9_000), 0)),
+        0
+    );
+    assert_eq!(reported(&mut sender, ms, sent(ms), block(1_000, 1_000)), 0);
+    assert!(sender.reports(at(ms))[0].fraction_lost.abs() < f32::EPSILON);
+    // A sender report that was not sent, or was kept for longer than since.
+    for (last_sr, since_last_sr) in [(last_sr + 1, 0), (last_sr, 70_000)] {
+        let block = wire::ReportBlock {
+            last_sr,
+            since_last_sr,
+            ..block(highest(10), 5)
+        };
+        assert_eq!(reported(&mut sender, ms, sent(ms), block), 0);
+    }
+    let good = wire::ReportBlock {
+        last_sr,
+        since_last_sr: 65_000,
+        ..block(highest(10), 5)
+    };
+    assert_eq!(reported(&mut sender, ms, sent(ms), good), 1);
+    // More received since than was sent, or more lost than that.
+    let later = ms + 2_000;
+    let block = |received: u32, lost| block(highest(10) + received, lost);
+    let low_16_bits_agree = 65_536 + 2_000;
+    for (received, lost) in [(low_16_bits_agree, 5), (2_000, 2_500)] {
+        assert_eq!(
+            reported(&mut sender, later, sent(later), block(received, lost)),
+            0
+        );
+        assert_eq!(reported(&mut sender, ms, sent(ms), good), 1);
+    }
+    assert_eq!(
+        reported(&mut sender, later, sent(later), block(2_000, 105)),
+        1
+    );
 }
 
 #[test]
@@ -176,7 +326,7 @@ fn when_most_leave_the_rest_report_sooner() {
     let mut session = Session::new(Ssrc(1), 1, at(0));
     session.set_bandwidth(8_000.0);
     for i in 2..1_000 {
-        session.heard(at(0), Ssrc(i));
+        session.member_active(at(0), Ssrc(i), host(i as usize));
     }
     // Reports take 425 s apart in the mean, so that one is long due.
     assert_eq!(session.poll(at(2_000_000)), Some(Due::Report));
@@ -184,7 +334,7 @@ fn when_most_leave_the_rest_report_sooner() {
     let before = session.deadline();
     assert!(before > at(2_100_000), "{before:?}");
     for i in 2..1_000 {
-        session.heard_bye(at(2_000_000), Ssrc(i));
+        session.bye_received(at(2_000_000), Ssrc(i), host(i as usize));
     }
     assert!(
         session.deadline() < at(2_002_000),
@@ -215,7 +365,7 @@ fn a_few_who_leave_say_so_at_once_and_strangers_say_nothing() {
     let mut session = Session::new(Ssrc(1), 1, at(0));
     assert!(!session.clone().leave(at(10), 100), "never reported");
     session.sent(at(1_000), Due::Report, REPORT);
-    session.heard(at(1_000), Ssrc(2));
+    session.member_active(at(1_000), Ssrc(2), host(2));
     assert!(session.leave(at(2_000), 100));
     assert_eq!(session.poll(at(2_000)), Some(Due::Bye));
 }
@@ -224,17 +374,24 @@ fn a_few_who_leave_say_so_at_once_and_strangers_say_nothing() {
 fn the_table_of_members_is_bounded() {
     let mut session = Session::new(Ssrc(1), 1, at(0));
     for i in 2..(2 * MAX_MEMBERS as u32) {
-        session.heard(at(0), Ssrc(i));
+        session.member_active(at(0), Ssrc(i), host(i as usize));
     }
     assert_eq!(session.members(), MAX_MEMBERS + 1);
-    assert!(!session.heard(at(0), Ssrc(u32::MAX)));
-    session.heard_bye(at(0), Ssrc(2));
-    assert!(session.heard(at(0), Ssrc(u32::MAX)));
+    assert!(!session.member_active(at(0), Ssrc(u32::MAX), host(1_000_000)));
+    session.bye_received(at(0), Ssrc(2), host(2));
+    assert!(session.member_active(at(0), Ssrc(u32::MAX), host(1_000_000)));
 }
 
 // Both ends.
 
 const SENDER: Ssrc = Ssrc(0xcafe);
+/// So many that any number may be the newest.
+const SENT: Sent = Sent {
+    packets: 100_000,
+    octets: 0,
+    bytes: 0,
+    highest: SeqNo(0),
+};
 
 fn describe(name: &str, tool: &str) -> Description {
     Description {
@@ -260,10 +417,11 @@ fn wall(now: Mono) -> Ntp {
     Ntp((3_900_000_000 << 32) + (u128::from(now.0) * (1 << 32) / 1_000_000_000) as u64)
 }
 
-fn facts(expected: u64, received: u64) -> Facts {
-    Facts {
+fn facts(expected: u64, received: u64) -> Counts {
+    Counts {
         reception: Some(Reception {
             ssrc: SENDER,
+            address: address(1).ip(),
             highest: expected as u32,
             expected,
             received,
@@ -308,7 +466,7 @@ fn take(sender: &mut SenderSide, now: Mono, datagram: &[u8]) -> Vec<String> {
     let mut heard = Vec::new();
     let keep = |f: Feedback<'_>| heard.push(format!("{f:?}"));
     sender
-        .receive(now, wall(now), address(2), datagram, keep)
+        .receive(now, SENT, address(2), datagram, keep)
         .unwrap();
     heard
 }
@@ -320,6 +478,7 @@ fn a_sender_report_maps_times_and_counts() {
         packets: 300,
         octets: 400_000,
         bytes: 410_000,
+        ..SENT
     };
     sender.tick(at(1_000), sent, |_| {});
     let (now, datagram) = next_of_sender(&mut sender, 1_000, sent);
@@ -352,13 +511,14 @@ fn a_report_tells_loss_jitter_round_trip_and_frames() {
         packets: 900,
         octets: 1,
         bytes: 1_250_000,
+        ..SENT
     };
     sender.tick(at(1_000), sent, |_| {});
     let (now, datagram) = next_of_sender(&mut sender, 1_000, sent);
     // 30 ms there.
     let there = now + Duration::from_millis(30);
     viewer
-        .receive(there, address(1), &datagram, |_| panic!("no goodbye"))
+        .receive(there, address(1), &datagram, None, |_| panic!("no goodbye"))
         .unwrap();
     viewer.update(there, facts(1_000, 900));
     let (now, outgoing) = next_of(&mut viewer, 1_100);
@@ -405,9 +565,12 @@ fn packets_are_asked_for_alone_and_do_not_disturb_the_counts() {
         packets: 1,
         octets: 1,
         bytes: 1,
+        ..SENT
     };
     let (now, datagram) = next_of_sender(&mut sender, 0, sent);
-    viewer.receive(now, address(1), &datagram, |_| {}).unwrap();
+    viewer
+        .receive(now, address(1), &datagram, None, |_| {})
+        .unwrap();
     viewer.update(at(1_000), facts(1_000, 1_000));
     let (first, _) = next_of(&mut viewer, 1_500);
     let ms = first.0 / MS + 100;
@@ -447,11 +610,54 @@ fn a_goodbye_is_heard_at_both_ends() {
     let _ = next_of_sender(&mut sender, 0, sent);
     assert!(sender.leave(at(3_000), Sent::default()));
     let (now, goodbye) = next_of_sender(&mut sender, 3_000, sent);
+    let followed = facts(1, 1).reception;
     let mut gone = Vec::new();
-    viewer
-        .receive(now, address(1), &goodbye, |ssrc| gone.push(ssrc))
-        .unwrap();
+    let mut receive = |from| {
+        viewer
+            .receive(now, from, &goodbye, followed.as_ref(), |ssrc| {
+                gone.push(ssrc)
+            })
+            .unwrap()
+    };
+    // A stranger's counts for nothing.
+    assert_eq!((receive(address(3)), receive(address(1))), (1, 0));
     assert_eq!(gone, [SENDER]);
+}
+
+/// NACKs go where the source is, whatever a stranger sends in its name or in others'.
+#[test]
+fn a_strangers_sender_report_leads_no_nack_astray() {
+    let (mut sender, mut viewer) = (sender(), viewer(7));
+    let sent = Sent {
+        packets: 1,
+        octets: 1,
+        bytes: 1,
+        ..SENT
+    };
+    let (now, datagram) = next_of_sender(&mut sender, 0, sent);
+    let followed = facts(1_000, 1_000).reception;
+    let mut receive = |from, datagram: &[u8]| {
+        viewer
+            .receive(now, from, datagram, followed.as_ref(), |_| {})
+            .unwrap()
+    };
+    assert_eq!(receive(address(1), &datagram), 0);
+    assert_eq!(receive(address(3), &datagram), 1);
+    viewer.update(at(1_000), facts(1_000, 1_000));
+    // As many others as there is room for push the source's own report out of none.
+    for other in 0..20 {
+        let mut datagram = datagram.clone();
+        datagram[7] ^= other + 1;
+        viewer
+            .receive(at(1_000), address(3), &datagram, followed.as_ref(), |_| {})
+            .unwrap();
+    }
+    let (first, _) = next_of(&mut viewer, 1_500);
+    let ms = first.0 / MS + 100;
+    viewer.request_packets(at(ms), &[SeqNo(5)]);
+    let (_, outgoing) = next_of(&mut viewer, ms);
+    assert_eq!(outgoing.to, Some(address(1)));
+    assert_eq!(viewer.address_of_sender(), Some(address(1)));
 }
 
 #[test]
@@ -460,7 +666,9 @@ fn a_viewer_that_was_killed_times_out() {
     let (now, hello) = next_of(&mut viewer, 0);
     take(&mut sender, now, &hello.bytes);
     let mut left = Vec::new();
-    let five_intervals = now + Duration::from_secs(25);
+    let later = now + Duration::from_secs(2);
+    take(&mut sender, later, &hello.bytes);
+    let five_intervals = later + Duration::from_secs(25);
     sender.tick(five_intervals, Sent::default(), |f| {
         left.push(format!("{f:?}"))
     });
@@ -567,8 +775,8 @@ proptest::proptest! {
         for (kinds, filling, pause) in run {
             now = now + Duration::from_millis(pause);
             let datagram = datagram(&kinds, &filling);
-            let _ = sender.receive(now, wall(now), address(2), &datagram, |_| {});
-            let _ = viewer.receive(now, address(1), &datagram, |_| {});
+            let _ = sender.receive(now, SENT, address(2), &datagram, |_| {});
+            let _ = viewer.receive(now, address(1), &datagram, None, |_| {});
             sender.tick(now, Sent::default(), |_| {});
             viewer.update(now, facts(1_000 + pause, 900));
             while sender.poll(now, wall(now), Sent::default()).is_some() {}

@@ -1,15 +1,16 @@
-//! A viewer's end of RTCP: its reports about the sender that it follows, and what senders say. Datagrams, facts and
-//! times in, datagrams out. Which packets are worth asking for again is not its business.
+//! A viewer's end of RTCP: its reports about the source that it follows, and the senders' reports. Datagrams, counts and
+//! times in, datagrams out. Which packets are worth a NACK is not its business.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::session::{Due, Session};
+use super::session::Session;
+use super::time::{in_65536ths, middle};
+use super::timing::Due;
 use super::wire::{self, Compound, Description, FrameReport, Item, NotRtcp, ReportBlock};
-use super::{in_65536ths, middle};
 use crate::clock::Mono;
-use crate::rtp::jpeg::Reception;
-use crate::rtp::{SeqNo, Ssrc};
+use crate::rtp::reception::Reception;
+use crate::rtp::types::{SeqNo, Ssrc};
 
 /// Senders whose last report is remembered.
 const MAX_SENDERS: usize = 8;
@@ -22,10 +23,10 @@ const FRAME: Duration = Duration::from_millis(50);
 /// Fewer packets say nothing about a share.
 const LEAST_PACKETS: u64 = 50;
 
-/// What the viewer's other threads know.
+/// What the viewer's other threads have counted.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Facts {
-    /// Reception of the sender that is followed.
+pub struct Counts {
+    /// Reception of the source that is followed.
     pub reception: Option<Reception>,
     /// Its frames; `media` is not looked at.
     pub frames: FrameReport,
@@ -33,24 +34,31 @@ pub struct Facts {
     pub bytes: u64,
 }
 
-/// The last report of a sender.
+/// The last SR of a sender.
 #[derive(Clone, Copy, Debug)]
-struct SenderHeard {
+struct LastReport {
     ssrc: Ssrc,
     /// Where from.
     address: SocketAddr,
-    /// Middle of its NTP time, and when it came.
-    report: Option<(u32, Mono)>,
-    heard: Mono,
+    /// Middle of its NTP time.
+    ntp: u32,
+    /// When it came.
+    at: Mono,
+}
+
+impl LastReport {
+    fn is_of(&self, ssrc: Ssrc, address: IpAddr) -> bool {
+        (self.ssrc, self.address.ip()) == (ssrc, address)
+    }
 }
 
 /// What the last report said, from which the next one counts.
 #[derive(Clone, Copy, Debug, Default)]
-struct Told {
+struct Reported {
     ssrc: Ssrc,
     expected: u64,
     received: u64,
-    /// `None`: nothing was told of this sender yet.
+    /// `None`: nothing was reported of this source yet.
     fraction: Option<f64>,
     frames_lost: u32,
 }
@@ -69,13 +77,13 @@ pub struct Outgoing {
 pub struct ViewerSide {
     session: Session,
     description: Description,
-    senders: Vec<SenderHeard>,
-    facts: Facts,
+    senders: Vec<LastReport>,
+    counts: Counts,
     counted_at: Mono,
-    /// Bytes a second, as the session was told.
+    /// Bytes a second, as the session knows it.
     bandwidth: f64,
-    told: Told,
-    /// Feedback was asked for that everybody is to hear.
+    reported: Reported,
+    /// Feedback is due that is for all members.
     wants_report: bool,
     missing: Vec<SeqNo>,
 }
@@ -87,16 +95,17 @@ impl ViewerSide {
             session: Session::new(own, seed, now),
             description,
             senders: Vec::new(),
-            facts: Facts::default(),
+            counts: Counts::default(),
             counted_at: now,
             bandwidth: 0.0,
-            told: Told::default(),
+            reported: Reported::default(),
             wants_report: false,
             missing: Vec::new(),
         }
     }
 
-    /// Takes a datagram; `bye` is told who left.
+    /// Takes a datagram. What it says in the name of the source that is `followed` counts only if it comes from the same
+    /// address (RFC 3550 §8.2); gives what was passed over because it did not.
     ///
     /// # Errors
     /// If it is no RTCP.
@@ -105,64 +114,76 @@ impl ViewerSide {
         now: Mono,
         address: SocketAddr,
         datagram: &[u8],
+        followed: Option<&Reception>,
         mut bye: impl FnMut(Ssrc),
-    ) -> Result<(), NotRtcp> {
+    ) -> Result<u64, NotRtcp> {
         let items = wire::parse(datagram)?;
         let own = self.session.own();
         if matches!(items[0], Item::Sender { from, .. } | Item::Receiver { from } if from == own) {
-            return Ok(());
+            return Ok(0);
         }
         self.session.received(datagram.len());
+        let mut foreign = 0;
         for item in items {
             match item {
+                Item::Sender { from, .. } | Item::Bye { from }
+                    if followed.is_some_and(|f| f.ssrc == from && f.address != address.ip()) =>
+                {
+                    foreign += 1;
+                }
                 Item::Sender { from, info } => {
-                    self.session.heard_sender(now, from);
-                    self.note(SenderHeard {
+                    self.session.sender_active(now, from, Some(address.ip()));
+                    self.keep(LastReport {
                         ssrc: from,
                         address,
-                        report: Some((middle(info.ntp), now)),
-                        heard: now,
+                        ntp: middle(info.ntp),
+                        at: now,
                     });
                 }
                 Item::Receiver { from } => {
-                    self.session.heard(now, from);
+                    self.session.member_active(now, from, address.ip());
                 }
                 Item::Bye { from } => {
-                    self.session.heard_bye(now, from);
-                    self.senders.retain(|s| s.ssrc != from);
-                    bye(from);
+                    self.session.bye_received(now, from, address.ip());
+                    self.senders.retain(|s| !s.is_of(from, address.ip()));
+                    if followed.is_some_and(|f| f.ssrc == from) {
+                        bye(from);
+                    }
                 }
                 _ => {}
             }
         }
-        Ok(())
+        Ok(foreign)
     }
 
-    /// Keeps the newest report of a few senders.
-    fn note(&mut self, heard: SenderHeard) {
-        self.senders.retain(|s| s.ssrc != heard.ssrc);
+    /// Keeps the newest SR of a few senders.
+    fn keep(&mut self, report: LastReport) {
+        let is_same = |s: &LastReport| s.is_of(report.ssrc, report.address.ip());
+        self.senders.retain(|s| !is_same(s));
         if self.senders.len() == MAX_SENDERS {
-            let oldest = (0..MAX_SENDERS).min_by_key(|&i| self.senders[i].heard);
+            // Whatever others send, the source's own stays.
+            let rank = |s: &LastReport| (self.is_followed(s), s.at);
+            let oldest = (0..MAX_SENDERS).min_by_key(|&i| rank(&self.senders[i]));
             self.senders.swap_remove(oldest.unwrap_or(0));
         }
-        self.senders.push(heard);
+        self.senders.push(report);
     }
 
-    /// What is known at `now`; to be called some times a second. A loss that changed is reported early.
-    pub fn update(&mut self, now: Mono, facts: Facts) {
-        self.count(now, &facts);
-        if let Some(reception) = facts.reception {
-            let before = self.facts.reception;
+    /// What was counted until `now`; to be called some times a second. A loss that changed is reported early.
+    pub fn update(&mut self, now: Mono, counts: Counts) {
+        self.count(now, &counts);
+        if let Some(reception) = counts.reception {
+            let before = self.counts.reception;
             if before.is_none_or(|b| b.ssrc != reception.ssrc || b.received < reception.received) {
-                self.session.heard_sender(now, reception.ssrc);
+                self.session.sender_active(now, reception.ssrc, None);
             }
             self.follow(&reception);
         }
-        self.facts = Facts {
-            bytes: self.facts.bytes,
+        self.counts = Counts {
+            bytes: self.counts.bytes,
             // It may be under way from the other thread just now.
-            reception: facts.reception.or(self.facts.reception),
-            ..facts
+            reception: counts.reception.or(self.counts.reception),
+            ..counts
         };
         if self.has_changed() {
             self.request_report(now);
@@ -171,10 +192,10 @@ impl ViewerSide {
 
     /// Tells the session its bandwidth: once a second, and as soon as a stream begins or grows much, or feedback would be
     /// held back by what was there before.
-    fn count(&mut self, now: Mono, facts: &Facts) {
+    fn count(&mut self, now: Mono, counts: &Counts) {
         let time = now.since(self.counted_at);
-        let bytes = facts.bytes.saturating_sub(self.facts.bytes) as f64;
-        let begins = facts.reception.map(|r| r.ssrc) != self.facts.reception.map(|r| r.ssrc);
+        let bytes = counts.bytes.saturating_sub(self.counts.bytes) as f64;
+        let begins = counts.reception.map(|r| r.ssrc) != self.counts.reception.map(|r| r.ssrc);
         // A frame comes in a burst.
         let rate = match begins {
             true => bytes / FRAME.as_secs_f64(),
@@ -187,52 +208,52 @@ impl ViewerSide {
         }
         if is_over || begins {
             self.counted_at = now;
-            self.facts.bytes = facts.bytes;
+            self.counts.bytes = counts.bytes;
             self.session.expire(now);
         }
     }
 
     /// With another sender the counts begin anew.
     fn follow(&mut self, reception: &Reception) {
-        if self.told.ssrc != reception.ssrc || self.told.received > reception.received {
-            self.told = Told {
+        if self.reported.ssrc != reception.ssrc || self.reported.received > reception.received {
+            self.reported = Reported {
                 ssrc: reception.ssrc,
-                frames_lost: self.told.frames_lost,
-                ..Told::default()
+                frames_lost: self.reported.frames_lost,
+                ..Reported::default()
             };
         }
     }
 
     /// Packets lost as a share of those sent since the last report, before repair. RFC 3550 §A.3.
     fn fraction(&self) -> Option<f64> {
-        let now = self.facts.reception?;
-        let expected = now.expected.saturating_sub(self.told.expected);
-        let received = now.received.saturating_sub(self.told.received);
+        let now = self.counts.reception?;
+        let expected = now.expected.saturating_sub(self.reported.expected);
+        let received = now.received.saturating_sub(self.reported.received);
         (expected > 0).then(|| expected.saturating_sub(received) as f64 / expected as f64)
     }
 
     fn has_changed(&self) -> bool {
-        let Some(reception) = self.facts.reception else {
+        let Some(reception) = self.counts.reception else {
             return false;
         };
-        if reception.expected.saturating_sub(self.told.expected) < LEAST_PACKETS {
+        if reception.expected.saturating_sub(self.reported.expected) < LEAST_PACKETS {
             return false;
         }
-        let (Some(now), Some(before)) = (self.fraction(), self.told.fraction) else {
+        let (Some(now), Some(before)) = (self.fraction(), self.reported.fraction) else {
             return true;
         };
         (now - before).abs() >= LEAST_CHANGE.max(before * LEAST_PART)
-            || self.facts.frames.lost > self.told.frames_lost
+            || self.counts.frames.lost > self.reported.frames_lost
     }
 
-    /// A report as soon as the rules allow, for everybody to hear.
+    /// A report as soon as the rules allow, for all members.
     fn request_report(&mut self, now: Mono) {
         self.wants_report = true;
         self.session.request_feedback(now);
     }
 
-    /// Asks the sender that is followed for packets again, as soon as the rules allow: alone by a datagram to its
-    /// address, if that is known, or with the next report, together with what was asked for and not sent yet.
+    /// Sends a NACK to the source that is followed as soon as the rules allow: by a datagram of its own to its
+    /// address, if that is known, or with the next report, together with what was requested and not sent yet.
     pub fn request_packets(&mut self, now: Mono, missing: &[SeqNo]) {
         for seq in missing {
             if self.missing.len() < wire::MAX_NACKED && !self.missing.contains(seq) {
@@ -250,10 +271,10 @@ impl ViewerSide {
         let due = self.session.poll(now)?;
         let is_for_all = due != Due::Feedback || self.wants_report;
         // RFC 3550 §6.4: about a sender "from which this receiver has received RTP data packets since the last report".
-        let block = (self.facts.reception)
-            .filter(|r| is_for_all && r.received != self.told.received)
+        let block = (self.counts.reception)
+            .filter(|r| is_for_all && r.received != self.reported.received)
             .map(|reception| self.block(now, &reception));
-        let media = self.facts.reception.map(|r| r.ssrc);
+        let media = self.counts.reception.map(|r| r.ssrc);
         let bytes = Compound {
             from: self.session.own(),
             info: None,
@@ -261,7 +282,7 @@ impl ViewerSide {
             description: &self.description,
             frames: block.map(|block| FrameReport {
                 media: block.ssrc,
-                ..self.facts.frames
+                ..self.counts.frames
             }),
             nack: (media.filter(|_| !self.missing.is_empty())).map(|m| (m, &self.missing[..])),
             bye: due == Due::Bye,
@@ -270,7 +291,7 @@ impl ViewerSide {
         self.missing.clear();
         if is_for_all {
             self.wants_report = false;
-            self.tell();
+            self.note_reported();
         }
         self.session.sent(now, due, bytes.len());
         let to = (!is_for_all).then(|| self.address_of_sender()).flatten();
@@ -279,9 +300,8 @@ impl ViewerSide {
 
     fn block(&self, now: Mono, reception: &Reception) -> ReportBlock {
         let (last_sr, since) = (self.senders.iter())
-            .find(|s| s.ssrc == reception.ssrc)
-            .and_then(|s| s.report)
-            .map_or((0, 0), |(ntp, at)| (ntp, in_65536ths(now.since(at))));
+            .find(|s| s.is_of(reception.ssrc, reception.address))
+            .map_or((0, 0), |s| (s.ntp, in_65536ths(now.since(s.at))));
         // RFC 3550 §A.3: clamped to 24 bits.
         let lost = reception.lost().min(0x7f_ffff) as i32;
         ReportBlock {
@@ -295,32 +315,33 @@ impl ViewerSide {
         }
     }
 
-    fn tell(&mut self) {
-        let Some(reception) = self.facts.reception else {
+    fn note_reported(&mut self) {
+        let Some(reception) = self.counts.reception else {
             return;
         };
-        self.told = Told {
+        self.reported = Reported {
             ssrc: reception.ssrc,
-            fraction: self.fraction().or(self.told.fraction),
+            fraction: self.fraction().or(self.reported.fraction),
             expected: reception.expected,
             received: reception.received,
-            frames_lost: self.facts.frames.lost,
+            frames_lost: self.counts.frames.lost,
         };
     }
 
-    /// Where reports of the sender that is followed come from; of the one heard last, if none is followed yet.
+    /// Where SRs of the source that is followed come from; the last of any, if none is followed yet.
     pub fn address_of_sender(&self) -> Option<SocketAddr> {
-        let followed = self.facts.reception.map(|r| r.ssrc);
-        let known = self
-            .senders
-            .iter()
-            .filter(|s| followed.is_none_or(|f| f == s.ssrc));
-        known.max_by_key(|s| s.heard).map(|s| s.address)
+        let is_none = self.counts.reception.is_none();
+        let known = (self.senders.iter()).filter(|s| is_none || self.is_followed(s));
+        known.max_by_key(|s| s.at).map(|s| s.address)
     }
 
-    /// The sender that is followed.
+    fn is_followed(&self, report: &LastReport) -> bool {
+        (self.counts.reception).is_some_and(|r| report.is_of(r.ssrc, r.address))
+    }
+
+    /// The source that is followed.
     pub fn followed(&self) -> Option<Ssrc> {
-        self.facts.reception.map(|r| r.ssrc)
+        self.counts.reception.map(|r| r.ssrc)
     }
 
     /// Wishes to say goodbye; false if there is nothing to say. See [`Session::leave`].

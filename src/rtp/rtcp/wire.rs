@@ -9,7 +9,7 @@ use rtcp_types::{
 };
 
 use crate::clock::Ntp;
-use crate::rtp::{RtpTime, SeqNo, Ssrc};
+use crate::rtp::types::{RtpTime, SeqNo, Ssrc};
 use crate::text::is_invisible;
 
 /// Name of lancam's APP packet.
@@ -26,7 +26,7 @@ pub const MAX_NACKED: usize = 1_024;
 /// Characters kept of a name.
 const MAX_NAME: usize = 64;
 
-/// What a sender tells of itself. RFC 3550 §6.4.1.
+/// What a sender reports of itself. RFC 3550 §6.4.1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SenderInfo {
     /// Wall time.
@@ -39,7 +39,7 @@ pub struct SenderInfo {
     pub octets: u32,
 }
 
-/// What a receiver tells of one sender. RFC 3550 §6.4.1.
+/// What a receiver reports of one source. RFC 3550 §6.4.1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReportBlock {
     /// The sender.
@@ -58,7 +58,7 @@ pub struct ReportBlock {
     pub since_last_sr: u32,
 }
 
-/// What only lancam's viewers tell: lancam's APP packet. Totals since the viewer began; they stop at their largest value.
+/// What only lancam's viewers report: lancam's APP packet. Totals since the viewer began; they stop at their largest value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FrameReport {
     /// The sender that it is about.
@@ -80,9 +80,9 @@ pub struct FrameReport {
 pub struct Description {
     /// `user@host`, the same over restarts. RFC 3550 §6.5.1.
     pub cname: String,
-    /// What people call it; empty: not told.
+    /// What people call it; empty: unknown.
     pub name: String,
-    /// The program; empty: not told.
+    /// The program; empty: unknown.
     pub tool: String,
 }
 
@@ -93,7 +93,7 @@ pub enum Item {
     Sender {
         /// Who.
         from: Ssrc,
-        /// What it tells of itself.
+        /// What it reports of itself.
         info: SenderInfo,
     },
     /// Somebody who does not send reports.
@@ -120,9 +120,9 @@ pub enum Item {
         /// Who.
         from: Ssrc,
     },
-    /// Packets are asked for again.
+    /// Retransmission is requested. RFC 4585 §6.2.1.
     Nack {
-        /// Who asks.
+        /// Who requests it.
         from: Ssrc,
         /// Whose packets.
         media: Ssrc,
@@ -133,7 +133,7 @@ pub enum Item {
     Frames {
         /// Whose.
         from: Ssrc,
-        /// What it tells.
+        /// Them.
         report: FrameReport,
     },
 }
@@ -329,7 +329,7 @@ fn write_frames(report: &FrameReport) -> [u8; APP_LEN] {
 pub struct Compound<'a> {
     /// Who writes.
     pub from: Ssrc,
-    /// What a sender tells of itself; `None`: a receiver report.
+    /// What a sender reports of itself; `None`: a receiver report.
     pub info: Option<SenderInfo>,
     /// What is received, and from whom.
     pub block: Option<ReportBlock>,
@@ -337,7 +337,7 @@ pub struct Compound<'a> {
     pub description: &'a Description,
     /// A lancam viewer's frames.
     pub frames: Option<FrameReport>,
-    /// Packets asked for again, and whose; at most [`MAX_NACKED`] are.
+    /// Packets to request by NACK, and whose; at most [`MAX_NACKED`] are.
     pub nack: Option<(Ssrc, &'a [SeqNo])>,
     /// The writer leaves.
     pub bye: bool,

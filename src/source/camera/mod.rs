@@ -1,6 +1,5 @@
 //! A V4L2 camera as a source: frames are lent straight from the driver's buffers, and whatever
-//! happens to the camera, the source goes on. While the camera is away, a "no signal" card comes
-//! once a second.
+//! happens to the camera, the source goes on. While the camera is away, it says so once a second.
 //!
 //! | module | what it is |
 //! |---|---|
@@ -27,14 +26,13 @@ mod session;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tracing::{info, warn};
 
 use self::find::Presence;
 use self::session::{Lent, Session};
-use super::{CameraSpec, ControlValue, Frame, OpenOptions, Source, SourceError, card};
+use super::{CameraSpec, ControlValue, Frame, OpenOptions, Source, SourceError, Stop, slate};
 use crate::clock::Mono;
 
 pub use controls::ControlError;
@@ -50,27 +48,21 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_millis(100);
 /// Longest wait for a frame before the stop flag is looked at.
 const SLICE: Duration = Duration::from_millis(200);
-/// A camera that is back sooner than this is not worth a card.
+/// A camera that is back sooner than this is not worth a slate.
 const GRACE: Duration = Duration::from_millis(500);
-/// From card to card.
-const CARD_INTERVAL: Duration = Duration::from_secs(1);
-/// The card's size while no camera has told one.
-const CARD_SIZE: (u32, u32) = (1280, 720);
 
 /// A V4L2 camera that survives what cameras do.
 pub struct Camera {
     spec: CameraSpec,
     name: String,
-    stop: Arc<AtomicBool>,
+    stop: Arc<Stop>,
     remote: Remote,
     phase: Phase,
-    /// When the next card is due; `None` while the camera works.
-    card_due: Option<Mono>,
+    /// When to say next that no picture comes; `None` while the camera works.
+    slate_due: Option<Mono>,
     /// When it stopped to work.
     failed_at: Mono,
-    card: Vec<u8>,
-    size: (u32, u32),
-    /// Whether frames or cards were lent: from then on no error is final.
+    /// Whether the camera was found, or is waited for: from then on no error is final.
     started: bool,
     last_captured: Mono,
     /// What was logged last, so that it is not said again at every attempt.
@@ -93,18 +85,11 @@ struct Away {
     presence: Presence,
 }
 
-/// What [`Camera::next`] lends.
-enum Turn {
-    Picture(Lent),
-    Card(Mono),
-}
-
 impl Camera {
     /// A camera that is opened by the first [`next`](Source::next), or once it is wanted.
     pub fn new(spec: CameraSpec, options: &OpenOptions) -> Camera {
         let now = Mono::now();
         Camera {
-            size: spec.size.unwrap_or(CARD_SIZE),
             spec: CameraSpec {
                 fps: options.fps.or(spec.fps),
                 ..spec
@@ -118,9 +103,8 @@ impl Camera {
                 pause: FIRST_PAUSE,
                 presence: Presence::default(),
             }),
-            card_due: None,
+            slate_due: None,
             failed_at: now,
-            card: Vec::new(),
             started: false,
             last_captured: Mono(0),
             said: String::new(),
@@ -165,25 +149,25 @@ impl Camera {
         }
     }
 
-    fn turn(&mut self) -> Result<Turn, SourceError> {
+    fn picture(&mut self) -> Result<Lent, SourceError> {
         loop {
-            if self.stop.load(Ordering::Relaxed) {
+            if self.stop.is_raised() {
                 return Err(SourceError::Stopped);
             }
             self.obey();
-            if let Some(due) = self.card_due {
+            if let Some(due) = self.slate_due {
                 let now = Mono::now();
                 if due <= now {
-                    self.draw_card(now)?;
-                    return Ok(Turn::Card(now));
+                    self.slate_due = Some(now + slate::PERIOD);
+                    return Err(SourceError::NoSignal(self.reason().to_owned()));
                 }
             }
             match &self.phase {
                 Phase::Unwanted => self.remote.sleep(SLICE),
                 Phase::Away(_) => self.wait_or_open()?,
                 Phase::Streaming(_) => {
-                    if let Some(lent) = self.picture() {
-                        return Ok(Turn::Picture(lent));
+                    if let Some(lent) = self.take() {
+                        return Ok(lent);
                     }
                 }
             }
@@ -204,7 +188,7 @@ impl Camera {
         let unwanted = matches!(self.phase, Phase::Unwanted);
         if !wishes.wanted && !unwanted {
             self.phase = Phase::Unwanted;
-            self.card_due = None;
+            self.slate_due = None;
             info!("{}: camera released, nobody watches", self.name);
         }
         if wishes.wanted && unwanted {
@@ -241,7 +225,7 @@ impl Camera {
             return self.try_open();
         }
         let mut limit = LOOK.min(away.retry.since(now));
-        if let Some(due) = self.card_due {
+        if let Some(due) = self.slate_due {
             limit = limit.min(due.since(now));
         }
         self.remote.sleep(limit);
@@ -252,7 +236,6 @@ impl Camera {
         let mut notes = Vec::new();
         match Session::open(&self.spec, &mut notes) {
             Ok(session) => {
-                self.size = session.agreed().format.size;
                 self.say_notes(&session, notes);
                 self.phase = Phase::Streaming(Box::new(session));
             }
@@ -283,8 +266,8 @@ impl Camera {
             self.said.clone_from(&reason);
         }
         let now = Mono::now();
-        if self.card_due.is_none() {
-            self.card_due = Some(now + GRACE);
+        if self.slate_due.is_none() {
+            self.slate_due = Some(now + GRACE);
             self.failed_at = now;
         }
         self.started = true;
@@ -299,9 +282,9 @@ impl Camera {
     }
 
     /// The next picture; `None` if none came in time, or the camera failed.
-    fn picture(&mut self) -> Option<Lent> {
+    fn take(&mut self) -> Option<Lent> {
         let mut limit = SLICE;
-        if let Some(due) = self.card_due {
+        if let Some(due) = self.slate_due {
             limit = limit.min(due.since(Mono::now()));
         }
         let Phase::Streaming(session) = &mut self.phase else {
@@ -317,57 +300,42 @@ impl Camera {
         if !lent.flagged {
             self.works();
         }
-        // Across a card and a reopening, too, time runs forward.
+        // Across a reopening, too, time runs forward.
         lent.captured = lent.captured.max(self.last_captured);
         self.last_captured = lent.captured;
         Some(lent)
     }
 
-    /// A good frame came: no more cards, and the next trouble is news again.
+    /// A good frame came: no more slates, and the next trouble is news again.
     fn works(&mut self) {
         self.started = true;
-        if self.card_due.take().is_some() {
+        if self.slate_due.take().is_some() {
             let away = Mono::now().since(self.failed_at).as_secs_f64();
             info!("{}: the camera works again after {away:.1} s", self.name);
         }
         self.said.clear();
     }
 
-    fn draw_card(&mut self, now: Mono) -> Result<(), SourceError> {
-        let reason = match &self.phase {
-            Phase::Away(away) => away.reason.as_str(),
-            _ => "waiting for its first frame",
-        };
-        self.card = card::no_signal(&self.name, reason, SystemTime::now(), self.size)?;
-        self.card_due = Some(now + CARD_INTERVAL);
-        self.started = true;
-        self.last_captured = self.last_captured.max(now);
-        Ok(())
+    /// Why there is no picture.
+    fn reason(&self) -> &str {
+        match &self.phase {
+            Phase::Away(away) => &away.reason,
+            _ => "the camera is open and has sent no picture yet",
+        }
     }
 }
 
 impl Source for Camera {
     fn next(&mut self) -> Result<Option<Frame<'_>>, SourceError> {
-        let turn = self.turn()?;
-        Ok(Some(match (&turn, &self.phase) {
-            (Turn::Picture(lent), Phase::Streaming(session)) => Frame {
-                data: session.data(lent),
-                captured: lent.captured,
-                missed: lent.missed,
-                flagged: lent.flagged,
+        let lent = self.picture()?;
+        Ok(Some(Frame {
+            data: match &self.phase {
+                Phase::Streaming(session) => session.data(&lent),
+                _ => &[],
             },
-            (Turn::Picture(lent), _) => Frame {
-                data: &[],
-                captured: lent.captured,
-                missed: lent.missed,
-                flagged: true,
-            },
-            (Turn::Card(at), _) => Frame {
-                data: &self.card,
-                captured: *at,
-                missed: 0,
-                flagged: false,
-            },
+            captured: lent.captured,
+            missed: lent.missed,
+            flagged: lent.flagged,
         }))
     }
 

@@ -7,11 +7,28 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use super::unusable;
-use crate::source::child::Child;
+use super::index::CONTAINER_FPS;
+use crate::jpeg::header::Header;
+use crate::source::child::{self, NoAnswer};
+use crate::source::frame::{DEFAULT_FPS, Frame, OpenOptions, Source, SourceError, fps_text};
 use crate::source::pacer::Pacer;
 use crate::source::pipe::{Piece, Reader};
-use crate::source::{DEFAULT_FPS, FPS_RANGE, Frame, OpenOptions, Source, SourceError, fps_text};
+use crate::source::stop::Stop;
+use crate::text::counted;
+
+/// How long ffprobe may look at a file: a slow disk, or one behind a network, takes seconds.
+const PROBE_LIMIT: Duration = Duration::from_secs(10);
+/// An ffmpeg that gives no frame for so long is started again.
+const HANGS: Duration = Duration::from_secs(20);
+
+/// How the pictures of JPEGs in a container lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pictures {
+    /// One JPEG each.
+    Whole,
+    /// Two JPEGs each, of every other line.
+    Fields,
+}
 
 /// A video that ffmpeg reads for us.
 pub(super) struct Transcoded {
@@ -20,24 +37,29 @@ pub(super) struct Transcoded {
     options: OpenOptions,
     pacer: Pacer,
     reader: Reader,
-    /// `None` after its end.
-    child: Option<Child>,
+    /// ffmpeg has ended.
+    is_over: bool,
     frames: u64,
     last: Option<Piece>,
 }
 
 impl Transcoded {
-    pub(super) fn open(path: &Path, options: &OpenOptions) -> Result<Transcoded, SourceError> {
-        let facts = probe(path)?;
+    pub(super) fn open(
+        path: &Path,
+        pictures: Pictures,
+        options: &OpenOptions,
+    ) -> Result<Transcoded, SourceError> {
+        let mut facts = probe(path, &options.stop)?;
+        facts.pictures = pictures;
         let fps = options.fps.or(facts.fps()).unwrap_or(DEFAULT_FPS);
-        let (child, reader) = start(path, &facts, options)?;
+        let reader = start(path, &facts, options)?;
         Ok(Transcoded {
             path: path.to_owned(),
             facts,
             options: options.clone(),
             pacer: Pacer::new(fps, options.stop.clone()),
             reader,
-            child: Some(child),
+            is_over: false,
             frames: 0,
             last: None,
         })
@@ -46,11 +68,16 @@ impl Transcoded {
     /// The next frame; `None` at the end of a video that does not loop.
     fn next_piece(&mut self) -> Result<Option<Piece>, SourceError> {
         loop {
-            if self.child.is_none() {
+            if self.is_over {
                 // A picture: no child was started again, and it still lies in the buffer.
                 return Ok(self.last.clone().filter(|_| self.options.looped));
             }
-            if let Some(piece) = self.reader.next()? {
+            if let Some(piece) = self.read()? {
+                if self.frames == 0 && self.facts.is_field(self.reader.bytes(&piece)) {
+                    self.facts.pictures = Pictures::Fields;
+                    self.reader = start(&self.path, &self.facts, &self.options)?;
+                    continue;
+                }
                 self.frames += 1;
                 self.last = Some(piece.clone());
                 return Ok(Some(piece));
@@ -59,25 +86,33 @@ impl Transcoded {
             if !self.options.looped {
                 self.last = None;
             } else if self.frames > 1 {
-                let (child, reader) = start(&self.path, &self.facts, &self.options)?;
-                (self.child, self.reader, self.frames) = (Some(child), reader, 0);
+                self.reader = start(&self.path, &self.facts, &self.options)?;
+                (self.is_over, self.frames) = (false, 0);
             }
+        }
+    }
+
+    /// The next frame of this run. An ffmpeg that hangs has failed, unlike a command that the user wrote.
+    fn read(&mut self) -> Result<Option<Piece>, SourceError> {
+        match self.reader.next() {
+            Err(SourceError::NoSignal(why)) if self.reader.silent_for() >= HANGS => {
+                Err(SourceError::Failed(why))
+            }
+            result => result,
         }
     }
 
     /// Takes leave of a child that closed its output.
     fn finish(&mut self) -> Result<(), SourceError> {
-        let Some(child) = self.child.take() else {
-            return Ok(());
-        };
-        let (status, words) = child.finish();
+        self.is_over = true;
+        let (status, words) = self.reader.finish();
         let why = if words.is_empty() {
             "no reason was given"
         } else {
             &words
         };
         if self.frames == 0 {
-            return Err(unusable(
+            return Err(SourceError::unusable(
                 &self.path,
                 format_args!("gave ffmpeg no picture: {why}"),
             ));
@@ -85,7 +120,8 @@ impl Transcoded {
         if !status.is_some_and(|status| status.success()) {
             let (path, frames) = (self.path.display(), self.frames);
             return Err(SourceError::Failed(format!(
-                "ffmpeg failed on {path} after {frames} frames: {why}"
+                "ffmpeg failed on {path} after {}: {why}",
+                counted(frames, "frame")
             )));
         }
         Ok(())
@@ -113,7 +149,7 @@ impl Source for Transcoded {
 
     fn describe(&self) -> String {
         let (path, codec) = (self.path.display(), &self.facts.codec);
-        let how = if self.facts.is_jpeg() {
+        let how = if self.facts.is_copied() {
             "read"
         } else {
             "transcoded"
@@ -135,7 +171,10 @@ struct Facts {
     codec: String,
     /// Frames a second as ffprobe writes it: `30000/1001`.
     rate: String,
+    /// In pixels; 0 if it does not tell.
+    height: u32,
     frames: Option<u64>,
+    pictures: Pictures,
 }
 
 impl Facts {
@@ -149,18 +188,27 @@ impl Facts {
         Some(Facts {
             codec: value("codec_name")?.to_owned(),
             rate: value("avg_frame_rate").unwrap_or_default().to_owned(),
+            height: value("height").and_then(|n| n.parse().ok()).unwrap_or(0),
             frames: value("nb_frames").and_then(|n| n.parse().ok()),
+            pictures: Pictures::Whole,
         })
     }
 
     fn fps(&self) -> Option<f64> {
         let (n, d) = self.rate.split_once('/')?;
         let fps = n.parse::<f64>().ok()? / d.parse::<f64>().ok()?;
-        Some(fps).filter(|fps| FPS_RANGE.contains(fps))
+        Some(fps).filter(|fps| CONTAINER_FPS.contains(fps))
     }
 
-    fn is_jpeg(&self) -> bool {
-        self.codec == "mjpeg"
+    /// Whether its JPEGs are taken as they are.
+    fn is_copied(&self) -> bool {
+        self.codec == "mjpeg" && self.pictures == Pictures::Whole
+    }
+
+    /// Whether a JPEG that was taken as it is holds only half the lines of a picture.
+    fn is_field(&self, jpeg: &[u8]) -> bool {
+        let half = |header: Header| (2 * u32::from(header.height)).abs_diff(self.height) <= 16;
+        self.is_copied() && Header::parse(jpeg).is_ok_and(half)
     }
 }
 
@@ -171,33 +219,43 @@ fn file_url(path: &Path) -> OsString {
     url
 }
 
-fn probe(path: &Path) -> Result<Facts, SourceError> {
-    let output = Command::new("ffprobe")
+fn probe(path: &Path, stop: &Stop) -> Result<Facts, SourceError> {
+    let mut command = Command::new("ffprobe");
+    command
         .args(["-v", "error", "-select_streams", "v:0"])
         .args([
             "-show_entries",
-            "stream=codec_name,avg_frame_rate,nb_frames",
+            "stream=codec_name,height,avg_frame_rate,nb_frames",
         ])
         .args(["-of", "default=noprint_wrappers=1", "-i"])
-        .arg(file_url(path))
-        .output()
-        .map_err(|e| not_started(path, &e))?;
-    let said = String::from_utf8_lossy(&output.stderr);
+        .arg(file_url(path));
+    let answer = child::ask(&mut command, PROBE_LIMIT, stop).map_err(|e| no_answer(path, &e))?;
+    let said = String::from_utf8_lossy(&answer.stderr);
     let said = said.lines().map(str::trim).find(|line| !line.is_empty());
-    if !output.status.success() {
+    if !answer.status.success() {
         let said = said.map_or("ffprobe gives no reason", |line| reason(line, path));
-        return Err(unusable(
+        return Err(SourceError::unusable(
             path,
             format_args!("is no video that can be read: {said}"),
         ));
     }
-    let facts = Facts::parse(&String::from_utf8_lossy(&output.stdout))
-        .ok_or_else(|| unusable(path, "has no video in it"))?;
+    let facts = Facts::parse(&String::from_utf8_lossy(&answer.output))
+        .ok_or_else(|| SourceError::unusable(path, "has no video in it"))?;
     // ffmpeg draws text files as if they were for a terminal of old.
     if facts.codec == "ansi" {
-        return Err(unusable(path, "is text, not a video"));
+        return Err(SourceError::unusable(path, "is text, not a video"));
     }
     Ok(facts)
+}
+
+fn no_answer(path: &Path, why: &NoAnswer) -> SourceError {
+    let what = match why {
+        NoAnswer::NotStarted(e) => return not_started(path, e),
+        NoAnswer::Stopped => return SourceError::Stopped,
+        NoAnswer::TooSlow => format!("gave no answer within {} s", PROBE_LIMIT.as_secs()),
+        NoAnswer::TooLong => "does not stop writing".to_owned(),
+    };
+    SourceError::Failed(format!("ffprobe {what} about {}", path.display()))
 }
 
 /// What a line of ffmpeg's says, without who says it and about which file: that we say ourselves.
@@ -212,29 +270,25 @@ fn reason<'a>(line: &'a str, path: &Path) -> &'a str {
 
 pub(super) fn not_started(path: &Path, e: &std::io::Error) -> SourceError {
     if e.kind() == ErrorKind::NotFound {
-        return unusable(
+        return SourceError::unusable(
             path,
             "is neither MJPEG, AVI nor MOV with MJPEG: ffmpeg is needed for it and is not \
              installed (apt install ffmpeg)",
         );
     }
-    unusable(
+    SourceError::unusable(
         path,
         format_args!("needs ffmpeg, which cannot be started: {e}"),
     )
 }
 
-fn start(
-    path: &Path,
-    facts: &Facts,
-    options: &OpenOptions,
-) -> Result<(Child, Reader), SourceError> {
+fn start(path: &Path, facts: &Facts, options: &OpenOptions) -> Result<Reader, SourceError> {
     let mut command = Command::new("ffmpeg");
     command
         .args(["-v", "error", "-nostdin", "-i"])
         .arg(file_url(path));
     command.args(["-map", "0:v:0"]);
-    if facts.is_jpeg() {
+    if facts.is_copied() {
         command.args(["-c:v", "copy"]);
     } else {
         // The standard Huffman tables and one quantisation table pair: all that RFC 2435 can carry.
@@ -247,8 +301,7 @@ fn start(
         }
     }
     command.args(["-f", "mjpeg", "pipe:1"]);
-    let (child, output) = Child::start(command, &options.name)?;
-    Ok((child, Reader::new(output, options.stop.clone())))
+    Reader::of(command, &format!("ffmpeg ({})", path.display()), options)
 }
 
 #[cfg(test)]

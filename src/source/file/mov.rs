@@ -1,31 +1,50 @@
 //! MOV and MP4 (ISO/IEC 14496-12): where the frames of the first video track lie, if they are JPEGs.
-//! Not read here: fragments, edit lists, compact sizes (`stz2`), MJPEG-B.
+//! Not read here, but by ffmpeg: fragments, edit lists that change anything, compact sizes (`stz2`),
+//! MJPEG-B.
 
-use super::index::{Index, MOST_FRAMES, Span, be32, be64, fourcc};
+use super::index::{MOST_FRAMES, Span, be32, be64, fourcc, frame_rate};
+
+/// The frames of a file's first video track, in the order in which they are shown.
+#[derive(Debug)]
+pub(super) struct Film {
+    pub(super) spans: Vec<Span>,
+    /// Frames that its tables name and that are not in the file.
+    pub(super) lost: usize,
+    /// Frames a second, where it tells a sane one.
+    pub(super) fps: Option<f64>,
+    /// Of the picture, in pixels; 0 if it is not told.
+    pub(super) height: u32,
+}
 
 /// The frames of `file`; `None` if it is no MOV or MP4 with a track of JPEGs.
-pub(super) fn index(file: &[u8]) -> Option<Index> {
+pub(super) fn open(file: &[u8]) -> Option<Film> {
     let moov = find(file, b"moov")?;
-    let trak = Boxes(moov)
-        .filter(|(name, _)| name == b"trak")
-        .find_map(|(_, trak)| {
-            let mdia = find(trak, b"mdia")?;
-            // §8.4.3: version and flags, pre_defined, then the handler's type.
-            let is_video = fourcc(find(mdia, b"hdlr")?, 8)? == *b"vide";
-            is_video.then_some(mdia)
-        })?;
-    let stbl = find(find(trak, b"minf")?, b"stbl")?;
-    if !is_jpeg(find(stbl, b"stsd")?)? {
+    // §8.8: more samples follow in fragments.
+    if find(moov, b"mvex").is_some() || find(file, b"moof").is_some() {
         return None;
     }
-    let spans = spans(stbl, file.len())?;
+    let (track, mdia) =
+        Boxes(moov)
+            .filter(|(name, _)| name == b"trak")
+            .find_map(|(_, track)| {
+                let mdia = find(track, b"mdia")?;
+                // §8.4.3: version and flags, pre_defined, then the handler's type.
+                let is_video = fourcc(find(mdia, b"hdlr")?, 8)? == *b"vide";
+                is_video.then_some((track, mdia))
+            })?;
+    let stbl = find(find(mdia, b"minf")?, b"stbl")?;
+    let stsd = find(stbl, b"stsd")?;
+    if !is_jpeg(stsd)? || is_edited(track) {
+        return None;
+    }
+    let (spans, lost) = spans(stbl, file.len())?;
     let (frames, ticks) = duration(find(stbl, b"stts")?)?;
-    Some(Index::new(
+    Some(Film {
         spans,
-        frames,
-        timescale(find(trak, b"mdhd")?)?,
-        ticks,
-    ))
+        lost,
+        fps: frame_rate(frames, timescale(find(mdia, b"mdhd")?)?, ticks),
+        height: height(stsd).unwrap_or(0),
+    })
 }
 
 /// Walks the boxes (§4.2) in a slice. A box that claims more than there is, is cut.
@@ -68,6 +87,25 @@ fn is_jpeg(stsd: &[u8]) -> Option<bool> {
         b"mp4v" => object_type(entry) == Some(OBJECT_TYPE_JPEG),
         _ => false,
     })
+}
+
+/// The first sample entry's height (§12.1.3).
+fn height(stsd: &[u8]) -> Option<u32> {
+    let (_, entry) = Boxes(stsd.get(8..)?).next()?;
+    let height = entry.get(26..28)?;
+    Some(u32::from(u16::from_be_bytes([height[0], height[1]])))
+}
+
+/// Whether an edit list (§8.6.6) shows something else than the track from its first frame on.
+fn is_edited(track: &[u8]) -> bool {
+    let Some(elst) = find(track, b"edts").and_then(|edts| find(edts, b"elst")) else {
+        return false;
+    };
+    let starts_at = match elst.first() {
+        Some(1) => be64(elst, 16),
+        _ => be32(elst, 12).map(u64::from),
+    };
+    be32(elst, 4) != Some(1) || starts_at != Some(0)
 }
 
 /// "Visual ISO/IEC 10918-1": JPEG (14496-1 table 5).
@@ -122,9 +160,9 @@ fn duration(stts: &[u8]) -> Option<(u64, u64)> {
     Some((frames, ticks))
 }
 
-/// Joins the tables of chunks, samples per chunk and sizes (§8.7). Ends without an error where a
-/// file that was cut short ends.
-fn spans(stbl: &[u8], file_len: usize) -> Option<Vec<Span>> {
+/// Joins the tables of chunks, samples per chunk and sizes (§8.7): the frames that are in the file, and
+/// the number of those that are not.
+fn spans(stbl: &[u8], file_len: usize) -> Option<(Vec<Span>, usize)> {
     let sizes = Sizes::new(find(stbl, b"stsz")?)?;
     let chunks = ChunkOffsets::new(stbl)?;
     let stsc = find(stbl, b"stsc")?;
@@ -134,7 +172,7 @@ fn spans(stbl: &[u8], file_len: usize) -> Option<Vec<Span>> {
         .take(be32(stsc, 4)? as usize)
         .peekable();
 
-    let mut spans = Vec::new();
+    let (mut spans, mut lost) = (Vec::new(), 0);
     let mut per_chunk = 0;
     for number in 0.. {
         // §8.7.4: a run's first chunk is counted from 1.
@@ -145,20 +183,19 @@ fn spans(stbl: &[u8], file_len: usize) -> Option<Vec<Span>> {
             break;
         };
         for _ in 0..per_chunk {
-            let Some(len) = sizes.get(spans.len()) else {
-                return Some(spans);
+            let known = spans.len() + lost;
+            let Some(len) = sizes.get(known).filter(|_| known < MOST_FRAMES) else {
+                return Some((spans, lost + sizes.count.saturating_sub(known)));
             };
-            let Some(span) = Span::inside(offset, len, file_len) else {
-                return Some(spans);
-            };
-            if spans.len() == MOST_FRAMES {
-                return Some(spans);
+            match Span::inside(offset, len, file_len) {
+                Some(span) => spans.push(span),
+                None => lost += 1,
             }
-            spans.push(span);
-            offset += u64::from(len);
+            offset = offset.saturating_add(u64::from(len));
         }
     }
-    Some(spans)
+    let known = spans.len() + lost;
+    Some((spans, lost + sizes.count.saturating_sub(known)))
 }
 
 /// Sample sizes (§8.7.3.2).

@@ -2,12 +2,15 @@
 
 use std::fs;
 use std::io::{self, Read};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::unusable;
+use crate::jpeg::split::next_jpeg;
+use crate::source::frame::{
+    DEFAULT_FPS, Frame, OpenOptions, Source, SourceError, fps_text, system_words,
+};
 use crate::source::pacer::Pacer;
-use crate::source::{DEFAULT_FPS, Frame, OpenOptions, Source, SourceError, fps_text};
 
 /// A picture file longer than this is not read.
 const MOST_BYTES: u64 = 64 << 20;
@@ -30,11 +33,11 @@ impl Numbered {
         let (width, after) = rest.split_once('d')?;
         let digits = match width {
             "" => 0,
-            width => width
-                .strip_prefix('0')?
-                .parse()
-                .ok()
-                .filter(|n| (1..=18).contains(n))?,
+            // `%4d` too: as ffmpeg reads it, filled with zeros.
+            width if width.bytes().all(|byte| byte.is_ascii_digit()) => {
+                width.parse().ok().filter(|n| (1..=18).contains(n))?
+            }
+            _ => return None,
         };
         let folder = match path.parent()? {
             parent if parent.as_os_str().is_empty() => Path::new("."),
@@ -91,20 +94,20 @@ pub(super) struct Series {
     buffer: Vec<u8>,
     pacer: Pacer,
     looped: bool,
+    /// One that is no picture has been named.
+    told: bool,
 }
 
 impl Series {
     pub(super) fn open(name: Numbered, options: &OpenOptions) -> Result<Series, SourceError> {
         let folder = &name.folder;
-        let numbers = name
-            .numbers()
-            .map_err(|e| unusable(folder, format_args!("cannot be listed: {e}")))?;
+        let numbers = name.numbers().map_err(|e| {
+            let why = format!("cannot be listed: {}", system_words(&e));
+            SourceError::unusable(folder, why)
+        })?;
         let Some(&first) = numbers.first() else {
-            let example = name.name(1);
-            return Err(unusable(
-                folder,
-                format_args!("holds no picture such as {example}"),
-            ));
+            let why = format!("holds no picture such as {}", name.name(1));
+            return Err(SourceError::unusable(folder, why));
         };
         let mut series = Series {
             numbers,
@@ -112,28 +115,39 @@ impl Series {
             buffer: Vec::new(),
             pacer: Pacer::new(options.fps.unwrap_or(DEFAULT_FPS), options.stop.clone()),
             looped: options.looped,
+            told: false,
             name,
         };
-        series.read(first)?;
-        if !series.buffer.starts_with(&[0xff, 0xd8]) {
-            return Err(unusable(
-                &series.name.folder.join(series.name.name(first)),
-                "is no JPEG: a series must be made of JPEGs",
-            ));
-        }
+        // One that can be read is enough.
+        series.read(first).or_else(|error| {
+            (1..series.numbers.len())
+                .find_map(|at| series.read(series.numbers[at]).ok())
+                .ok_or(error)
+        })?;
         Ok(series)
     }
 
-    /// Reads one picture into the buffer.
-    fn read(&mut self, number: u64) -> Result<(), SourceError> {
-        let path = self.name.folder.join(self.name.name(number));
-        let failed = |e: io::Error| SourceError::Failed(format!("{}: {e}", path.display()));
+    /// Reads a picture into the buffer and tells where it lies there: the first JPEG, since others
+    /// behind it are previews and the like.
+    fn read(&mut self, number: u64) -> Result<Range<usize>, SourceError> {
+        let path = self.path(number);
+        let failed = |e: io::Error| {
+            SourceError::unusable(&path, format_args!("cannot be read: {}", system_words(&e)))
+        };
         self.buffer.clear();
         let file = fs::File::open(&path).map_err(failed)?;
         file.take(MOST_BYTES)
             .read_to_end(&mut self.buffer)
             .map_err(failed)?;
-        Ok(())
+        next_jpeg(&self.buffer, 0)
+            .filter(|found| found.start == 0)
+            .ok_or_else(|| {
+                SourceError::unusable(&path, "is no JPEG: a series must be made of JPEGs")
+            })
+    }
+
+    fn path(&self, number: u64) -> PathBuf {
+        self.name.folder.join(self.name.name(number))
     }
 }
 
@@ -145,11 +159,18 @@ impl Source for Series {
             }
             self.next = 0;
         }
-        self.read(self.numbers[self.next])?;
+        // What is no picture is handed on all the same, empty: it is counted where frames are refused.
+        let picture = self.read(self.numbers[self.next]).unwrap_or_else(|why| {
+            if !self.told {
+                self.told = true;
+                tracing::warn!("{why}; it is left out, and so is any other like it");
+            }
+            0..0
+        });
         self.next += 1;
         let captured = self.pacer.next()?;
         Ok(Some(Frame {
-            data: &self.buffer,
+            data: &self.buffer[picture],
             captured,
             missed: 0,
             flagged: false,
@@ -162,7 +183,7 @@ impl Source for Series {
 
     fn describe(&self) -> String {
         let (count, fps) = (self.numbers.len(), fps_text(self.pacer.fps()));
-        let path = self.name.folder.join(self.name.name(self.numbers[0]));
+        let path = self.path(self.numbers[0]);
         format!("{count} pictures from {} at {fps} fps", path.display())
     }
 
@@ -184,12 +205,14 @@ mod tests {
         assert_eq!(name.number("shot-42.jpg"), None, "another width");
         assert_eq!(name.number("shot-00042.jpg"), None);
         assert_eq!(name.number("shot-.jpg"), None);
+        let spaced = Numbered::parse(Path::new("a/shot-%4d.jpg"));
+        assert_eq!(spaced, Some(name));
         let name = Numbered::parse(Path::new("%d")).unwrap();
         assert_eq!(
             (name.folder.as_path(), name.number("5")),
             (Path::new("."), Some(5))
         );
-        for bad in ["shot.jpg", "100%.jpg", "%4d.jpg", "%0999d", "%s"] {
+        for bad in ["shot.jpg", "100%.jpg", "%0d.jpg", "%0999d", "%s", "%+4d"] {
             assert_eq!(Numbered::parse(Path::new(bad)), None, "{bad}");
         }
     }

@@ -1,4 +1,5 @@
 # What the lab's jobs share. dash, inside the guest.
+# shellcheck shell=dash disable=SC2034 # what the expressions of check, which are evaluated, may name
 
 failures=0
 

@@ -1,5 +1,6 @@
 # lancam from the camera to the viewer: what is sent arrives, what is broken is counted, and the
 # stream outlives its camera. One boot.
+# shellcheck shell=dash source=tests/lab/guest/lib.sh disable=SC2016,SC2034,SC2086,SC2317
 . /lab/lib.sh
 modprobe vhci_hcd
 modprobe uvcvideo

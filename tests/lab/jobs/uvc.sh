@@ -1,4 +1,5 @@
 # A USB camera over uvcvideo: frames, faults, unplugging. One boot.
+# shellcheck shell=dash source=tests/lab/guest/lib.sh disable=SC2016,SC2034,SC2086,SC2317
 . /lab/lib.sh
 modprobe vhci_hcd
 modprobe uvcvideo

@@ -1,5 +1,6 @@
 # vivid: raw formats, multi-planar buffers, and the faults that its buttons inject; then two cameras
 # at once. One boot.
+# shellcheck shell=dash source=tests/lab/guest/lib.sh disable=SC2016,SC2034,SC2086,SC2317
 . /lab/lib.sh
 modprobe vivid n_devs=2 node_types=0x1,0x1 num_inputs=1,1 input_types=0x0,0x0 multiplanar=1,2 vid_cap_nr=10,11
 appears /dev/video11
@@ -25,7 +26,11 @@ done
 
 echo "== faults"
 raw="$d format=yuyv size=320x180 fps=15"
-probe $raw frames=40 "at:10=$press inject_v4l2_buf_flag_error=1"
+# On a slow host the flagged buffer may be one that is skipped for a newer one: pressed again then.
+for i in 1 2 3 4 5; do
+    probe $raw frames=40 "at:10=$press inject_v4l2_buf_flag_error=1"
+    [ "$flagged" = 0 ] && [ "$missed" -gt 0 ] || break
+done
 check "a flagged frame is lent as such" '[ $flagged = 1 ] && [ $whole = 39 ]'
 probe $raw frames=40 "at:10=$press inject_fatal_streaming_error=1"
 # By DQBUF or by QBUF, whichever comes first.

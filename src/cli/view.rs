@@ -1,0 +1,154 @@
+//! `lancam view`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::usage::UsageError;
+use super::values::{FRAMES, STATUS_TOKEN, jpeg_path, record, stats_to, target};
+use crate::config::Status;
+use crate::config::check::{self, NUMBER, WHOLE, number};
+use crate::stats::StatsTo;
+use crate::view::{OnLoss, Record, Target, ViewPlan};
+
+/// `lancam view`.
+#[derive(Clone, Debug, Default, Args)]
+#[command(after_help = "\
+Keys in the window:
+  q, Esc  quit        f      full screen     s  save the JPEG as it came
+  i       figures     space  freeze
+
+If no stream is named, the one in 224.3.29.71:10000 is shown, or else the only
+one announced.
+
+Examples:
+  lancam view
+  lancam view porch
+  lancam view 224.3.29.72:10000 --interface eth0
+  lancam view porch.sdp
+  lancam view --headless --frames 100 --record clip.avi
+  lancam view --headless --frames 1 --snapshot now.jpg")]
+pub struct ViewArgs {
+    /// Stream to watch: its name or the beginning of it, its group, or an SDP file
+    #[arg(value_name = "NAME|ADDR:PORT|FILE.sdp")]
+    pub target: Option<String>,
+
+    /// Group to watch, the same as ADDR:PORT alone
+    #[arg(long, value_name = "ADDR:PORT", value_parser = check::group, conflicts_with = "target")]
+    pub group: Option<SocketAddr>,
+
+    /// Name for the window and saved pictures [default: the stream's]
+    #[arg(long, value_parser = check::name)]
+    pub name: Option<String>,
+
+    /// Interface to listen on, by name or address
+    #[arg(long, value_parser = check::interface)]
+    pub interface: Option<String>,
+
+    /// No window: only count, record or save
+    #[arg(long)]
+    pub headless: bool,
+
+    /// Stop after this many frames
+    #[arg(long, value_name = "N", value_parser = number(WHOLE, FRAMES))]
+    pub frames: Option<u64>,
+
+    /// Record the frames as they came: .avi, .mjpeg, or - for MJPEG on standard
+    /// output
+    #[arg(long, value_name = "FILE", value_parser = record, allow_hyphen_values = true)]
+    pub record: Option<Record>,
+
+    /// Save the first whole frame as it came, to a .jpg file
+    #[arg(long, value_name = "FILE", value_parser = jpeg_path)]
+    pub snapshot: Option<PathBuf>,
+
+    /// Window size relative to the picture, 0.1 to 8 [default: to fit the screen]
+    #[arg(long, value_name = "FACTOR", value_parser = number(NUMBER, 0.1..=8.0_f32))]
+    pub scale: Option<f32>,
+
+    /// When part of a frame is lost, keep the last one or show what arrived
+    #[arg(long, value_name = "hold|conceal", hide_possible_values = true, default_value_t = OnLoss::Hold, value_enum)]
+    pub on_loss: OnLoss,
+
+    /// Ask the sender for lost packets; it needs --retransmit too
+    #[arg(long)]
+    pub retransmit: bool,
+
+    /// How long to wait for an incomplete frame, in frame intervals, 1 to 3
+    #[arg(long, value_name = "FRAMES", default_value_t = 1,
+        value_parser = number(WHOLE, 1..=3_u8))]
+    pub late: u8,
+
+    /// Address of the status page for browsers [default: off]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = check::listen)]
+    pub status: Option<SocketAddr>,
+
+    /// Access token for the status page
+    #[arg(long, value_name = "TOKEN", value_parser = check::token, env = STATUS_TOKEN, hide_env_values = true)]
+    pub status_token: Option<String>,
+
+    /// Write statistics as JSON, one object per second (-: standard output)
+    #[arg(long, value_name = "FILE|-", value_parser = stats_to, allow_hyphen_values = true)]
+    pub stats: Option<StatsTo>,
+}
+
+impl ViewArgs {
+    /// What the arguments mean.
+    ///
+    /// # Errors
+    /// [`UsageError`] in words for the user.
+    pub fn resolve(&self) -> Result<ViewPlan, UsageError> {
+        if !cfg!(feature = "view") && !self.headless {
+            return Err(UsageError::Usage(
+                "this lancam was built without a window; add --headless".to_owned(),
+            ));
+        }
+        if self.headless && self.scale.is_some() {
+            return Err(UsageError::Usage(
+                "--scale is for a window, but --headless shows none; drop one of them".to_owned(),
+            ));
+        }
+        one_writer_on_stdout(self.record.as_ref(), self.stats.as_ref())?;
+        Ok(ViewPlan {
+            target: match (self.group, &self.target) {
+                (Some(group), _) => Target::Group(group),
+                (None, Some(text)) => target(text)?,
+                (None, None) => Target::Any,
+            },
+            name: self.name.clone(),
+            interface: self.interface.clone(),
+            headless: self.headless,
+            frames: self.frames,
+            record: self.record.clone(),
+            snapshot: self.snapshot.clone(),
+            scale: self.scale,
+            overlay: false,
+            on_loss: self.on_loss,
+            retransmit: self.retransmit,
+            late: self.late,
+            status: match self.status {
+                Some(listen) => Status::On {
+                    listen,
+                    token: self.status_token.clone(),
+                },
+                None => Status::Off,
+            },
+            stats: self.stats.clone(),
+        })
+    }
+}
+
+/// A recording and counters cannot both go to standard output.
+fn one_writer_on_stdout(
+    record: Option<&Record>,
+    stats: Option<&StatsTo>,
+) -> Result<(), UsageError> {
+    if record == Some(&Record::Stdout) && stats == Some(&StatsTo::Stdout) {
+        return Err(UsageError::Usage(
+            "--record - and --stats - both write to standard output; give one of them a file"
+                .to_owned(),
+        ));
+    }
+    Ok(())
+}

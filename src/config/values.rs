@@ -1,0 +1,64 @@
+//! Values that have several forms or parts, and defaults that others know too.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+/// Where streams go, and are looked for, unless the user says otherwise.
+pub const DEFAULT_GROUP: SocketAddr =
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(224, 3, 29, 71)), 10_000);
+
+/// Where the status page listens unless the user says otherwise: this host alone can see it.
+pub const DEFAULT_STATUS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+/// The most repair that `Auto` sends unless the user says otherwise, in repair packets for each packet.
+pub const REPAIR_AUTO_MAX: f32 = 0.5;
+
+/// How repair packets (FEC) are made for a stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Repair {
+    /// None.
+    #[default]
+    Off,
+    /// This many repair packets for each packet of the frame, above 0 and up to 1.
+    Fixed(f32),
+    /// As many as the viewers' reports ask for.
+    Auto {
+        /// At most this many for each packet of the frame, above 0 and up to 1.
+        max: f32,
+    },
+}
+
+/// What gives way when the link is full.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Adapt {
+    /// Nothing: every frame is sent.
+    #[default]
+    Off,
+    /// The frame rate.
+    FrameRate {
+        /// Never below this many frames a second.
+        min: f64,
+    },
+}
+
+/// The status page.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Status {
+    /// None.
+    #[default]
+    Off,
+    /// Served by HTTP.
+    On {
+        /// Address and port that it listens on.
+        listen: SocketAddr,
+        /// What a visitor must know; `None`: anyone may look.
+        token: Option<String>,
+    },
+}
+
+/// Hold the start until viewers report, or the time is up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WaitForViewers {
+    /// This many viewers, 1 to 10000.
+    pub count: u32,
+    /// Seconds to wait at most, 1 to 86400.
+    pub at_most_s: u32,
+}

@@ -1,0 +1,180 @@
+//! The figures that the title and the overlay show: rates from the viewer's counters, once a second.
+//! No clock of its own: it is told the time.
+
+use std::time::{Duration, Instant};
+
+use crate::stats::ViewerSnapshot;
+use crate::stats::delay::Percentiles;
+use crate::stats::report::{Amounts, Rates};
+
+/// What the viewer shows about its stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Figures {
+    /// Width and height of the stream's pictures in pixels; 0 before the first.
+    pub size: (usize, usize),
+    /// Frames that arrived per second, shown or not.
+    pub fps: f64,
+    /// UDP payload, in Mbit/s.
+    pub mbit_per_s: f64,
+    /// Packets that never came, of those sent, in percent.
+    pub loss_percent: f64,
+    /// Counters since the start.
+    pub total: ViewerSnapshot,
+    /// Capture-to-screen delay of the last seconds; `None` where the stream carries no capture time.
+    pub delay: Option<Percentiles>,
+}
+
+impl Figures {
+    /// The window's title: name, size, frame rate, loss and, where known, delay.
+    pub fn title(&self, name: &str) -> String {
+        let (width, height) = self.size;
+        if width == 0 {
+            return format!("{name} - waiting");
+        }
+        let mut title = format!(
+            "{name} - {width}x{height} - {:.1} fps - loss {:.1} %",
+            self.fps, self.loss_percent
+        );
+        if let Some(delay) = self.delay {
+            title += &format!(" - {:.0} ms", delay.p50);
+        }
+        title
+    }
+
+    /// The overlay's lines.
+    pub fn lines(&self, name: &str) -> Vec<String> {
+        let (width, height) = self.size;
+        let total = &self.total;
+        let delay = match self.delay {
+            Some(delay) => format!("{:.1} ms (p99 {:.1})", delay.p50, delay.p99),
+            None => "unknown".to_owned(),
+        };
+        vec![
+            format!("{name} {width}x{height}"),
+            format!("{:.1} fps  {:.1} Mbit/s", self.fps, self.mbit_per_s),
+            format!(
+                "packets lost {}  repaired {}",
+                total.packets_lost, total.packets_repaired
+            ),
+            format!(
+                "frames shown {}  skipped {}",
+                total.frames_shown, total.frames_skipped
+            ),
+            format!("delay {delay}"),
+        ]
+    }
+}
+
+/// Makes [`Figures`] from counters.
+#[derive(Debug)]
+pub struct Meter {
+    since: Instant,
+    before: ViewerSnapshot,
+    figures: Figures,
+}
+
+/// How often the figures are made anew.
+const PERIOD: Duration = Duration::from_secs(1);
+
+impl Meter {
+    /// Starts at `now` with the counters' present values.
+    pub fn new(now: Instant, counters: ViewerSnapshot) -> Meter {
+        Meter {
+            since: now,
+            before: counters,
+            figures: Figures {
+                total: counters,
+                ..Figures::default()
+            },
+        }
+    }
+
+    /// The figures as they were last made.
+    pub fn figures(&self) -> &Figures {
+        &self.figures
+    }
+
+    /// Whether [`update`](Meter::update) is due.
+    pub fn is_due(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.since) >= PERIOD
+    }
+
+    /// Makes the figures for the time since the last call.
+    pub fn update(
+        &mut self,
+        now: Instant,
+        counters: ViewerSnapshot,
+        size: (usize, usize),
+        delay: Option<Percentiles>,
+    ) {
+        let elapsed = now.saturating_duration_since(self.since);
+        let before = Amounts::from(&self.before);
+        let rates = Rates::between(&before, &Amounts::from(&counters), elapsed);
+        self.figures = Figures {
+            size,
+            fps: rates.fps,
+            mbit_per_s: rates.mbit_per_s,
+            loss_percent: rates.loss_percent.unwrap_or(0.0),
+            total: counters,
+            delay,
+        };
+        self.since = now;
+        self.before = counters;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_of_the_last_period_and_counters_of_all_time() {
+        let start = Instant::now();
+        let first = ViewerSnapshot {
+            frames_whole: 100,
+            packets_received: 1000,
+            bytes_received: 1 << 20,
+            ..Default::default()
+        };
+        let mut meter = Meter::new(start, first);
+        assert!(!meter.is_due(start + Duration::from_millis(900)));
+        let now = start + Duration::from_secs(2);
+        assert!(meter.is_due(now));
+        let second = ViewerSnapshot {
+            frames_whole: 150,
+            frames_repaired: 9,
+            frames_partial: 1,
+            packets_received: 1990,
+            packets_lost: 10,
+            packets_repaired: 7,
+            bytes_received: (1 << 20) + 1_000_000,
+            frames_shown: 158,
+            frames_skipped: 2,
+            ..Default::default()
+        };
+        let delay = Percentiles {
+            p50: 11.6,
+            p99: 20.0,
+            max: 30.0,
+        };
+        meter.update(now, second, (1280, 720), Some(delay));
+        let figures = meter.figures();
+        assert_eq!(figures.fps, 30.0);
+        assert_eq!(figures.mbit_per_s, 4.0);
+        assert_eq!(figures.loss_percent, 1.0);
+        assert_eq!(
+            figures.title("porch"),
+            "porch - 1280x720 - 30.0 fps - loss 1.0 % - 12 ms"
+        );
+        let lines = figures.lines("porch").join("\n");
+        assert!(lines.contains("lost 10  repaired 7"), "{lines}");
+        assert!(lines.contains("shown 158  skipped 2"), "{lines}");
+        assert!(lines.contains("11.6 ms (p99 20.0)"), "{lines}");
+    }
+
+    #[test]
+    fn nothing_yet() {
+        let meter = Meter::new(Instant::now(), ViewerSnapshot::default());
+        assert_eq!(meter.figures().title("porch"), "porch - waiting");
+    }
+}

@@ -1,0 +1,32 @@
+//! What a viewer does with frames: decode, show in a window, draw the overlay, record.
+//! Everything after "a JPEG frame is here"; sockets, packets and threads are not its business.
+
+pub mod decode;
+pub mod figures;
+pub mod overlay;
+#[cfg(feature = "view")]
+mod screen;
+#[cfg(feature = "view")]
+pub mod window;
+
+use crate::clock::Ntp;
+use crate::jpeg::recode::partial::Concealer;
+
+/// A frame, as the window needs it.
+pub trait Frame {
+    /// The JPEG, from SOI on, exactly as it would be saved.
+    fn jpeg(&self) -> &[u8];
+
+    /// When the sender captured it, on the wall clock; `None` where the stream does not say.
+    fn captured(&self) -> Option<Ntp>;
+
+    /// Whether all of it came.
+    fn is_whole(&self) -> bool {
+        true
+    }
+
+    /// Puts what `last` has into the gaps of a frame that is not whole; false if there is nothing to show.
+    fn conceal(&mut self, _last: &Self, _concealer: &mut Concealer) -> bool {
+        false
+    }
+}

@@ -1,0 +1,592 @@
+//! The window: takes the newest frame from the mailbox, decodes it into the window's pixels, draws
+//! the overlay, and answers keys. One thread, which sleeps until a frame is there or a key may be.
+//!
+//! Keys: `q` or Esc quits, `f` full screen, `s` saves the JPEG exactly as it came, `i` overlay,
+//! space freezes. X11, or XWayland on a Wayland desktop.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::time::{Duration, Instant, SystemTime};
+
+use minifb::{InputCallback, Key, ScaleMode};
+
+use super::Frame;
+use super::decode::{DecodeError, Decoder, fit};
+use super::figures::Meter;
+use super::overlay::Canvas;
+use super::screen::Screen;
+use crate::jpeg::recode::partial::Concealer;
+use crate::mailbox::Mailbox;
+use crate::record::save_picture;
+use crate::stats::ViewerStats;
+use crate::stats::delay::DelayMeter;
+
+/// How long the thread sleeps at most before it looks for keys and a new size.
+const TICK: Duration = Duration::from_millis(25);
+/// The window's size before the first frame says better.
+const FIRST_SIZE: (usize, usize) = (640, 360);
+/// How long a message stays.
+const MESSAGE: Duration = Duration::from_secs(4);
+/// A sender is lost when this long nothing came; longer for streams of few frames, up to the other.
+const LOST: Duration = Duration::from_secs(2);
+const LOST_SLOW: Duration = Duration::from_secs(10);
+/// Figures (made once a second) between two turns of the recent delays.
+const ROTATE_EVERY: u32 = 5;
+
+/// Why there is no window.
+#[derive(Debug, thiserror::Error)]
+pub enum WindowError {
+    /// No X server can be reached.
+    #[error(
+        "there is no screen to open a window on: {0}; with --headless lancam counts, records and saves pictures without one"
+    )]
+    NoDisplay(String),
+    /// minifb could not open the window.
+    #[error(
+        "cannot open a window: {0}; it needs libX11 and libXcursor (Debian: apt install libx11-6 libxcursor1), or use --headless"
+    )]
+    Open(minifb::Error),
+    /// minifb could not draw.
+    #[error("cannot draw in the window: {0}")]
+    Draw(minifb::Error),
+    /// turbojpeg could not be set up.
+    #[error(transparent)]
+    Decoder(#[from] DecodeError),
+}
+
+/// How the window is to be.
+#[derive(Clone, Debug)]
+pub struct WindowOptions {
+    /// The stream's name, for title, overlay and the names of saved pictures.
+    pub name: String,
+    /// What is awaited until the first frame, such as `224.3.29.71:10000`.
+    pub waiting_for: String,
+    /// Size of the window against the picture's; `None`: its own size, or what fits on the screen.
+    pub scale: Option<f32>,
+    /// Whether the overlay is on from the start.
+    pub overlay: bool,
+    /// Ends after this many frames shown.
+    pub frames: Option<u64>,
+    /// Where `s` saves pictures.
+    pub pictures: PathBuf,
+}
+
+/// What the window is fed with, and what it tells.
+#[derive(Debug)]
+pub struct Feed<'a, T> {
+    /// Where the frames come from; the window ends when it is closed.
+    pub mailbox: &'a Mailbox<T>,
+    /// The window counts `frames_shown` and, of the frames that it took, `frames_skipped`,
+    /// `frames_partial`, and `frames_lost` where nothing of a partial one can be shown.
+    pub stats: &'a ViewerStats,
+    /// The window records the delay of each frame that it shows.
+    pub delay: &'a DelayMeter,
+    /// Ends the window when true.
+    pub stop: &'a AtomicBool,
+    /// Sentences to show for a few seconds at the bottom of the picture.
+    pub messages: Option<mpsc::Receiver<String>>,
+}
+
+/// Opens the window and shows frames until the user quits, `stop` is set, the mailbox is closed, or
+/// the wanted number of frames was shown.
+pub fn run<T: Frame>(options: WindowOptions, feed: Feed<'_, T>) -> Result<(), WindowError> {
+    Viewer::open(options, feed)?.run()
+}
+
+struct Viewer<'a, T> {
+    options: WindowOptions,
+    feed: Feed<'a, T>,
+    window: minifb::Window,
+    screen: Screen,
+    keys: Keys,
+    decoder: Decoder,
+    concealer: Concealer,
+    pixels: Vec<u32>,
+    /// Of the window, for which `pixels` is made.
+    size: (usize, usize),
+    /// The frame on the screen, and the size of its picture.
+    current: Option<Box<T>>,
+    picture: (usize, usize),
+    /// The picture must be drawn again.
+    dirty: bool,
+    quit: bool,
+    frozen: bool,
+    overlay: bool,
+    shown: u64,
+    signal: Signal,
+    meter: Meter,
+    updates: u32,
+    title: String,
+    lines: Vec<String>,
+    message: Option<(String, Instant)>,
+}
+
+impl<'a, T: Frame> Viewer<'a, T> {
+    fn open(mut options: WindowOptions, feed: Feed<'a, T>) -> Result<Self, WindowError> {
+        // It may come from the network, and X11 takes no NUL in a title.
+        options.name.retain(|c| !c.is_control());
+        let mut screen = Screen::connect().map_err(|e| WindowError::NoDisplay(no_display(&e)))?;
+        let decoder = Decoder::new()?;
+        let mut window = minifb::Window::new(
+            &options.name,
+            FIRST_SIZE.0,
+            FIRST_SIZE.1,
+            minifb::WindowOptions {
+                resize: true,
+                // The buffer always has the window's size: this only copies.
+                scale_mode: ScaleMode::UpperLeft,
+                ..Default::default()
+            },
+        )
+        .map_err(WindowError::Open)?;
+        // It would sleep to keep its rate, with a new frame waiting.
+        window.set_target_fps(0);
+        let (sender, events) = mpsc::channel();
+        window.set_input_callback(Box::new(KeyEvents(sender)));
+        // Without it the window works, only plainer; X11 ids have 32 bits.
+        if let Err(error) = screen.adopt(window.get_window_handle() as usize as u32) {
+            tracing::debug!(%error, "cannot set the window's attributes");
+        }
+        let now = Instant::now();
+        let meter = Meter::new(now, feed.stats.snapshot());
+        Ok(Viewer {
+            window,
+            screen,
+            keys: Keys {
+                events,
+                held: Vec::new(),
+            },
+            decoder,
+            concealer: Concealer::default(),
+            pixels: Vec::new(),
+            size: (0, 0),
+            current: None,
+            picture: (0, 0),
+            dirty: true,
+            quit: false,
+            frozen: false,
+            overlay: options.overlay,
+            shown: 0,
+            signal: Signal::new(&options.waiting_for),
+            meter,
+            updates: 0,
+            title: String::new(),
+            lines: Vec::new(),
+            message: None,
+            options,
+            feed,
+        })
+    }
+
+    fn run(mut self) -> Result<(), WindowError> {
+        self.show_figures();
+        while !self.is_over() {
+            let patience = if self.dirty { Duration::ZERO } else { TICK };
+            let fresh = match self.feed.mailbox.take(patience) {
+                Some(frame) => self.accept(frame),
+                None if self.feed.mailbox.is_closed() => break,
+                None => false,
+            };
+            let now = Instant::now();
+            self.keep_time(now);
+            if self.dirty {
+                self.draw()?;
+            } else {
+                self.window.update();
+            }
+            if fresh {
+                self.count_shown();
+            }
+            self.answer_keys();
+            self.dirty |= self.window.get_size() != self.size || self.screen.was_exposed();
+        }
+        Ok(())
+    }
+
+    fn is_over(&self) -> bool {
+        self.quit
+            || !self.window.is_open()
+            || self.feed.stop.load(Ordering::Relaxed)
+            || self
+                .options
+                .frames
+                .is_some_and(|frames| self.shown >= frames)
+    }
+
+    /// Makes `frame` the one to show; false if it cannot be, or the picture is frozen.
+    fn accept(&mut self, mut frame: Box<T>) -> bool {
+        self.signal.frame(Instant::now());
+        if !frame.is_whole() && !self.fill(&mut frame) {
+            self.feed.mailbox.recycle(frame);
+            return false;
+        }
+        let size = match self.decoder.size(frame.jpeg()) {
+            Ok(size) if !self.frozen => size,
+            refused => {
+                if let Err(error) = refused {
+                    tracing::debug!(%error, "a frame cannot be shown");
+                }
+                self.feed.stats.frames_skipped.add(1);
+                self.feed.mailbox.recycle(frame);
+                return false;
+            }
+        };
+        if let Some(used) = self.current.replace(frame) {
+            self.feed.mailbox.recycle(used);
+        } else {
+            self.first_picture(size);
+        }
+        self.picture = size;
+        self.dirty = true;
+        true
+    }
+
+    /// Fills the gaps of a frame with what is on the screen, and counts it; false if nothing of it can be
+    /// shown.
+    fn fill(&mut self, frame: &mut T) -> bool {
+        let last = self.current.as_deref();
+        let can_show = last.is_some_and(|last| frame.conceal(last, &mut self.concealer));
+        match can_show {
+            true => self.feed.stats.frames_partial.add(1),
+            false => self.feed.stats.frames_lost.add(1),
+        }
+        can_show
+    }
+
+    /// Gives the window the first picture's size, unless the user has already chosen one.
+    fn first_picture(&mut self, picture: (usize, usize)) {
+        if self.window.get_size() != FIRST_SIZE {
+            return;
+        }
+        let (width, height) = first_size(picture, self.options.scale, self.screen.size());
+        if let Err(error) = self.screen.resize(width, height) {
+            tracing::debug!(%error, "cannot resize the window");
+        }
+    }
+
+    /// What changes with time alone: figures, title, messages, the notice of a lost sender.
+    fn keep_time(&mut self, now: Instant) {
+        if self.meter.is_due(now) {
+            self.updates += 1;
+            let recent = self.feed.delay.recent();
+            self.meter
+                .update(now, self.feed.stats.snapshot(), self.picture, recent);
+            if self.updates % ROTATE_EVERY == 0 {
+                self.feed.delay.rotate();
+            }
+            self.show_figures();
+        }
+        while let Some(Ok(text)) = self.feed.messages.as_ref().map(mpsc::Receiver::try_recv) {
+            self.say(text);
+        }
+        if self.message.as_ref().is_some_and(|(_, end)| now >= *end) {
+            self.message = None;
+            self.dirty = true;
+        }
+        self.dirty |= self.signal.has_changed(now);
+    }
+
+    fn show_figures(&mut self) {
+        let figures = self.meter.figures();
+        let title = figures.title(&self.options.name);
+        if title != self.title {
+            self.window.set_title(&title);
+            self.title = title;
+        }
+        self.lines = figures.lines(&self.options.name);
+        // While frames come, the next one shows them.
+        self.dirty |= self.overlay && (self.frozen || self.signal.is_quiet(Instant::now()));
+    }
+
+    fn say(&mut self, text: String) {
+        self.message = Some((text, Instant::now() + MESSAGE));
+        self.dirty = true;
+    }
+
+    /// Draws all there is to see, in the window's present size.
+    fn draw(&mut self) -> Result<(), WindowError> {
+        self.size = self.window.get_size();
+        let (width, height) = self.size;
+        self.pixels.resize(width * height, 0);
+        self.dirty = false;
+        let decoded = self.current.as_ref().map(|frame| {
+            self.decoder
+                .decode(frame.jpeg(), &mut self.pixels, self.size)
+        });
+        match decoded {
+            Some(Ok(decoded)) => {
+                if let Some(warning) = decoded.warning {
+                    tracing::debug!(%warning, "a frame is damaged");
+                }
+            }
+            Some(Err(error)) => tracing::debug!(%error, "a frame cannot be shown"),
+            None => self.pixels.fill(0),
+        }
+        let mut canvas = Canvas::new(&mut self.pixels, self.size);
+        if self.overlay {
+            canvas.panel(&self.lines);
+        }
+        if let Some(notice) = self.signal.notice() {
+            canvas.notice(notice);
+        }
+        match &self.message {
+            Some((text, _)) => canvas.message(text),
+            None if self.frozen => canvas.message("frozen"),
+            None => {}
+        }
+        self.window
+            .update_with_buffer(&self.pixels, width, height)
+            .map_err(WindowError::Draw)
+    }
+
+    /// The current frame has just gone to the screen for the first time.
+    fn count_shown(&mut self) {
+        self.shown += 1;
+        self.feed.stats.frames_shown.add(1);
+        let captured = self.current.as_ref().and_then(|frame| frame.captured());
+        if let Some(captured) = captured {
+            self.feed.delay.record_since(captured, SystemTime::now());
+        }
+    }
+
+    fn answer_keys(&mut self) {
+        if !self.window.is_active() {
+            // Another window gets to know that the key is up again.
+            self.keys.held.clear();
+        }
+        while let Some(key) = self.keys.next() {
+            match key {
+                Key::Q | Key::Escape => self.quit = true,
+                Key::F => self.toggle_full_screen(),
+                Key::S => self.save(),
+                Key::I => {
+                    self.overlay = !self.overlay;
+                    self.dirty = true;
+                }
+                Key::Space => {
+                    self.frozen = !self.frozen;
+                    self.dirty = true;
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn toggle_full_screen(&mut self) {
+        if let Err(error) = self.screen.toggle_full_screen() {
+            self.say(format!("no full screen: {error}"));
+        }
+    }
+
+    fn save(&mut self) {
+        let Some(frame) = &self.current else {
+            return self.say("nothing to save yet".to_owned());
+        };
+        match save_picture(&self.options.pictures, &self.options.name, frame.jpeg()) {
+            Ok(path) => {
+                tracing::info!(path = %path.display(), "picture saved");
+                self.say(format!("saved {}", path.display()));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "picture not saved");
+                self.say(error.to_string());
+            }
+        }
+    }
+}
+
+/// Whether a window could be opened.
+///
+/// # Errors
+/// [`WindowError::NoDisplay`] if not.
+pub fn find_display() -> Result<(), WindowError> {
+    Screen::connect()
+        .map(drop)
+        .map_err(|e| WindowError::NoDisplay(no_display(&e)))
+}
+
+/// The window's size for the first picture.
+fn first_size(
+    picture: (usize, usize),
+    scale: Option<f32>,
+    screen: (usize, usize),
+) -> (usize, usize) {
+    if let Some(scale) = scale.filter(|scale| *scale > 0.0) {
+        // A cast from float saturates.
+        let side = |pixels: usize| (pixels as f32 * scale).round() as usize;
+        return (side(picture.0).max(1), side(picture.1).max(1));
+    }
+    // Room for the window's frame and the desktop's bars.
+    let room = (screen.0 * 9 / 10, screen.1 * 9 / 10);
+    if picture.0 <= room.0 && picture.1 <= room.1 {
+        return picture;
+    }
+    let rect = fit(picture, room);
+    (rect.width.max(1), rect.height.max(1))
+}
+
+fn no_display(error: &x11rb::errors::ConnectError) -> String {
+    match std::env::var("DISPLAY") {
+        Ok(display) if !display.is_empty() => format!("display {display}: {error}"),
+        _ if std::env::var_os("WAYLAND_DISPLAY").is_some() => {
+            "this Wayland session has no XWayland (Debian: apt install xwayland)".to_owned()
+        }
+        _ => "DISPLAY is not set, so this is no desktop session".to_owned(),
+    }
+}
+
+/// Whether frames come, and what to say on the picture when they do not.
+#[derive(Debug)]
+struct Signal {
+    last: Option<Instant>,
+    /// How long may nothing come.
+    patience: Duration,
+    /// Whole seconds without a frame, once that is too long.
+    lost_for: Option<u64>,
+    notice: Option<String>,
+}
+
+impl Signal {
+    fn new(waiting_for: &str) -> Signal {
+        Signal {
+            last: None,
+            patience: LOST,
+            lost_for: None,
+            notice: Some(format!("waiting for {waiting_for}")),
+        }
+    }
+
+    fn frame(&mut self, now: Instant) {
+        let interval = self.last.map_or(Duration::ZERO, |last| now - last);
+        self.patience = (interval * 3).clamp(LOST, LOST_SLOW);
+        self.last = Some(now);
+        self.lost_for = None;
+        self.notice = None;
+    }
+
+    /// Brings the notice up to date; true if it reads differently now.
+    fn has_changed(&mut self, now: Instant) -> bool {
+        let Some(last) = self.last else {
+            return false;
+        };
+        let silence = now.saturating_duration_since(last);
+        if silence < self.patience || self.lost_for == Some(silence.as_secs()) {
+            return false;
+        }
+        self.lost_for = Some(silence.as_secs());
+        self.notice = Some(format!("no signal since {} s", silence.as_secs()));
+        true
+    }
+
+    fn notice(&self) -> Option<&str> {
+        self.notice.as_deref()
+    }
+
+    /// Whether no frame is to be expected in the next moment.
+    fn is_quiet(&self, now: Instant) -> bool {
+        self.last
+            .is_none_or(|last| now.saturating_duration_since(last) > Duration::from_millis(200))
+    }
+}
+
+/// Hands on each press and release. minifb's own `is_key_pressed` misses a key that goes down and
+/// up between two updates.
+struct KeyEvents(mpsc::Sender<(Key, bool)>);
+
+impl InputCallback for KeyEvents {
+    fn add_char(&mut self, _: u32) {}
+
+    fn set_key_state(&mut self, key: Key, down: bool) {
+        // The receiver lives as long as the window.
+        let _ = self.0.send((key, down));
+    }
+}
+
+#[derive(Debug)]
+struct Keys {
+    events: mpsc::Receiver<(Key, bool)>,
+    held: Vec<Key>,
+}
+
+impl Keys {
+    /// The next key that was pressed; what the keyboard repeats while it is held is left out.
+    fn next(&mut self) -> Option<Key> {
+        while let Ok((key, down)) = self.events.try_recv() {
+            let was_held = self.held.contains(&key);
+            self.held.retain(|held| *held != key);
+            if down {
+                self.held.push(key);
+                if !was_held {
+                    return Some(key);
+                }
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_held_key_counts_once() {
+        let (sender, events) = mpsc::channel();
+        let mut keys = Keys {
+            events,
+            held: Vec::new(),
+        };
+        let script = [
+            (Key::F, true),
+            (Key::F, true),
+            (Key::F, false),
+            (Key::F, true),
+            (Key::I, true),
+        ];
+        for event in script {
+            sender.send(event).expect("received");
+        }
+        let pressed: Vec<Key> = std::iter::from_fn(|| keys.next()).collect();
+        assert_eq!(pressed, [Key::F, Key::F, Key::I]);
+    }
+
+    #[test]
+    fn a_lost_sender_is_said_second_by_second_and_forgotten_with_the_next_frame() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut signal = Signal::new("224.3.29.71:10000");
+        assert!(!signal.has_changed(at(60_000)));
+        assert_eq!(signal.notice(), Some("waiting for 224.3.29.71:10000"));
+        signal.frame(at(0));
+        assert_eq!(signal.notice(), None);
+        assert!(!signal.has_changed(at(1_900)));
+        assert!(signal.has_changed(at(2_010)));
+        assert!(!signal.has_changed(at(2_900)));
+        assert!(signal.has_changed(at(12_100)));
+        assert_eq!(signal.notice(), Some("no signal since 12 s"));
+        signal.frame(at(12_200));
+        assert_eq!(signal.notice(), None);
+    }
+
+    #[test]
+    fn a_slow_stream_is_no_lost_one() {
+        let start = Instant::now();
+        let mut signal = Signal::new("");
+        for s in [0, 3, 6] {
+            signal.frame(start + Duration::from_secs(s));
+        }
+        assert!(!signal.has_changed(start + Duration::from_secs(9)));
+        assert!(signal.has_changed(start + Duration::from_secs(16)));
+    }
+
+    #[test]
+    fn the_first_size_fits_on_the_screen() {
+        let screen = (1920, 1080);
+        assert_eq!(first_size((1280, 720), None, screen), (1280, 720));
+        assert_eq!(first_size((3840, 2160), None, screen), (1728, 972));
+        assert_eq!(first_size((1280, 720), Some(0.5), screen), (640, 360));
+        assert_eq!(first_size((1280, 720), Some(2.0), screen), (2560, 1440));
+        assert_eq!(first_size((1, 1), Some(0.001), screen), (1, 1));
+    }
+}

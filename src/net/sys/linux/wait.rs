@@ -1,0 +1,95 @@
+//! Waiting for datagrams, and for other threads. ppoll(2)
+
+use std::io::{self, Read, Write};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::socket::{SockaddrStorage, recvfrom};
+use nix::sys::time::TimeSpec;
+use socket2::Socket;
+
+/// Waits until one of `sockets` can be read, at most for `timeout`; which of them can. An error of a socket counts:
+/// reading tells it. All false after a signal.
+pub fn readable<const N: usize>(sockets: [&Socket; N], timeout: Duration) -> io::Result<[bool; N]> {
+    let mut fds = sockets.map(watched);
+    poll(&mut fds, timeout)?;
+    Ok(fds.map(|fd| fd.any().unwrap_or(false)))
+}
+
+/// Waits until one of any number of `sockets` can be read, at most for `timeout`; whether one can.
+pub fn any_readable(sockets: &[&Socket], timeout: Duration) -> io::Result<bool> {
+    let mut fds: Vec<_> = sockets.iter().copied().map(watched).collect();
+    Ok(poll(&mut fds, timeout)? > 0)
+}
+
+fn watched(socket: &Socket) -> PollFd<'_> {
+    PollFd::new(socket.as_fd(), PollFlags::POLLIN)
+}
+
+fn poll(fds: &mut [PollFd<'_>], timeout: Duration) -> io::Result<i32> {
+    match ppoll(fds, Some(TimeSpec::from_duration(timeout)), None) {
+        Err(Errno::EINTR) => Ok(0),
+        result => Ok(result?),
+    }
+}
+
+/// Takes one datagram; its sender and its length, as far as it fits.
+pub fn receive_from(socket: &Socket, buffer: &mut [u8]) -> io::Result<(SocketAddr, usize)> {
+    let (len, from) = recvfrom::<SockaddrStorage>(socket.as_raw_fd(), buffer)?;
+    let from = from.and_then(|from| {
+        let v4 = from.as_sockaddr_in().map(|v4| SocketAddr::V4((*v4).into()));
+        v4.or_else(|| {
+            from.as_sockaddr_in6()
+                .map(|v6| SocketAddr::V6((*v6).into()))
+        })
+    });
+    Ok((from.ok_or(io::ErrorKind::InvalidData)?, len))
+}
+
+/// Wakes a thread that waits for sockets too.
+#[derive(Debug)]
+pub struct Bell(UnixStream);
+
+/// Rings a [`Bell`], from any thread.
+#[derive(Debug)]
+pub struct BellRope(UnixStream);
+
+impl Bell {
+    /// A bell and its rope.
+    ///
+    /// # Errors
+    /// No descriptors are left.
+    pub fn new() -> io::Result<(Bell, BellRope)> {
+        let (bell, rope) = UnixStream::pair()?;
+        for end in [&bell, &rope] {
+            end.set_nonblocking(true)?;
+        }
+        Ok((Bell(bell), BellRope(rope)))
+    }
+
+    /// Waits until the bell rings or one of `sockets` can be read, at most for `timeout`; which of these can. The
+    /// bell is silent again afterwards.
+    pub fn wait<const N: usize>(
+        &self,
+        sockets: [&Socket; N],
+        timeout: Duration,
+    ) -> io::Result<[bool; N]> {
+        let bell = PollFd::new(self.0.as_fd(), PollFlags::POLLIN);
+        let mut fds: Vec<_> = sockets.into_iter().map(watched).collect();
+        fds.push(bell);
+        poll(&mut fds, timeout)?;
+        while (&self.0).read(&mut [0; 64]).is_ok_and(|n| n == 64) {}
+        Ok(std::array::from_fn(|i| fds[i].any().unwrap_or(false)))
+    }
+}
+
+impl BellRope {
+    /// Rings. One that rings already does so all the same.
+    pub fn pull(&self) {
+        let _ = (&self.0).write(&[0]);
+    }
+}

@@ -1,0 +1,71 @@
+//! What both formats share.
+
+use std::io;
+use std::time::Duration;
+
+use crate::clock::Mono;
+
+/// What a finished recording holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Recorded {
+    /// Frames written.
+    pub frames: u64,
+    /// Bytes of all files.
+    pub bytes: u64,
+    /// Measured frames per second; the hint where too few frames came to measure.
+    pub fps: f64,
+}
+
+/// Bytes collected before a system call; frames longer than this go straight through.
+pub(super) const BUFFER: usize = 256 * 1024;
+/// How long at most a frame lies in that buffer, as long as frames come.
+pub(super) const FLUSH: Duration = Duration::from_secs(2);
+
+/// Why a frame was not appended.
+#[derive(Debug)]
+pub(super) enum WriteError {
+    Io(io::Error),
+    /// The index has no room left.
+    Full,
+    /// Longer than the format can say.
+    Frame,
+}
+
+impl From<io::Error> for WriteError {
+    fn from(error: io::Error) -> WriteError {
+        WriteError::Io(error)
+    }
+}
+
+/// The frame rate, measured over a recording. Pauses (a sender that was away) do not count: AVI
+/// knows one rate only, and the frames before and after must not play slower for them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Rate {
+    pub(super) frames: u64,
+    last: Mono,
+    /// Intervals that count, and their sum.
+    pub(super) intervals: u64,
+    sum: Duration,
+}
+
+/// Shorter intervals are never taken for a pause.
+pub(super) const SHORTEST_PAUSE: Duration = Duration::from_secs(2);
+
+impl Rate {
+    pub(super) fn add(&mut self, captured: Mono) {
+        let interval = captured.since(self.last);
+        let mean = self.interval().unwrap_or(interval);
+        if self.frames > 0 && (interval < SHORTEST_PAUSE || interval <= mean * 5) {
+            self.intervals += 1;
+            self.sum += interval;
+        }
+        self.frames += 1;
+        self.last = captured;
+    }
+
+    /// The mean time between two frames; `None` before there are two.
+    pub(super) fn interval(&self) -> Option<Duration> {
+        let intervals = u32::try_from(self.intervals).ok().filter(|&n| n > 0)?;
+        Some(self.sum / intervals).filter(|mean| !mean.is_zero())
+    }
+}

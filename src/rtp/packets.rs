@@ -1,0 +1,352 @@
+//! The packets of one frame: which have come, in order of their numbers, and whether they make it whole. Their
+//! payload lies in the frame's own buffer; this module knows no payload format.
+
+use super::header::Packet;
+use super::types::{RtpTime, SeqNo};
+use crate::clock::Mono;
+
+/// Packets of one frame: a quarter of the sequence numbers, so that their order stays clear.
+pub const MAX_PACKETS: usize = 1 << 14;
+/// Most bytes of headers that a packet may have.
+const MAX_HEADER: usize = 1024;
+
+/// A packet that the frame has, as repair needs it.
+#[derive(Clone, Copy, Debug)]
+struct Record {
+    /// Extended sequence number.
+    seq: u64,
+    /// Place of its payload in the frame's data.
+    offset: u32,
+    /// Length of its payload.
+    len: u32,
+    /// Where its header bytes start in [`Packets::headers`].
+    header_start: u32,
+    /// How many they are.
+    header_len: u32,
+}
+
+impl Record {
+    fn end(&self) -> usize {
+        self.offset as usize + self.len as usize
+    }
+}
+
+/// A packet that has arrived or was rebuilt: `header` followed by `payload` is the datagram, but for
+/// RTP padding.
+#[derive(Clone, Copy, Debug)]
+pub struct ReceivedPacket<'a> {
+    /// Its sequence number.
+    pub seq: SeqNo,
+    /// The headers of RTP and of the payload format, byte for byte as they came.
+    pub header: &'a [u8],
+    /// Its part of the frame's data.
+    pub payload: &'a [u8],
+}
+
+/// A packet on its way to its frame.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arrived<'a> {
+    pub(super) now: Mono,
+    /// Extended sequence number.
+    pub(super) ext: u64,
+    pub(super) packet: Packet<'a>,
+    pub(super) datagram: &'a [u8],
+    /// Whether repair or retransmission brought it.
+    pub(super) recovered: bool,
+}
+
+/// What a packet brings, by its payload format.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Part {
+    /// Where it belongs in the frame's data.
+    pub(super) offset: usize,
+    pub(super) len: usize,
+    /// Whether it is the frame's first.
+    pub(super) is_start: bool,
+}
+
+impl Part {
+    pub(super) fn end(&self) -> usize {
+        self.offset + self.len
+    }
+}
+
+/// How large a frame's data may become.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// However little has arrived.
+    pub(super) free: usize,
+    /// At all.
+    pub(super) max: usize,
+}
+
+/// What became of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Placed {
+    /// It is in its place.
+    New,
+    /// The frame had it already.
+    Duplicate,
+    /// Its frame is older than all that are being put together.
+    Late,
+    /// It contradicts the frame's other packets, or asks for more memory than it should.
+    Refused,
+}
+
+/// What a frame came to when nothing more was waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Whole,
+    /// With gaps; something of it can be shown.
+    Partial,
+    Nothing,
+}
+
+/// How a frame stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Packets are missing.
+    Open,
+    /// All packets are there, since then.
+    Whole(Mono),
+    /// All packets are there and do not fit together.
+    Broken,
+}
+
+/// The packets of one frame.
+#[derive(Debug)]
+pub(super) struct Packets {
+    time: RtpTime,
+    /// In order of their numbers.
+    records: Vec<Record>,
+    headers: Vec<u8>,
+    /// Extended number of the frame's first packet.
+    first: Option<u64>,
+    /// Extended number of the packet with the marker.
+    last: Option<u64>,
+    /// Bytes of data that have arrived.
+    arrived: usize,
+    recovered: u32,
+    first_arrival: Mono,
+    last_arrival: Mono,
+    state: State,
+}
+
+impl Default for Packets {
+    fn default() -> Packets {
+        Packets {
+            time: RtpTime(0),
+            records: Vec::new(),
+            headers: Vec::new(),
+            first: None,
+            last: None,
+            arrived: 0,
+            recovered: 0,
+            first_arrival: Mono(0),
+            last_arrival: Mono(0),
+            state: State::Open,
+        }
+    }
+}
+
+impl Packets {
+    /// Forgets all, keeps the memory, and begins the frame of `time`.
+    pub(super) fn reset(&mut self, now: Mono, time: RtpTime) {
+        let (mut records, mut headers) = (
+            std::mem::take(&mut self.records),
+            std::mem::take(&mut self.headers),
+        );
+        records.clear();
+        headers.clear();
+        *self = Packets {
+            time,
+            records,
+            headers,
+            first_arrival: now,
+            last_arrival: now,
+            ..Packets::default()
+        };
+    }
+
+    pub(super) fn time(&self) -> RtpTime {
+        self.time
+    }
+
+    /// When the first of them came.
+    pub(super) fn first_arrival(&self) -> Mono {
+        self.first_arrival
+    }
+
+    /// When the last of them came.
+    pub(super) fn last_arrival(&self) -> Mono {
+        self.last_arrival
+    }
+
+    /// How many are there.
+    pub(super) fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// How many the frame was sent in, as far as the numbers tell.
+    pub(super) fn sent(&self) -> u32 {
+        (self.newest() + 1 - self.oldest()) as u32
+    }
+
+    /// How many of these are not there.
+    pub(super) fn missing(&self) -> u32 {
+        self.sent() - self.records.len() as u32
+    }
+
+    /// How many repair or retransmission brought.
+    pub(super) fn recovered(&self) -> u32 {
+        self.recovered
+    }
+
+    /// Their extended numbers, in order.
+    pub(super) fn numbers(&self) -> impl Iterator<Item = u64> + use<'_> {
+        self.records.iter().map(|r| r.seq)
+    }
+
+    /// Which parts of the data they are, in order of their numbers.
+    pub(super) fn parts(&self) -> impl Iterator<Item = std::ops::Range<usize>> + use<'_> {
+        self.records.iter().map(|r| r.offset as usize..r.end())
+    }
+
+    /// Them, in order; `data`: the frame's.
+    pub(super) fn received<'a>(
+        &'a self,
+        data: &'a [u8],
+    ) -> impl Iterator<Item = ReceivedPacket<'a>> {
+        self.records.iter().map(|r| ReceivedPacket {
+            seq: SeqNo(r.seq as u16),
+            header: &self.headers[r.header_start as usize..][..r.header_len as usize],
+            payload: &data[r.offset as usize..r.end()],
+        })
+    }
+
+    /// When the frame became whole.
+    pub(super) fn whole_since(&self) -> Option<Mono> {
+        match self.state {
+            State::Whole(since) => Some(since),
+            _ => None,
+        }
+    }
+
+    pub(super) fn is_broken(&self) -> bool {
+        self.state == State::Broken
+    }
+
+    /// Extended number of the frame's first packet, if that is there.
+    pub(super) fn first(&self) -> Option<u64> {
+        self.first
+    }
+
+    pub(super) fn has_end(&self) -> bool {
+        self.last.is_some()
+    }
+
+    /// Extended number of the oldest.
+    pub(super) fn oldest(&self) -> u64 {
+        self.records.first().map_or(0, |r| r.seq)
+    }
+
+    /// Extended number of the newest.
+    pub(super) fn newest(&self) -> u64 {
+        self.records.last().map_or(0, |r| r.seq)
+    }
+
+    /// Where the data of the newest end.
+    pub(super) fn data_end(&self) -> usize {
+        self.records.last().map_or(0, Record::end)
+    }
+
+    /// Whether a packet with this number and timestamp is one of this frame.
+    pub(super) fn takes(&self, ext: u64, time: RtpTime) -> bool {
+        // The numbers tell frames apart for senders whose timestamps stand still.
+        self.time == time
+            && self.first.is_none_or(|first| ext >= first)
+            && self.last.is_none_or(|last| ext <= last)
+    }
+
+    /// Takes a packet in. Where it is [new](Placed::New), its payload is to be written to its place.
+    pub(super) fn insert(&mut self, p: &Arrived<'_>, part: &Part, limits: Limits) -> Placed {
+        let arrived = self.arrived + part.len;
+        // A hostile offset must not make the buffer much larger than what has come.
+        let limit = limits.free.max(8 * arrived).min(limits.max);
+        if part.end() > limit || !self.fits(p) {
+            return Placed::Refused;
+        }
+        let index = match self.records.last() {
+            Some(last) if p.ext <= last.seq => {
+                match self.records.binary_search_by_key(&p.ext, |r| r.seq) {
+                    Ok(_) => return Placed::Duplicate,
+                    Err(index) => index,
+                }
+            }
+            _ => self.records.len(),
+        };
+        let payload_header = p.packet.payload().len() - part.len;
+        let header = &p.datagram[..p.packet.header_len() + payload_header];
+        if self.records.len() >= MAX_PACKETS || header.len() > MAX_HEADER {
+            return Placed::Refused;
+        }
+        self.records.insert(
+            index,
+            Record {
+                seq: p.ext,
+                offset: part.offset as u32, // Below 2^24, like the limits.
+                len: part.len as u32,
+                header_start: self.headers.len() as u32,
+                header_len: header.len() as u32,
+            },
+        );
+        self.headers.extend_from_slice(header);
+        self.arrived = arrived;
+        self.recovered += u32::from(p.recovered);
+        self.last_arrival = p.now;
+        if part.is_start {
+            self.first = Some(self.first.map_or(p.ext, |first| first.min(p.ext)));
+        }
+        if p.packet.marker() {
+            self.last = Some(p.ext);
+        }
+        self.check(p.now);
+        Placed::New
+    }
+
+    /// Whether a packet stands where it can.
+    fn fits(&self, p: &Arrived<'_>) -> bool {
+        // One marker, and nothing behind it (`takes` sees to the latter).
+        let marker = !p.packet.marker()
+            || self.last.is_none_or(|last| last == p.ext) && p.ext >= self.newest();
+        let furthest = p
+            .ext
+            .abs_diff(self.oldest())
+            .max(p.ext.abs_diff(self.newest()));
+        marker && (self.records.is_empty() || furthest < MAX_PACKETS as u64)
+    }
+
+    /// Sees whether all packets are there, and whether each goes on where the one before it ends.
+    fn check(&mut self, now: Mono) {
+        let (Some(first), Some(last)) = (self.first, self.last) else {
+            return;
+        };
+        // Every number once, from `first` to `last`.
+        if self.records.len() as u64 != (last + 1).wrapping_sub(first) {
+            return;
+        }
+        let mut end = 0;
+        for record in &self.records {
+            if record.offset as usize != end {
+                self.state = State::Broken;
+                return;
+            }
+            end = record.end();
+        }
+        self.state = State::Whole(now);
+    }
+}

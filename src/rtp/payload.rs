@@ -1,0 +1,121 @@
+//! The payload formats that are understood. This is the one place where the depacketizer meets them: a further format is
+//! a folder beside [`super::jpeg`] and an arm in each `match` here.
+
+use super::header::Packet;
+use super::jpeg::wire::{MAX_SCAN, PAYLOAD_TYPE, Payload};
+use super::jpeg::{self, FrameBuffer};
+use super::packets::{Arrived, Limits, Outcome, Packets, Placed, ReceivedPacket};
+
+/// The payload type that is taken where nothing else is said.
+pub(super) const DEFAULT_TYPE: u8 = PAYLOAD_TYPE;
+/// The largest frame that any format can carry, in bytes.
+pub(super) const MAX_DATA: usize = MAX_SCAN;
+
+/// What the payload of one packet says.
+#[derive(Debug)]
+pub(super) enum Fragment<'a> {
+    Jpeg(Payload<'a>),
+}
+
+/// What a format keeps from frame to frame of one source.
+#[derive(Debug)]
+pub(super) enum Stream {
+    Jpeg(jpeg::Stream),
+}
+
+/// A frame, whole or with gaps. The depacketizer makes it, lends it out and takes it back.
+#[derive(Debug)]
+pub enum ReceivedFrame {
+    /// A JPEG. RFC 2435.
+    Jpeg(Box<FrameBuffer>),
+}
+
+impl Stream {
+    /// Of the default format; `size`: the true size by the SDP.
+    pub(super) fn new(size: Option<(u16, u16)>) -> Stream {
+        Stream::Jpeg(jpeg::Stream::new(size))
+    }
+
+    /// Reads a packet's payload; `None`: it is none of this format.
+    pub(super) fn read<'a>(&self, packet: &Packet<'a>) -> Option<Fragment<'a>> {
+        match self {
+            Stream::Jpeg(_) => Payload::parse(packet.payload()).ok().map(Fragment::Jpeg),
+        }
+    }
+
+    /// Forgets what the source before has said.
+    pub(super) fn forget(&mut self) {
+        match self {
+            Stream::Jpeg(stream) => stream.forget(),
+        }
+    }
+
+    /// Begins a frame, in the memory of `spare` if there is one.
+    pub(super) fn begin(
+        &self,
+        spare: Option<ReceivedFrame>,
+        p: &Arrived<'_>,
+        fragment: &Fragment<'_>,
+    ) -> ReceivedFrame {
+        match (spare, fragment) {
+            (spare, Fragment::Jpeg(payload)) => {
+                let mut frame = match spare {
+                    Some(ReceivedFrame::Jpeg(frame)) => frame,
+                    None => Box::default(),
+                };
+                frame.reset(p.now, p.packet.time(), payload.header);
+                ReceivedFrame::Jpeg(frame)
+            }
+        }
+    }
+
+    /// Writes a packet's payload to its place.
+    pub(super) fn place(
+        &mut self,
+        frame: &mut ReceivedFrame,
+        p: &Arrived<'_>,
+        fragment: &Fragment<'_>,
+        limits: Limits,
+    ) -> Placed {
+        match (self, frame, fragment) {
+            (Stream::Jpeg(stream), ReceivedFrame::Jpeg(frame), Fragment::Jpeg(payload)) => {
+                stream.place(frame, p, payload, limits)
+            }
+        }
+    }
+
+    /// Makes a frame what it can be; with gaps only if `may_be_partial`.
+    pub(super) fn finish(&self, frame: &mut ReceivedFrame, may_be_partial: bool) -> Outcome {
+        match (self, frame) {
+            (Stream::Jpeg(stream), ReceivedFrame::Jpeg(frame)) => {
+                stream.finish(frame, may_be_partial)
+            }
+        }
+    }
+}
+
+impl From<Box<FrameBuffer>> for ReceivedFrame {
+    fn from(frame: Box<FrameBuffer>) -> ReceivedFrame {
+        ReceivedFrame::Jpeg(frame)
+    }
+}
+
+impl ReceivedFrame {
+    pub(super) fn packets(&self) -> &Packets {
+        match self {
+            ReceivedFrame::Jpeg(frame) => frame.received_packets(),
+        }
+    }
+
+    /// The packets that are there, in order.
+    pub(super) fn received(&self) -> impl Iterator<Item = ReceivedPacket<'_>> {
+        match self {
+            ReceivedFrame::Jpeg(frame) => frame.received(),
+        }
+    }
+
+    /// Bytes of its data.
+    pub(super) fn data_len(&self) -> usize {
+        self.packets().data_end()
+    }
+}

@@ -1,0 +1,251 @@
+//! A stream as the main thread has it: started, followed, ended.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use tracing::warn;
+
+use super::announce::Handle;
+use super::feedback::Responder;
+use super::group;
+use super::identity::Identity;
+use super::rtcp::{End, Reporter};
+use super::shared::{Demand, Steering, StreamStats};
+use super::stream::StreamThread;
+use crate::config::Stream;
+use crate::net::thread;
+use crate::rtp::rtcp::SenderSide;
+use crate::source::{SourceSpec, Stop};
+use crate::stats::State;
+use crate::text::counted;
+
+/// How long a stream that was asked to stop is waited for. A source may hang in a system call.
+pub(super) const END_LIMIT: Duration = Duration::from_secs(1);
+/// How often it is looked whether it has.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// A stream whose thread runs.
+pub(super) struct Running {
+    /// Its settings, as the user wants them.
+    pub(super) config: Stream,
+    /// Where it goes.
+    group: SocketAddr,
+    pub(super) stats: Arc<StreamStats>,
+    stop: Arc<Stop>,
+    demand: Arc<Demand>,
+    reporter: Reporter,
+    thread: JoinHandle<(Result<()>, Identity)>,
+}
+
+/// A stream whose thread has ended.
+pub(super) struct Ended {
+    pub(super) name: String,
+    pub(super) config: Stream,
+    group: SocketAddr,
+    pub(super) stats: Arc<StreamStats>,
+    pub(super) result: Result<()>,
+    identity: Identity,
+    /// The index of the interface that it left by.
+    interface: Option<u32>,
+    /// Its viewers.
+    reports: SenderSide,
+}
+
+impl Ended {
+    /// Its settings, with the group that it went to.
+    pub(super) fn sent(&self) -> Stream {
+        self.config.clone().sent_to(self.group)
+    }
+
+    /// The group for `config`, which the same stream is to go on with.
+    fn next_group(&self, config: &Stream) -> SocketAddr {
+        let of = |s: &Stream| (s.group, s.group_chosen);
+        let lost = self.stats.displaced_by.take();
+        match lost.map(|by| (self.group, by)) {
+            None if of(config) == of(&self.config) => self.group,
+            lost => group::choose(config, lost),
+        }
+    }
+
+    /// One line on what was sent; `None`: nothing, and the error says why.
+    pub(super) fn summary(&self) -> Option<String> {
+        let s = self.stats.sender.snapshot();
+        if s.frames_sent == 0 && self.result.is_err() {
+            return None;
+        }
+        Some(format!(
+            "{}: {} sent, {} dropped, {}, {:.1} MB",
+            self.name,
+            counted(s.frames_sent, "frame"),
+            s.frames_dropped,
+            counted(s.packets_sent, "packet"),
+            s.bytes_sent as f64 * 1e-6
+        ))
+    }
+}
+
+impl Running {
+    /// Starts the thread and waits until its socket is open; the source is the thread's own business.
+    /// `before` is the same stream as it ran until now: SSRC, sequence and counters go on.
+    /// `ends_with_source`: a source that cannot be used from the start is an error, not waited for.
+    ///
+    /// # Errors
+    /// If the socket cannot be opened; no thread is left then.
+    pub(super) fn start(
+        config: Stream,
+        before: Option<&Ended>,
+        announcer: Handle,
+        ends_with_source: bool,
+    ) -> Result<Running> {
+        let group = before.map_or_else(|| group::choose(&config, None), |b| b.next_group(&config));
+        let sent = config.clone().sent_to(group);
+        let identity = before.map_or_else(Identity::random, |b| b.identity);
+        let stats = match before {
+            Some(before) => Arc::clone(&before.stats),
+            None => Arc::new(StreamStats {
+                name: config.name.clone(),
+                ..StreamStats::default()
+            }),
+        };
+        let stop = Arc::<Stop>::default();
+        // In another group there are other viewers.
+        let same_group = before.filter(|b| b.group == group);
+        let reports = same_group.map(|b| b.reports.clone());
+        let is_watched = reports.as_ref().is_some_and(|r| r.viewers() > 0);
+        let same_interface = before.filter(|b| b.config.interface == config.interface);
+        let demand = Arc::new(Demand::new(
+            !config.only_while_watched || is_watched,
+            same_interface.and_then(|b| b.interface),
+        ));
+        let steering = Arc::new(Steering::new(&sent));
+        let responder = Responder::new(
+            &sent,
+            Arc::clone(&steering),
+            Arc::clone(&stats),
+            Arc::clone(&demand),
+        );
+        let reporter = Reporter::start(
+            &sent,
+            identity,
+            reports,
+            Arc::clone(&stats),
+            Arc::clone(&demand),
+            responder,
+        )?;
+        let stream = StreamThread {
+            config: sent,
+            stop: Arc::clone(&stop),
+            stats: Arc::clone(&stats),
+            demand: Arc::clone(&demand),
+            steering,
+            announcer,
+            ends_with_source,
+        };
+        let (started, has_started) = mpsc::sync_channel(1);
+        let name: String = config.name.chars().take(15).collect(); // The kernel keeps 15 bytes.
+        let thread = std::thread::Builder::new()
+            .name(name)
+            .spawn(move || stream.run(identity, &started))
+            .context("a thread could not be started")?;
+        let running = Running {
+            config,
+            group,
+            stats,
+            stop,
+            demand,
+            reporter,
+            thread,
+        };
+        // The channel is closed without a word where the start failed: the result says why.
+        if has_started.recv().is_err() {
+            running
+                .join(End::Silent, Instant::now() + END_LIMIT)
+                .result?;
+            anyhow::bail!("a stream ended before it began");
+        }
+        Ok(running)
+    }
+
+    /// Whether the stream is as `wanted`, perhaps by a change that it takes while it runs: a camera's
+    /// controls.
+    pub(super) fn adopt(&mut self, wanted: &Stream) -> bool {
+        if self.config == *wanted {
+            return true;
+        }
+        let (Some(remote), SourceSpec::Camera(new)) = (self.demand.remote.get(), &wanted.source)
+        else {
+            return false;
+        };
+        let mut as_before = wanted.clone();
+        if let (SourceSpec::Camera(new), SourceSpec::Camera(old)) =
+            (&mut as_before.source, &self.config.source)
+        {
+            new.controls.clone_from(&old.controls);
+        }
+        if as_before != self.config {
+            return false;
+        }
+        remote.set_controls(new.controls.clone());
+        self.config = wanted.clone();
+        true
+    }
+
+    /// Its settings, with the group that it goes to.
+    pub(super) fn sent(&self) -> Stream {
+        self.config.clone().sent_to(self.group)
+    }
+
+    /// Whether another sender has its group, so that it is to go to another.
+    pub(super) fn is_displaced(&self) -> bool {
+        self.stats.displaced_by.get().is_some()
+    }
+
+    /// Asks the thread to stop at a frame's end.
+    pub(super) fn stop(&self) {
+        self.stop.raise();
+    }
+
+    /// Whether the thread waits for its source to open, which may take what it will.
+    pub(super) fn is_opening(&self) -> bool {
+        matches!(self.stats.state.get(), State::Waiting | State::NoSignal(_))
+    }
+
+    /// A number that changes while the thread lives.
+    pub(super) fn pulse(&self) -> u64 {
+        self.stop.looks()
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// Waits for the thread's end, but not longer than `until`, then ends its reports. A thread that
+    /// hangs in its source is left behind: what comes after it has an identity of its own.
+    pub(super) fn join(self, how: End, until: Instant) -> Ended {
+        while !self.thread.is_finished() && Instant::now() < until {
+            std::thread::sleep(LOOK);
+        }
+        let name = self.config.name.clone();
+        let (result, identity) = if self.thread.is_finished() {
+            thread::join(self.thread)
+        } else {
+            warn!("{name}: the source does not answer and is left behind");
+            (Ok(()), Identity::random())
+        };
+        // Behind the last packet.
+        let reports = self.reporter.end(how);
+        Ended {
+            reports,
+            result: result.with_context(|| format!("stream {name:?}")),
+            name,
+            config: self.config,
+            group: self.group,
+            stats: self.stats,
+            identity,
+            interface: self.demand.interface(),
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! What the threads of one stream share: counters, and the atomics by which the RTCP thread steers the stream's own, which
+//! never waits and never locks for them.
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use crate::clock::Mono;
+use crate::config::{Repair, Stream};
+use crate::counters::{Gauge, Latest};
+use crate::jpeg::gate::GateCounters;
+use crate::logging::Limit;
+use crate::rtp::SeqNo;
+use crate::rtp::repair::overhead;
+use crate::rtp::repair::retransmit::RetransmitQueue;
+use crate::source::camera::Remote;
+use crate::stats::report::{Rates, StreamReport, Totals};
+use crate::stats::{Audience, FormatSeen, SenderStats, State};
+use crate::status::preview::Preview;
+
+/// Packets of a frame before one was sent.
+const DEFAULT_PACKETS: u32 = 100;
+
+/// What one stream counts, shared with whoever shows it.
+#[derive(Debug, Default)]
+pub(super) struct StreamStats {
+    pub(super) name: String,
+    pub(super) sender: SenderStats,
+    pub(super) gate: Arc<GateCounters>,
+    /// The viewers that report.
+    pub(super) audience: Audience,
+    /// What the stream is doing.
+    pub(super) state: Latest<State>,
+    /// What its pictures are.
+    pub(super) format: FormatSeen,
+    /// Pictures for the status page.
+    pub(super) preview: Arc<Preview>,
+    /// The frame of a file sent last, counted from 1.
+    pub(super) position: Gauge,
+    /// Frames in the file; 0: not known.
+    pub(super) frames_in_all: Gauge,
+    /// When another sender in its group was warned of.
+    pub(super) group_warning: Latest<Limit>,
+    /// The sender that has the stream's group, where the stream is to move away.
+    pub(super) displaced_by: Latest<Option<IpAddr>>,
+    /// Its SDP. Never touched by the thread that sends.
+    pub(super) sdp: Latest<String>,
+}
+
+impl StreamStats {
+    /// Whether to warn of another sender in the group, whichever thread found it.
+    pub(super) fn warns_of_group(&self, now: Mono) -> bool {
+        let mut limit = self.group_warning.get();
+        let passes = limit.passes(now);
+        self.group_warning.set(limit);
+        passes
+    }
+
+    /// All figures of this moment but the rates.
+    pub(super) fn report(&self) -> StreamReport {
+        StreamReport {
+            name: self.name.clone(),
+            state: self.state.get(),
+            format: self.format.get(),
+            totals: Totals::Sender {
+                sent: self.sender.snapshot(),
+                gate: self.gate.snapshot(),
+                watching: self.audience.get(),
+            },
+            rates: Rates::default(),
+        }
+    }
+}
+
+/// Between the two threads of a stream.
+#[derive(Debug)]
+pub(super) struct Steering {
+    /// Parity packets for each packet, as the bits of an `f32`.
+    share: AtomicU32,
+    /// The share of frames that is sent, likewise.
+    keep: AtomicU32,
+    /// Packets of the last frame, and the time from frame to frame in microseconds.
+    packets: AtomicU32,
+    interval: AtomicU32,
+    /// The highest sequence number.
+    highest: AtomicU32,
+    /// Where frames are stored for retransmission; `None`: none are.
+    pub(super) retransmit: Option<Arc<RetransmitQueue>>,
+}
+
+impl Steering {
+    /// As the config says at the start.
+    pub(super) fn new(config: &Stream) -> Steering {
+        let share = match config.repair {
+            Repair::Off => 0.0,
+            Repair::Fixed(share) => share,
+            Repair::Auto { max } => overhead::START.min(max),
+        };
+        Steering {
+            share: AtomicU32::new(share.to_bits()),
+            keep: AtomicU32::new(1f32.to_bits()),
+            packets: AtomicU32::new(0),
+            interval: AtomicU32::new(0),
+            highest: AtomicU32::new(0),
+            retransmit: config.retransmit.then(RetransmitQueue::new),
+        }
+    }
+
+    /// Parity packets for each packet of the next frame.
+    pub(super) fn share(&self) -> f32 {
+        f32::from_bits(self.share.load(Ordering::Relaxed))
+    }
+
+    /// The share of frames to send.
+    pub(super) fn keep(&self) -> f32 {
+        f32::from_bits(self.keep.load(Ordering::Relaxed))
+    }
+
+    /// From the next frame on, `share` parity packets for each packet.
+    pub(super) fn set_share(&self, share: f32) {
+        self.share.store(share.to_bits(), Ordering::Relaxed);
+    }
+
+    /// From the next frame on, the share `keep` of the frames is sent; whether that is another one than before.
+    pub(super) fn set_keep(&self, keep: f32) -> bool {
+        let keep = keep.to_bits();
+        self.keep.swap(keep, Ordering::Relaxed) != keep
+    }
+
+    /// A frame of so many packets is sent, up to `highest`, and the next one is due after `interval`.
+    pub(super) fn sent(&self, packets: usize, highest: SeqNo, interval: Duration) {
+        self.highest.store(highest.0.into(), Ordering::Relaxed);
+        self.packets.store(packets as u32, Ordering::Relaxed);
+        let micros = u32::try_from(interval.as_micros()).unwrap_or(u32::MAX);
+        self.interval.store(micros, Ordering::Relaxed);
+    }
+
+    /// The highest sequence number of all frames.
+    pub(super) fn highest(&self) -> SeqNo {
+        SeqNo(self.highest.load(Ordering::Relaxed) as u16)
+    }
+
+    pub(super) fn packets(&self) -> u32 {
+        match self.packets.load(Ordering::Relaxed) {
+            0 => DEFAULT_PACKETS,
+            packets => packets,
+        }
+    }
+
+    /// Frames a second of the source; `None`: not known yet.
+    pub(super) fn fps(&self) -> Option<f64> {
+        let micros = self.interval.load(Ordering::Relaxed);
+        (micros > 0).then(|| 1e6 / f64::from(micros))
+    }
+}
+
+/// What the stream's thread hears from the RTCP thread: whether the source is to be open, and by which interface packets leave.
+#[derive(Debug)]
+pub(super) struct Demand {
+    wanted: AtomicBool,
+    has_moved: AtomicBool,
+    /// The index of the interface; 0: none yet.
+    interface: AtomicU32,
+    /// A camera is told by this to close and open again.
+    pub(super) remote: OnceLock<Remote>,
+}
+
+impl Demand {
+    /// For a stream that is open always, or else until it turns out that nobody watches; `interface` is what it used before.
+    pub(super) fn new(wanted: bool, interface: Option<u32>) -> Demand {
+        Demand {
+            wanted: AtomicBool::new(wanted),
+            has_moved: AtomicBool::new(false),
+            interface: AtomicU32::new(interface.unwrap_or(0)),
+            remote: OnceLock::new(),
+        }
+    }
+
+    /// From now on frames are wanted, or are not.
+    pub(super) fn set_wanted(&self, wanted: bool) {
+        self.wanted.store(wanted, Ordering::Relaxed);
+    }
+
+    /// Packets are to leave by this interface from now on: sockets are to be made anew.
+    pub(super) fn set_moved(&self, interface: u32) {
+        self.set_interface(interface);
+        self.has_moved.store(true, Ordering::Relaxed);
+    }
+
+    /// Packets leave by this interface.
+    pub(super) fn set_interface(&self, index: u32) {
+        self.interface.store(index, Ordering::Relaxed);
+    }
+
+    /// The index of the interface that packets leave by, once there is one.
+    pub(super) fn interface(&self) -> Option<u32> {
+        Some(self.interface.load(Ordering::Relaxed)).filter(|&index| index != 0)
+    }
+
+    /// Whether frames are wanted.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.wanted.load(Ordering::Relaxed)
+    }
+
+    /// Whether the interface has changed since this was asked last.
+    pub(super) fn take_move(&self) -> bool {
+        self.has_moved.load(Ordering::Relaxed) && self.has_moved.swap(false, Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,103 @@
+//! What every source shares: the frame it lends, the trait, how it is opened, why it fails.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::camera::Remote;
+use super::stop::Stop;
+use crate::clock::Mono;
+
+/// One JPEG as its source has it, lent until it is dropped.
+#[derive(Debug)]
+pub struct Frame<'a> {
+    /// The bytes as the source gave them: perhaps padded, perhaps broken (see [`crate::jpeg`]).
+    pub data: &'a [u8],
+    /// When the picture was taken (for files: when it was due).
+    pub captured: Mono,
+    /// Frames that the source lost since the one before, by its own count.
+    pub missed: u32,
+    /// The source itself says that the data are broken (V4L2_BUF_FLAG_ERROR).
+    pub flagged: bool,
+}
+
+/// Anything that lends frames. One virtual call per frame.
+pub trait Source: Send {
+    /// Waits for the next frame and lends it. `Ok(None)` is the regular end: a file that does not
+    /// loop, or a pipe that was closed. Returns [`SourceError::Stopped`] within about 250 ms of
+    /// the stop flag that the source was opened with. Any error but [`SourceError::NoSignal`] is its
+    /// end.
+    fn next(&mut self) -> Result<Option<Frame<'_>>, SourceError>;
+
+    /// Time from frame to frame as the source promises it; `None` where frames come as they please.
+    fn interval(&self) -> Option<Duration>;
+
+    /// What this is, for a log line: `pattern 1280x720 at 30 fps`.
+    fn describe(&self) -> String;
+
+    /// The number of the frame lent last, counted from 1, and how many there are, where that is
+    /// known. `None` for sources that have no end.
+    fn position(&self) -> Option<(u64, Option<u64>)> {
+        None
+    }
+
+    /// What other threads can ask of it while it runs; `None`: nothing.
+    fn remote(&self) -> Option<Remote> {
+        None
+    }
+}
+
+/// Why there is no next frame.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The stop flag was raised.
+    #[error("stopped")]
+    Stopped,
+    /// No picture comes at present, for this reason; the source goes on, and is to be asked again. Said
+    /// once a second at most.
+    #[error("{0}")]
+    NoSignal(String),
+    /// The source cannot work as it is described: trying again is of no use before something changes.
+    #[error("{0}")]
+    Unusable(String),
+    /// The source worked and then failed: it may be opened again after a pause.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl SourceError {
+    /// [`SourceError::Unusable`] about a path.
+    pub(super) fn unusable(path: &Path, what: impl std::fmt::Display) -> SourceError {
+        SourceError::Unusable(format!("{} {what}", path.display()))
+    }
+}
+
+/// The rate of files that do not tell theirs, in frames a second.
+pub const DEFAULT_FPS: f64 = 30.0;
+
+/// How to open a source.
+#[derive(Clone, Debug)]
+pub struct OpenOptions {
+    /// The stream's name: it stands in the pattern and in log lines.
+    pub name: String,
+    /// Frames a second, where the user asks for another rate than the source's own.
+    pub fps: Option<f64>,
+    /// Files start again at their end.
+    pub looped: bool,
+    /// Raised to end [`Source::next`] early.
+    pub stop: Arc<Stop>,
+}
+
+/// A frame rate as people write it: `30`, `29.97`.
+pub(super) fn fps_text(fps: f64) -> String {
+    let text = format!("{fps:.3}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// The system's words on an error, without its number.
+pub(super) fn system_words(e: &std::io::Error) -> String {
+    let text = e.to_string();
+    text.split_once(" (os error")
+        .map_or(text.as_str(), |(words, _)| words)
+        .to_owned()
+}

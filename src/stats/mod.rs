@@ -1,0 +1,126 @@
+//! What is counted and shown: the counters of sender and viewer, and one report of a moment that the log line,
+//! `--stats`, the status page and the metrics all show. All totals since the start.
+
+pub mod delay;
+pub mod report;
+mod writer;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::Serialize;
+
+use crate::counters::{Latest, counters};
+use crate::jpeg::{Picture, Sampling};
+
+pub use crate::rtp::stats::{ViewerFrames, ViewerReport, ViewerSnapshot, ViewerStats};
+pub use writer::{StatsTo, StatsWriter};
+
+counters! {
+    /// What one stream's sender counts.
+    SenderStats, SenderSnapshot {
+        /// Frames that the source lent.
+        frames_read: Counter,
+        /// Frames whose packets went to the kernel, slates included.
+        frames_sent: Counter,
+        /// Slates among them: pictures that say why there is no signal.
+        slates_sent: Counter,
+        /// Frames that were not sent: refused by the gate, lost by the source, or no network.
+        frames_dropped: Counter,
+        /// RTP packets sent.
+        packets_sent: Counter,
+        /// Repair packets sent, those with packets that viewers asked for again included.
+        repair_packets_sent: Counter,
+        /// Packets sent again because a viewer asked.
+        packets_resent: Counter,
+        /// Packets not sent again because those who asked had their share.
+        requests_refused: Counter,
+        /// Repair packets for each thousand packets, at present.
+        repair_permille: Gauge in Permille,
+        /// Frames left out because the link is full.
+        frames_thinned: Counter,
+        /// UDP payload bytes sent, repair included.
+        bytes_sent: Counter in Bytes,
+        /// Calls to send that the kernel refused.
+        send_errors: Counter,
+        /// RTP payload bytes sent, without headers and repair: what sender reports tell. RFC 3550 §6.4.1.
+        payload_bytes_sent: Counter in Bytes,
+        /// Viewers that report at present.
+        viewers: Gauge,
+        /// 1 while there is no network to send by.
+        offline: Gauge,
+        /// Datagrams on the RTCP port that are no reports.
+        reports_invalid: Counter,
+    }
+}
+
+/// What a stream is doing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", content = "reason", rename_all = "snake_case")]
+pub enum State {
+    /// It has not begun: the source opens, or no packet came yet.
+    #[default]
+    Waiting,
+    /// The start is held until viewers report.
+    WaitingForViewers,
+    /// Frames go out, or come in.
+    Streaming,
+    /// There is no source, or the sender fell silent; and why.
+    NoSignal(String),
+    /// It is over; and why, if it failed.
+    Ended(Option<String>),
+}
+
+/// What the pictures of a stream are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Format {
+    /// Width in pixels.
+    pub width: u16,
+    /// Height in pixels.
+    pub height: u16,
+    /// Chroma sampling: `4:2:0` or `4:2:2`.
+    pub sampling: &'static str,
+}
+
+/// The format of the last picture: one relaxed store a frame.
+#[derive(Debug, Default)]
+pub struct FormatSeen(AtomicU64);
+
+impl FormatSeen {
+    /// Notes the format of a picture.
+    pub fn note(&self, picture: &Picture<'_>) {
+        let sampling = match picture.sampling {
+            Sampling::Yuv420 => 0,
+            Sampling::Yuv422 => 1,
+        };
+        let packed =
+            (u64::from(picture.width) << 32) | (u64::from(picture.height) << 16) | sampling;
+        self.0.store(packed, Ordering::Relaxed);
+    }
+
+    /// The format, once there was a picture.
+    pub fn get(&self) -> Option<Format> {
+        let packed = self.0.load(Ordering::Relaxed);
+        (packed != 0).then_some(Format {
+            width: (packed >> 32) as u16,
+            height: (packed >> 16) as u16,
+            sampling: if packed & 1 == 0 { "4:2:0" } else { "4:2:2" },
+        })
+    }
+}
+
+/// Who watches a stream: written by the thread that hears reports, read by whoever shows them. Never touched by
+/// the thread that sends.
+#[derive(Debug, Default)]
+pub struct Audience(Latest<Vec<ViewerReport>>);
+
+impl Audience {
+    /// Puts the viewers of this moment in the place of those before.
+    pub fn set(&self, viewers: Vec<ViewerReport>) {
+        self.0.set(viewers);
+    }
+
+    /// The viewers.
+    pub fn get(&self) -> Vec<ViewerReport> {
+        self.0.get()
+    }
+}

@@ -1,0 +1,64 @@
+//! The JSON lines of `--stats`. Knows nothing of what they say.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use anyhow::Context;
+use serde::Serialize;
+
+/// Where `--stats` writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StatsTo {
+    /// Standard output.
+    Stdout,
+    /// A file, made anew.
+    File(PathBuf),
+}
+
+/// Writes them there, one JSON object a line.
+#[derive(Debug)]
+pub struct StatsWriter {
+    out: Out,
+}
+
+#[derive(Debug)]
+enum Out {
+    Stdout,
+    File(File),
+}
+
+impl StatsWriter {
+    /// Opens where `to` says; a file that exists is emptied.
+    ///
+    /// # Errors
+    /// When the file cannot be created; says which.
+    pub fn open(to: &StatsTo) -> anyhow::Result<StatsWriter> {
+        let out = match to {
+            StatsTo::Stdout => Out::Stdout,
+            StatsTo::File(path) => {
+                let create = File::create(path);
+                Out::File(create.with_context(|| {
+                    format!("statistics cannot be written to {}", path.display())
+                })?)
+            }
+        };
+        Ok(StatsWriter { out })
+    }
+
+    /// Writes one object and its line end at once, so that a reader never sees half a line.
+    pub fn write(&mut self, value: &impl Serialize) {
+        let mut line = serde_json::to_vec(value).unwrap_or_default();
+        line.push(b'\n');
+        let written = match &mut self.out {
+            Out::Stdout => io::stdout()
+                .write_all(&line)
+                .and_then(|()| io::stdout().flush()),
+            Out::File(file) => file.write_all(&line),
+        };
+        if let Err(error) = written {
+            // The stream matters more than its statistics.
+            tracing::debug!("statistics not written: {error}");
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! What `lancam view` was asked to do.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+
+use crate::config::Status;
+use crate::stats::StatsTo;
+
+/// What is shown when part of a frame is lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum OnLoss {
+    /// Keep the last whole frame.
+    #[default]
+    Hold,
+    /// Show what arrived, with the last frame in the gaps.
+    Conceal,
+}
+
+/// Which stream to watch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// The one in the default group, or else the only one that is announced.
+    Any,
+    /// The one that is announced under this name.
+    Name(String),
+    /// What is sent to this address and port.
+    Group(SocketAddr),
+    /// What this SDP file describes.
+    Sdp(PathBuf),
+}
+
+/// Where frames are recorded, as they came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// An AVI file.
+    Avi(PathBuf),
+    /// A file of one JPEG after the other.
+    Mjpeg(PathBuf),
+    /// Standard output, one JPEG after the other.
+    Stdout,
+}
+
+/// What `lancam view` was asked to do, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ViewPlan {
+    /// The stream.
+    pub target: Target,
+    /// What to call it; `None`: as it calls itself.
+    pub name: Option<String>,
+    /// The interface to listen on, by name or by its address; `None`: the kernel's route decides.
+    pub interface: Option<String>,
+    /// No window.
+    pub headless: bool,
+    /// Stop after this many frames, at least 1.
+    pub frames: Option<u64>,
+    /// Where frames are recorded.
+    pub record: Option<Record>,
+    /// Where the first whole frame is saved.
+    pub snapshot: Option<PathBuf>,
+    /// Size of the window against the picture's, 0.1 to 8; `None`: as fits the screen.
+    pub scale: Option<f32>,
+    /// Whether the window's figures are on from the start.
+    pub overlay: bool,
+    /// What is shown when part of a frame is lost.
+    pub on_loss: OnLoss,
+    /// Whether lost packets are asked for again.
+    pub retransmit: bool,
+    /// Frame intervals that an incomplete frame is waited for at most, 1 to 3.
+    pub late: u8,
+    /// The status page.
+    pub status: Status,
+    /// Where counters are written.
+    pub stats: Option<StatsTo>,
+}
+
+impl Default for ViewPlan {
+    fn default() -> ViewPlan {
+        ViewPlan {
+            target: Target::Any,
+            name: None,
+            interface: None,
+            headless: false,
+            frames: None,
+            record: None,
+            snapshot: None,
+            scale: None,
+            overlay: false,
+            on_loss: OnLoss::Hold,
+            retransmit: false,
+            late: 1,
+            status: Status::Off,
+            stats: None,
+        }
+    }
+}

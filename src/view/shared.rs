@@ -1,0 +1,65 @@
+//! What the threads of one viewer share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context, Result};
+
+use super::wanted::Wanted;
+use crate::counters::Latest;
+use crate::signals::{Signals, Waker};
+use crate::stats::delay::DelayMeter;
+use crate::stats::{FormatSeen, State, ViewerStats};
+use crate::status::preview::Preview;
+
+/// Counters, state and the end of one viewer.
+#[derive(Debug)]
+pub(super) struct Shared {
+    /// The stream, as it is known by now.
+    pub(super) wanted: Latest<Arc<Wanted>>,
+    pub(super) stats: Arc<ViewerStats>,
+    pub(super) delay: DelayMeter,
+    /// What the stream is doing.
+    pub(super) state: Latest<State>,
+    /// What its pictures are.
+    pub(super) format: FormatSeen,
+    /// Pictures for the status page.
+    pub(super) preview: Arc<Preview>,
+    /// Raised to end all.
+    pub(super) stop: Arc<AtomicBool>,
+    waker: Waker,
+}
+
+impl Shared {
+    /// Nothing counted yet of the stream `wanted`. All ends when `signals` are told to stop.
+    ///
+    /// # Errors
+    /// No descriptors are left.
+    pub(super) fn new(wanted: Arc<Wanted>, signals: &Signals) -> Result<Shared> {
+        Ok(Shared {
+            wanted: Latest::new(wanted),
+            stats: Arc::default(),
+            delay: DelayMeter::default(),
+            state: Latest::default(),
+            format: FormatSeen::default(),
+            preview: Arc::default(),
+            stop: signals.stop(),
+            waker: signals.waker().context("no descriptors are left")?,
+        })
+    }
+
+    /// Asks every thread to end.
+    pub(super) fn finish(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.waker.wake();
+    }
+
+    /// Whether pictures come.
+    pub(crate) fn is_streaming(&self) -> bool {
+        self.state.get() == State::Streaming
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+}
