@@ -309,7 +309,7 @@ fn sent(stats: &StreamStats, responder: &Responder) -> Sent {
     let stats = &stats.sender;
     Sent {
         packets: stats.packets_sent.get(),
-        octets: stats.payload_bytes_sent.get(),
+        octets: stats.octets_sent.get(),
         bytes: stats.bytes_sent.get(),
         highest: responder.highest(),
     }

@@ -368,7 +368,7 @@ fn count(stats: &SenderStats, sent: &Sent, has_first_packet: bool) {
     let extension = usize::from(has_first_packet) * FRAME_EXTENSION_LEN;
     let headers = sent.packets * HEADER_LEN + extension;
     stats
-        .payload_bytes_sent
+        .octets_sent
         .add(sent.bytes.saturating_sub(headers) as u64);
 }
 

@@ -42,8 +42,8 @@ counters! {
         bytes_sent: Counter in Bytes,
         /// Calls to send that the kernel refused.
         send_errors: Counter,
-        /// RTP payload bytes sent, without headers and repair: what sender reports tell. RFC 3550 §6.4.1.
-        payload_bytes_sent: Counter in Bytes,
+        /// RTP payload bytes sent, without headers and repair: the octet count of sender reports. RFC 3550 §6.4.1.
+        octets_sent: Counter in Bytes,
         /// Viewers that report at present.
         viewers: Gauge,
         /// 1 while there is no network to send by.
