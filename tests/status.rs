@@ -311,7 +311,7 @@ fn prometheus_reads_the_metrics() {
     for sample in [
         "lancam_offline{",
         "lancam_repair_ratio{",
-        "lancam_payload_sent_bytes_total{",
+        "lancam_octets_sent_bytes_total{",
     ] {
         assert!(text.contains(&format!("\n{sample}")), "{sample}: {text}");
     }
