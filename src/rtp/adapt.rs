@@ -25,6 +25,8 @@ const TRIAL: f32 = 0.75;
 const PROOF: f32 = 0.5;
 /// Reports of one rate that are put together before they say anything, by time.
 const LISTEN: Duration = Duration::from_millis(1_500);
+/// For so long at most it is waited for more hosts to report: those of a large group do so seldom.
+const LISTEN_MOST: Duration = Duration::from_secs(20);
 /// After a change of rate reports still tell of the one before.
 const SETTLE: Duration = Duration::from_millis(1_500);
 /// Time without loss after which more is tried, at first and at most: each failure doubles it.
@@ -60,7 +62,8 @@ enum Phase {
 struct Viewer {
     id: u32,
     host: IpAddr,
-    first: (u32, i32),
+    /// `None` before its first report of this rate, whose losses are of the rate before in part.
+    first: Option<(u32, i32)>,
     last: (u32, i32),
     reported: Mono,
 }
@@ -68,11 +71,14 @@ struct Viewer {
 impl Viewer {
     /// Packets sent to it and lost; zero where it did not report of this rate, or began to count again.
     fn packets(&self) -> (f32, f32) {
-        let sent = self.last.0.wrapping_sub(self.first.0);
+        let Some(first) = self.first else {
+            return (0.0, 0.0);
+        };
+        let sent = self.last.0.wrapping_sub(first.0);
         if sent > u32::MAX / 2 {
             return (0.0, 0.0);
         }
-        let lost = self.last.1.saturating_sub(self.first.1).max(0);
+        let lost = self.last.1.saturating_sub(first.1).max(0);
         (sent as f32, (lost as f32).min(sent as f32))
     }
 }
@@ -130,9 +136,10 @@ impl Adapt {
     /// The report of a viewer on `host`: the highest number that it has received, with the count of wraps, and the
     /// packets that it has lost since it began, before repair.
     pub fn report(&mut self, now: Mono, viewer: u32, host: IpAddr, highest: u32, lost: i32) {
-        let is_settling = now.since(self.since) < SETTLE;
-        self.note(now, viewer, host, (highest, lost), is_settling);
-        if now.since(self.since) < SETTLE + LISTEN {
+        let age = now.since(self.since);
+        self.note(now, viewer, host, (highest, lost), age < SETTLE);
+        let is_patient = age < SETTLE + LISTEN_MOST;
+        if age < SETTLE + LISTEN || is_patient && !self.has_heard_enough() {
             return;
         }
         let Some(loss) = self.loss() else { return };
@@ -149,8 +156,8 @@ impl Adapt {
         self.viewers.retain(|v| now.since(v.reported) < GONE);
         let is_it = |v: &&mut Viewer| (v.id, v.host) == (id, host);
         if let Some(viewer) = self.viewers.iter_mut().find(is_it) {
-            if is_settling {
-                viewer.first = report;
+            if is_settling || viewer.first.is_none() {
+                viewer.first = Some(report);
             }
             (viewer.last, viewer.reported) = (report, now);
             return;
@@ -160,16 +167,30 @@ impl Adapt {
             self.viewers.push(Viewer {
                 id,
                 host,
-                first: report,
+                first: Some(report),
                 last: report,
                 reported: now,
             });
         }
     }
 
-    /// From now on reports are of another time, or rate.
+    /// From now on reports are of another time.
     fn begin(&mut self) {
-        self.viewers.iter_mut().for_each(|v| v.first = v.last);
+        for viewer in &mut self.viewers {
+            viewer.first = viewer.first.and(Some(viewer.last));
+        }
+    }
+
+    /// Whether enough hosts have reported of this rate: two, who confirm each other. While less is tried it takes half
+    /// of all, as those who see the loss may not be those who report first.
+    fn has_heard_enough(&self) -> bool {
+        let all = hosts(&self.viewers, |_| true);
+        let heard = hosts(&self.viewers, |viewer| viewer.packets().0 > 0.0);
+        let needed = match self.phase {
+            Phase::Trial { .. } => all.div_ceil(2).max(2),
+            Phase::Steady(_) | Phase::Full => 2,
+        };
+        heard >= needed.min(all)
     }
 
     /// The share of packets lost at the present rate, as far as a second host confirms it; `None`: too little was
@@ -244,9 +265,18 @@ impl Adapt {
     fn set(&mut self, now: Mono, keep: f32) {
         self.keep = keep.clamp(self.least.min(1.0), 1.0);
         self.since = now;
-        self.begin();
+        self.viewers.iter_mut().for_each(|v| v.first = None);
         self.clean_since = now;
     }
+}
+
+/// Hosts that have such viewers.
+fn hosts(viewers: &[Viewer], is_such: impl Fn(&Viewer) -> bool) -> usize {
+    let such = viewers.iter().filter(|viewer| is_such(viewer));
+    let mut hosts: Vec<IpAddr> = such.map(|viewer| viewer.host).collect();
+    hosts.sort_unstable();
+    hosts.dedup();
+    hosts.len()
 }
 
 /// Passes a share of frames on, evenly spread.
@@ -405,6 +435,29 @@ mod tests {
             }
         }
         assert!(adapt.keep() <= 0.52, "{}", adapt.keep());
+    }
+
+    /// Many viewers, each of which reports every five seconds, as RFC 3550 §6.2 asks for.
+    #[test]
+    fn a_large_group_is_answered() {
+        for viewers in [3_u8, 10, 100] {
+            let mut now = Mono(0);
+            let mut link = Link {
+                room: 0.5,
+                ..Link::default()
+            };
+            let mut adapt = Adapt::new(now, 0.1);
+            for tick in 0..60 * 10 {
+                now = now + Duration::from_millis(100);
+                let sent = 300.0 * adapt.keep();
+                link.told.0 += sent as u32;
+                link.told.1 += (sent * link.loss(adapt.keep())) as i32;
+                let due = (0..viewers)
+                    .filter(|n| tick % 50 == usize::from(*n) * 50 / usize::from(viewers));
+                due.for_each(|n| adapt.report(now, 1, host(n), link.told.0, link.told.1));
+            }
+            assert!(adapt.keep() <= 0.52, "{viewers} viewers: {}", adapt.keep());
+        }
     }
 
     #[test]
