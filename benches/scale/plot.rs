@@ -21,33 +21,35 @@ pub(crate) struct Point {
 }
 
 pub(crate) fn draw(points: &[Point]) -> String {
-    let lines = distinct(points.iter().map(|p| p.line));
-    let panels = distinct(points.iter().map(|p| p.panel));
+    let panels: Vec<(&str, Vec<&str>)> = distinct(points.iter().map(|p| p.panel))
+        .into_iter()
+        .map(|panel| {
+            let of_panel = points.iter().filter(|p| p.panel == panel);
+            (panel, distinct(of_panel.map(|p| p.line)))
+        })
+        .collect();
+    let most_lines = panels.iter().map(|(_, lines)| lines.len()).max();
     let width = (PANEL.0 + MARGIN.0 + 20.0) * panels.len() as f64;
-    let height = PANEL.1 + 2.0 * MARGIN.1 + 10.0 + LEGEND_LINE * lines.len().div_ceil(2) as f64;
+    let legend = LEGEND_LINE * most_lines.unwrap_or(0) as f64;
+    let height = PANEL.1 + 2.0 * MARGIN.1 + 20.0 + legend;
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" font-family=\"sans-serif\" font-size=\"12\">\n\
          <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n"
     );
-    for (n, panel) in panels.iter().enumerate() {
+    for (n, (panel, lines)) in panels.iter().enumerate() {
         let left = MARGIN.0 + n as f64 * (PANEL.0 + MARGIN.0 + 20.0);
         axes(&mut svg, left, panel);
-        for (colour, line) in COLOURS.iter().cycle().zip(&lines) {
-            let on_it = points
-                .iter()
-                .filter(|p| p.panel == *panel && p.line == *line);
-            curve(&mut svg, left, colour, on_it);
+        for (n, (colour, line)) in COLOURS.iter().cycle().zip(lines).enumerate() {
+            let is_on_it = |p: &&Point| p.panel == *panel && p.line == *line;
+            curve(&mut svg, left, colour, points.iter().filter(is_on_it));
+            let y = MARGIN.1 + PANEL.1 + 55.0 + n as f64 * LEGEND_LINE;
+            let _ = writeln!(
+                svg,
+                "<path d=\"M{left} {y}h24\" stroke=\"{colour}\" stroke-width=\"2\"/><text x=\"{}\" y=\"{}\">{line}</text>",
+                left + 30.0,
+                y + 4.0
+            );
         }
-    }
-    for (n, (colour, line)) in COLOURS.iter().cycle().zip(&lines).enumerate() {
-        let x = MARGIN.0 + (n % 2) as f64 * width / 2.0;
-        let y = MARGIN.1 + PANEL.1 + 55.0 + (n / 2) as f64 * LEGEND_LINE;
-        let _ = writeln!(
-            svg,
-            "<path d=\"M{x} {y}h24\" stroke=\"{colour}\" stroke-width=\"2\"/><text x=\"{}\" y=\"{}\">{line}</text>",
-            x + 30.0,
-            y + 4.0
-        );
     }
     svg + "</svg>\n"
 }
