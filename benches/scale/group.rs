@@ -243,7 +243,11 @@ impl Group {
         let all = self.members.count();
         // The viewer itself is in the table.
         let members = all.members.saturating_sub(1).max(2);
-        Count { members, ..all }
+        Count {
+            members,
+            receivers: all.receivers.saturating_sub(1).max(1),
+            ..all
+        }
     }
 
     fn wall(&self) -> Ntp {
@@ -399,6 +403,7 @@ impl Group {
         if !is_nack {
             self.members
                 .active(now, Ssrc(n as u32 + 1), Some(host(n + 1).ip()));
+            self.members.receives(Ssrc(n as u32 + 1), host(n + 1).ip());
             self.reports += 1;
         }
         let (overhead, adapt) = (&mut self.overhead, &mut self.adapt);

@@ -34,6 +34,8 @@ struct Member {
     active: Mono,
     /// When it sent packets of a stream, or said that it did.
     sent: Option<Mono>,
+    /// Whether it has ever reported what it receives.
+    receives: bool,
 }
 
 /// The members but ourselves.
@@ -42,6 +44,7 @@ pub struct Members {
     members: HashMap<Ssrc, Member>,
     hosts: HashMap<IpAddr, usize>,
     senders: usize,
+    receivers: usize,
 }
 
 impl Members {
@@ -50,6 +53,7 @@ impl Members {
         Count {
             members: self.members.len() + 1,
             senders: self.senders,
+            receivers: self.receivers + 1,
         }
     }
 
@@ -92,6 +96,7 @@ impl Members {
                     first: now,
                     active: now,
                     sent: None,
+                    receives: false,
                 });
             }
         }
@@ -110,6 +115,15 @@ impl Members {
         true
     }
 
+    /// `ssrc` reported from `host` what it receives.
+    pub fn receives(&mut self, ssrc: Ssrc, host: IpAddr) {
+        let member = self.members.get_mut(&ssrc);
+        if let Some(member) = member.filter(|m| m.host == Some(host)) {
+            self.receivers += usize::from(!member.receives);
+            member.receives = true;
+        }
+    }
+
     /// `ssrc` said goodbye from `host`; whether it was a member there.
     pub fn bye(&mut self, ssrc: Ssrc, host: IpAddr) -> bool {
         let member = self.members.get(&ssrc);
@@ -122,6 +136,7 @@ impl Members {
             return false;
         };
         self.senders -= usize::from(member.sent.is_some());
+        self.receivers -= usize::from(member.receives);
         if let Some(Entry::Occupied(mut count)) = member.host.map(|host| self.hosts.entry(host)) {
             *count.get_mut() -= 1;
             if *count.get() == 0 {

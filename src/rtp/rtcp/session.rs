@@ -75,6 +75,11 @@ impl Session {
         ssrc == self.own || self.members.sender_active(now, ssrc, host)
     }
 
+    /// `ssrc` reported from `host` what it receives of the stream.
+    pub fn receives(&mut self, ssrc: Ssrc, host: IpAddr) {
+        self.members.receives(ssrc, host);
+    }
+
     /// `ssrc` said goodbye from `host`; whether it was a member there. RFC 3550 §6.3.4 and §6.3.7.
     pub fn bye_received(&mut self, now: Mono, ssrc: Ssrc, host: IpAddr) -> bool {
         let is_member = self.members.bye(ssrc, host);

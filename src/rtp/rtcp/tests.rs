@@ -76,6 +76,7 @@ impl Group {
                         }
                         _ => {
                             other.member_active(now, Ssrc(i as u32), host(i));
+                            other.receives(Ssrc(i as u32), host(i));
                         }
                     }
                 }
@@ -658,6 +659,37 @@ fn a_strangers_sender_report_leads_no_nack_astray() {
     let (_, outgoing) = next_of(&mut viewer, ms);
     assert_eq!(outgoing.to, Some(address(1)));
     assert_eq!(viewer.address_of_sender(), Some(address(1)));
+}
+
+/// Members that report nothing of the stream have no feedback to send, so none is held back for them.
+#[test]
+fn members_that_receive_nothing_delay_no_nack() {
+    let mut viewer = viewer(7);
+    let followed = facts(1_000, 1_000).reception;
+    for n in 0..64 {
+        let report = Compound {
+            from: Ssrc(1_000 + n),
+            info: None,
+            block: None,
+            description: &describe("desk", "lancam view"),
+            frames: None,
+            nack: None,
+            bye: false,
+        };
+        let from = SocketAddr::new(host(n as usize), 4_444);
+        viewer
+            .receive(at(500), from, &report.to_bytes(), followed.as_ref(), |_| {})
+            .unwrap();
+    }
+    assert_eq!(viewer.members(), 65);
+    viewer.update(at(1_000), facts(1_000, 1_000));
+    let (first, _) = next_of(&mut viewer, 1_500);
+    let mut ms = first.0 / MS;
+    for _ in 0..10 {
+        ms += 33;
+        viewer.request_packets(at(ms), &[SeqNo(5)]);
+        assert_eq!(next_of(&mut viewer, ms).0, at(ms));
+    }
 }
 
 #[test]

@@ -48,6 +48,18 @@ pub struct Count {
     pub members: usize,
     /// Those of the others that send.
     pub senders: usize,
+    /// Those that report what they receive, ourselves included: nobody else has feedback to send.
+    pub receivers: usize,
+}
+
+impl Count {
+    /// Who shares what early feedback may take.
+    fn of_feedback(self) -> Count {
+        Count {
+            members: self.receivers + self.senders,
+            ..self
+        }
+    }
 }
 
 /// Whose turn it is.
@@ -75,6 +87,7 @@ pub struct Timing {
 const ALONE: Count = Count {
     members: 1,
     senders: 0,
+    receivers: 1,
 };
 
 impl Timing {
@@ -102,7 +115,7 @@ impl Timing {
         self.bandwidth = bytes_per_s.max(LEAST_BANDWIDTH);
         // With more room feedback that waits need not wait as long.
         let from = self.feedback_from(count);
-        if count.members <= 2 {
+        if count.of_feedback().members <= 2 {
             self.feedback = self.feedback.map(|at| at.min(from));
         }
     }
@@ -199,10 +212,11 @@ impl Timing {
         if self.is_first || self.feedback.is_some() || self.leaving.is_some() {
             return;
         }
-        let spread = match count.members {
+        let sharing = count.of_feedback();
+        let spread = match sharing.members {
             0..=2 => Duration::ZERO,
             _ => self
-                .interval(count, self.we_sent, Duration::ZERO)
+                .interval(sharing, self.we_sent, Duration::ZERO)
                 .mul_f64(DITHER),
         };
         if self.next <= now + spread {
@@ -216,7 +230,7 @@ impl Timing {
 
     /// The time before which no early feedback may be sent after the last.
     fn feedback_from(&self, count: Count) -> Mono {
-        let two = self.interval(count, self.we_sent, Duration::ZERO) * 2;
+        let two = self.interval(count.of_feedback(), self.we_sent, Duration::ZERO) * 2;
         self.feedback_sent.map_or(Mono(0), |at| at + two)
     }
 

@@ -150,6 +150,9 @@ impl ViewerSide {
                         bye(from);
                     }
                 }
+                Item::Block { from, block } if followed.is_some_and(|f| f.ssrc == block.ssrc) => {
+                    self.session.receives(from, address.ip());
+                }
                 _ => {}
             }
         }
