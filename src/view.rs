@@ -154,12 +154,15 @@ pub fn run_with(
     let shown = match mailbox {
         Some(mailbox) => show(Feed {
             config,
-            name: &wanted.name,
+            name: Box::new({
+                let shared = Arc::clone(&shared);
+                move || shared.wanted.get().name.clone()
+            }),
             group: wanted.receive.group,
-            mailbox: &mailbox,
-            stats: &shared.stats,
-            delay: &shared.delay,
-            stop: &shared.stop,
+            mailbox,
+            stats: Arc::clone(&shared.stats),
+            delay: Arc::clone(&shared.delay),
+            stop: Arc::clone(&shared.stop),
             messages: told,
         }),
         None => Ok(()),
@@ -182,18 +185,18 @@ pub fn run_with(
 pub struct Feed<'a> {
     /// The viewer's settings.
     pub config: &'a ViewPlan,
-    /// The stream's name.
-    pub name: &'a str,
+    /// Gives the stream's present name.
+    pub name: Box<dyn Fn() -> String + Send>,
     /// Where the stream comes from.
     pub group: SocketAddr,
     /// The frames.
-    pub mailbox: &'a Mailbox<FrameBuffer>,
+    pub mailbox: Arc<Mailbox<FrameBuffer>>,
     /// The viewer's counters; the taker counts the frames that it shows.
-    pub stats: &'a ViewerStats,
+    pub stats: Arc<ViewerStats>,
     /// Takes the delay of each frame shown.
-    pub delay: &'a DelayMeter,
+    pub delay: Arc<DelayMeter>,
     /// Raised when the viewer is to end.
-    pub stop: &'a AtomicBool,
+    pub stop: Arc<AtomicBool>,
     /// Sentences for the user.
     pub messages: mpsc::Receiver<String>,
 }
@@ -204,7 +207,6 @@ fn window(feed: Feed<'_>) -> Result<()> {
 
     let config = feed.config;
     let options = WindowOptions {
-        name: feed.name.to_owned(),
         waiting_for: feed.group.to_string(),
         scale: config.scale,
         overlay: config.overlay,
@@ -212,6 +214,7 @@ fn window(feed: Feed<'_>) -> Result<()> {
         pictures: PathBuf::from("."),
     };
     let feed = window::Feed {
+        name: feed.name,
         mailbox: feed.mailbox,
         stats: feed.stats,
         delay: feed.delay,

@@ -9,7 +9,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use lancam::clock::Ntp;
@@ -18,6 +18,8 @@ use lancam::display::decode::fit;
 use lancam::display::window::{Feed, WindowOptions, run};
 use lancam::mailbox::Mailbox;
 use lancam::stats::delay::DelayMeter;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 #[path = "common/skip.rs"]
 mod skip;
@@ -80,11 +82,12 @@ fn viewer_process() {
     let Some(folder) = std::env::var_os(CHILD) else {
         return;
     };
-    let mailbox = Mailbox::<TestFrame>::new(4);
-    let (stats, delay) = (lancam::stats::ViewerStats::default(), DelayMeter::default());
-    let (stop, sending) = (AtomicBool::new(false), AtomicBool::new(false));
+    let mailbox = Arc::new(Mailbox::<TestFrame>::new(4));
+    let stats: Arc<lancam::stats::ViewerStats> = Arc::default();
+    let delay: Arc<DelayMeter> = Arc::default();
+    let (stop, sending) = (Arc::new(AtomicBool::new(false)), AtomicBool::new(false));
+    let name = Arc::new(Mutex::new("porch".to_owned()));
     let options = WindowOptions {
-        name: "porch".to_owned(),
         waiting_for: "224.3.29.71:10000".to_owned(),
         scale: Some(2.0),
         overlay: false,
@@ -97,6 +100,7 @@ fn viewer_process() {
                 match line.as_str() {
                     "go" => sending.store(true, Ordering::SeqCst),
                     "pause" => sending.store(false, Ordering::SeqCst),
+                    "rename" => *name.lock().expect("no panic") = "garden".to_owned(),
                     _ => break,
                 }
             }
@@ -126,10 +130,14 @@ fn viewer_process() {
             }
         });
         let feed = Feed {
-            mailbox: &mailbox,
-            stats: &stats,
-            delay: &delay,
-            stop: &stop,
+            name: Box::new({
+                let name = Arc::clone(&name);
+                move || name.lock().expect("no panic").clone()
+            }),
+            mailbox: Arc::clone(&mailbox),
+            stats: Arc::clone(&stats),
+            delay: Arc::clone(&delay),
+            stop: Arc::clone(&stop),
             messages: None,
         };
         let ended = run(options, feed);
@@ -159,12 +167,17 @@ struct Desktop {
     display: String,
     folder: tempfile::TempDir,
     manager: Option<Kept>,
-    _server: Kept,
+    server: Kept,
     _alone: MutexGuard<'static, ()>,
 }
 
 impl Desktop {
     fn start(with_manager: bool) -> Option<Desktop> {
+        Desktop::start_with(with_manager, 24)
+    }
+
+    /// With pixels of so many bits.
+    fn start_with(with_manager: bool, depth: u8) -> Option<Desktop> {
         if !have(
             "the window",
             &["Xvfb", "xdotool", "import", "openbox", "xprop"],
@@ -176,7 +189,7 @@ impl Desktop {
             // Else it throws everybody out when its last client goes, which the tools often are.
             .arg("-noreset")
             .args(["-displayfd", "1", "-nolisten", "tcp", "-screen", "0"])
-            .arg(format!("{}x{}x24", SCREEN.0, SCREEN.1))
+            .arg(format!("{}x{}x{depth}", SCREEN.0, SCREEN.1))
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -192,7 +205,7 @@ impl Desktop {
             display: format!(":{}", number.trim()),
             folder: tempfile::tempdir().expect("folder"),
             manager: None,
-            _server: server,
+            server,
             _alone: alone,
         };
         if with_manager {
@@ -519,6 +532,7 @@ fn the_window_shows_frames_and_answers_keys() {
     for _ in 0..5 {
         assert_eq!(viewer.shot().phase(), frozen.phase());
     }
+    assert_eq!(viewer.title(), "porch - frozen");
     viewer.press("space");
     viewer.shot_that("thawed", |shot| {
         shot.white() == 0 && shot.phase() != frozen.phase()
@@ -540,6 +554,12 @@ fn the_window_shows_frames_and_answers_keys() {
         (0..PHASES).any(|n| frame(n) == saved),
         "it is none of the frames"
     );
+
+    // The stream gets another name.
+    viewer.tell("rename");
+    until("the title has the new name", || {
+        viewer.title().starts_with("garden - 320x240").then_some(())
+    });
 
     // As large as the screen, and back.
     viewer.press("f");
@@ -601,13 +621,7 @@ fn in_the_demo_the_patterns_counter_advances_at_any_size() {
     };
     let mut command = desktop.command(env!("CARGO_BIN_EXE_lancam"));
     // A group of its own, as several demos may run on one machine.
-    let id = std::process::id();
-    let group = format!(
-        "239.255.{}.{}:{}",
-        id >> 8 & 255,
-        id & 255,
-        20_000 + id % 20_000
-    );
+    let group = own_group();
     command.args(["demo", "--group", &group]);
     let viewer = desktop.open(command);
     until("the window has the picture's size", || {
@@ -632,6 +646,115 @@ fn in_the_demo_the_patterns_counter_advances_at_any_size() {
             && shot.rows(90..810).counter().is_some()
     });
     viewer.press("q");
+    viewer.ends();
+}
+
+#[test]
+fn a_screen_of_other_pixels_is_refused_in_words() {
+    for depth in [8, 16, 30] {
+        let Some(desktop) = Desktop::start_with(false, depth) else {
+            return;
+        };
+        let output = desktop
+            .command(env!("CARGO_BIN_EXE_lancam"))
+            .args(["view", "239.255.1.1:20000", "--interface", "lo"])
+            .output()
+            .expect("started");
+        assert_eq!(output.status.code(), Some(1));
+        let said = String::from_utf8_lossy(&output.stderr);
+        let wanted = format!("on a screen of {depth} bits a pixel: it needs 24");
+        assert!(said.contains(&wanted), "{said}");
+    }
+}
+
+/// Sends a signal to a process.
+fn signal(process: &Kept, signal: Signal) {
+    let pid = Pid::from_raw(process.0.id().try_into().expect("a pid"));
+    kill(pid, signal).expect("it runs");
+}
+
+/// A group of this test's own on loopback.
+#[cfg(feature = "send")]
+fn own_group() -> String {
+    let id = std::process::id();
+    format!(
+        "239.255.{}.{}:{}",
+        id >> 8 & 255,
+        id & 255,
+        20_000 + id % 20_000
+    )
+}
+
+/// Xlib would end the process: no index in the recording, no goodbye.
+#[test]
+#[cfg(feature = "send")]
+fn without_its_server_it_ends_in_order() {
+    let Some(mut desktop) = Desktop::start(false) else {
+        return;
+    };
+    let group = own_group();
+    let lancam = env!("CARGO_BIN_EXE_lancam");
+    let mut sender = Command::new(lancam)
+        .args(["send", "--source", "pattern:320x240@30", "--group", &group])
+        .args(["--interface", "lo", "--stats", "-"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the sender starts");
+    let stats = BufReader::new(sender.stdout.take().expect("piped"));
+    let _sender = Kept(sender);
+    let mut viewers = stats.lines().map_while(Result::ok).map(|line| {
+        let stats: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+        stats["viewers"].as_u64().expect("a number")
+    });
+    let recording = desktop.folder.path().join("shown.avi");
+    let viewer = desktop
+        .command(lancam)
+        .args(["view", &group, "--interface", "lo", "--record"])
+        .arg(&recording)
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the viewer starts");
+    assert!(viewers.any(|n| n == 1));
+    until("something is recorded", || {
+        let written = fs::metadata(&recording).is_ok_and(|file| file.len() > 100_000);
+        written.then_some(())
+    });
+    desktop.server.0.kill().expect("it runs");
+    let output = viewer.wait_with_output().expect("a child");
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("the window is gone: the X server"), "{said}");
+    assert!(said.contains("recorded "), "{said}");
+    let avi = fs::read(&recording).expect("recorded");
+    assert!(avi.windows(4).any(|chunk| chunk == b"idx1"), "no index");
+    // Without a goodbye the viewer would count for 25 s more.
+    let began = Instant::now();
+    assert!(viewers.any(|n| n == 0));
+    assert!(began.elapsed() < PATIENCE, "no goodbye");
+}
+
+#[test]
+fn while_its_server_hangs_it_can_be_ended() {
+    let Some(desktop) = Desktop::start(false) else {
+        return;
+    };
+    let mut viewer = desktop.open_viewer();
+    viewer.tell("go");
+    viewer.shot_that("before", |shot| shot.is_picture_in((640, 480)));
+    signal(&desktop.server, Signal::SIGSTOP);
+    viewer.tell("stop");
+    viewer.ends();
+    signal(&desktop.server, Signal::SIGCONT);
+}
+
+#[test]
+fn a_window_that_is_destroyed_ends_the_viewer() {
+    let Some(desktop) = Desktop::start(false) else {
+        return;
+    };
+    let viewer = desktop.open_viewer();
+    desktop.output("xdotool", &["windowclose", &viewer.id]);
     viewer.ends();
 }
 

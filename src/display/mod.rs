@@ -8,6 +8,8 @@ pub mod overlay;
 mod screen;
 #[cfg(feature = "view")]
 pub mod window;
+#[cfg(feature = "view")]
+mod xlib;
 
 use crate::clock::Ntp;
 use crate::jpeg::recode::partial::Concealer;

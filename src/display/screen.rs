@@ -7,15 +7,32 @@ use x11rb::errors::{ConnectError, ConnectionError, ReplyError};
 use x11rb::protocol::Event;
 use x11rb::protocol::xproto::{
     AtomEnum, ChangeWindowAttributesAux, ClientMessageEvent, ConfigureWindowAux, ConnectionExt,
-    EventMask, Gravity, PropMode, Window,
+    EventMask, Gravity, PropMode, Screen as Root, Visualtype, Window,
 };
 use x11rb::rust_connection::RustConnection;
 use x11rb::wrapper::ConnectionExt as _;
 
+/// Red, green and blue in the pixels that minifb hands to the server.
+const COLOURS: (u32, u32, u32) = (0xff_0000, 0x00_ff00, 0x00_00ff);
 /// `_NET_WM_STATE_TOGGLE`, EWMH "_NET_WM_STATE".
 const TOGGLE: u32 = 2;
 /// "1 for normal applications", EWMH "Source indication in requests".
 const FROM_APPLICATION: u32 = 1;
+
+/// Why no window can be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum ScreenError {
+    /// No X server can be reached.
+    #[error(
+        "there is no screen to open a window on: {0}; with --headless lancam counts, records and saves pictures without one"
+    )]
+    NoDisplay(String),
+    /// The screen's pixels are not of 24 bits.
+    #[error(
+        "cannot show pictures on a screen of {0} bits a pixel: it needs 24, 8 each for red, green and blue (Xvfb: -screen 0 1280x1024x24); with --headless lancam counts, records and saves pictures without a screen"
+    )]
+    Depth(u8),
+}
 
 #[derive(Debug)]
 pub(super) struct Screen {
@@ -23,6 +40,8 @@ pub(super) struct Screen {
     root: Window,
     size: (u16, u16),
     window: Window,
+    /// Another program has destroyed the window.
+    is_gone: bool,
     /// Where the window was before it filled a screen without a window manager.
     before: Option<Place>,
 }
@@ -37,14 +56,18 @@ struct Place {
 
 impl Screen {
     /// Connects to the display that `DISPLAY` names.
-    pub(super) fn connect() -> Result<Screen, ConnectError> {
-        let (x, number) = x11rb::connect(None)?;
+    ///
+    /// # Errors
+    /// There is none, or its pixels are others than minifb's.
+    pub(super) fn connect() -> Result<Screen, ScreenError> {
+        let no_display = |error| ScreenError::NoDisplay(no_display(&error));
+        let (x, number) = x11rb::connect(None).map_err(no_display)?;
         // x11rb has checked that the screen exists.
-        let screen = x
-            .setup()
-            .roots
-            .get(number)
-            .ok_or(ConnectError::InvalidScreen)?;
+        let screen =
+            (x.setup().roots.get(number)).ok_or_else(|| no_display(ConnectError::InvalidScreen))?;
+        if !is_true_colour(screen) {
+            return Err(ScreenError::Depth(screen.root_depth));
+        }
         let size = (screen.width_in_pixels, screen.height_in_pixels);
         let root = screen.root;
         Ok(Screen {
@@ -52,6 +75,7 @@ impl Screen {
             root,
             size,
             window: 0,
+            is_gone: false,
             before: None,
         })
     }
@@ -67,7 +91,7 @@ impl Screen {
         // By default the server paints the window black at each change of size: it would flicker.
         let attributes = ChangeWindowAttributesAux::new()
             .bit_gravity(Gravity::NORTH_WEST)
-            .event_mask(EventMask::EXPOSURE);
+            .event_mask(EventMask::EXPOSURE | EventMask::STRUCTURE_NOTIFY);
         self.x.change_window_attributes(window, &attributes)?;
         // ICCCM §4.1.2.5, instance and class: by this a desktop groups windows.
         let (property, kind) = (AtomEnum::WM_CLASS, AtomEnum::STRING);
@@ -131,13 +155,19 @@ impl Screen {
     }
 
     /// Whether a part of the window was uncovered since the last call and must be drawn again.
-    pub(super) fn was_exposed(&self) -> bool {
+    pub(super) fn was_exposed(&mut self) -> bool {
         let mut exposed = false;
         // An error means that the server is gone; minifb's own connection will say so.
         while let Ok(Some(event)) = self.x.poll_for_event() {
             exposed |= matches!(event, Event::Expose(_));
+            self.is_gone |= matches!(event, Event::DestroyNotify(_));
         }
         exposed
+    }
+
+    /// Whether another program has destroyed the window, as far as [`Screen::was_exposed`] was told.
+    pub(super) fn is_gone(&self) -> bool {
+        self.is_gone
     }
 
     fn present_place(&self) -> Result<Place, ReplyError> {
@@ -166,5 +196,23 @@ impl Screen {
 
     fn atom(&self, name: &str) -> Result<u32, ReplyError> {
         Ok(self.x.intern_atom(false, name.as_bytes())?.reply()?.atom)
+    }
+}
+
+/// Whether the screen's pixels are as minifb makes them: 8 bits each for red, green and blue.
+fn is_true_colour(screen: &Root) -> bool {
+    let visuals = screen.allowed_depths.iter().flat_map(|d| &d.visuals);
+    let mut default = visuals.filter(|visual| visual.visual_id == screen.root_visual);
+    let colours = |v: &Visualtype| (v.red_mask, v.green_mask, v.blue_mask);
+    default.any(|visual| colours(visual) == COLOURS)
+}
+
+fn no_display(error: &ConnectError) -> String {
+    match std::env::var("DISPLAY") {
+        Ok(display) if !display.is_empty() => format!("display {display}: {error}"),
+        _ if std::env::var_os("WAYLAND_DISPLAY").is_some() => {
+            "this Wayland session has no XWayland (Debian: apt install xwayland)".to_owned()
+        }
+        _ => "DISPLAY is not set, so this is no desktop session".to_owned(),
     }
 }

@@ -1,12 +1,16 @@
 //! The window: takes the newest frame from the mailbox, decodes it into the window's pixels, draws
-//! the overlay, and answers keys. One thread, which sleeps until a frame is there or a key may be.
+//! the overlay, and answers keys. A thread of its own, which sleeps until a frame is there or a key
+//! may be, and which is left behind where the X server is gone or does not answer.
 //!
 //! Keys: `q` or Esc quits, `f` full screen, `s` saves the JPEG exactly as it came, `i` overlay,
 //! space freezes. X11, or XWayland on a Wayland desktop.
 
+use std::panic::resume_unwind;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use minifb::{InputCallback, Key, ScaleMode};
@@ -16,6 +20,7 @@ use super::decode::{DecodeError, Decoder, fit};
 use super::figures::Meter;
 use super::overlay::Canvas;
 use super::screen::Screen;
+use super::xlib;
 use crate::jpeg::recode::partial::Concealer;
 use crate::mailbox::Mailbox;
 use crate::record::save_picture;
@@ -26,6 +31,10 @@ use crate::stats::delay::DelayMeter;
 const TICK: Duration = Duration::from_millis(25);
 /// The window's size before the first frame says better.
 const FIRST_SIZE: (usize, usize) = (640, 360);
+/// How often it is asked whether the X server is gone.
+const WATCH: Duration = Duration::from_millis(100);
+/// How long the window may take to close.
+const CLOSING: Duration = Duration::from_millis(500);
 /// How long a message stays.
 const MESSAGE: Duration = Duration::from_secs(4);
 /// A sender is lost when this long nothing came; longer for streams of few frames, up to the other.
@@ -34,14 +43,14 @@ const LOST_SLOW: Duration = Duration::from_secs(10);
 /// Figures (made once a second) between two turns of the recent delays.
 const ROTATE_EVERY: u32 = 5;
 
+pub use super::screen::ScreenError;
+
 /// Why there is no window.
 #[derive(Debug, thiserror::Error)]
 pub enum WindowError {
-    /// No X server can be reached.
-    #[error(
-        "there is no screen to open a window on: {0}; with --headless lancam counts, records and saves pictures without one"
-    )]
-    NoDisplay(String),
+    /// There is no screen for it.
+    #[error(transparent)]
+    Screen(#[from] ScreenError),
     /// minifb could not open the window.
     #[error(
         "cannot open a window: {0}; it needs libX11 and libXcursor (Debian: apt install libx11-6 libxcursor1), or use --headless"
@@ -50,6 +59,12 @@ pub enum WindowError {
     /// minifb could not draw.
     #[error("cannot draw in the window: {0}")]
     Draw(minifb::Error),
+    /// The X server went away, or somebody killed the window.
+    #[error("the window is gone: the X server has ended or has closed the connection")]
+    Lost,
+    /// No thread could be started.
+    #[error("cannot start the window's thread: {0}")]
+    Thread(std::io::Error),
     /// turbojpeg could not be set up.
     #[error(transparent)]
     Decoder(#[from] DecodeError),
@@ -58,8 +73,6 @@ pub enum WindowError {
 /// How the window is to be.
 #[derive(Clone, Debug)]
 pub struct WindowOptions {
-    /// The stream's name, for title, overlay and the names of saved pictures.
-    pub name: String,
     /// What is awaited until the first frame, such as `224.3.29.71:10000`.
     pub waiting_for: String,
     /// Size of the window against the picture's; `None`: its own size, or what fits on the screen.
@@ -73,30 +86,60 @@ pub struct WindowOptions {
 }
 
 /// What the window is fed with, and what it tells.
-#[derive(Debug)]
-pub struct Feed<'a, T> {
+pub struct Feed<T> {
+    /// Gives the stream's present name, for title, overlay and the names of saved pictures.
+    pub name: Box<dyn Fn() -> String + Send>,
     /// Where the frames come from; the window ends when it is closed.
-    pub mailbox: &'a Mailbox<T>,
+    pub mailbox: Arc<Mailbox<T>>,
     /// The window counts `frames_shown` and, of the frames that it took, `frames_skipped`,
     /// `frames_partial`, and `frames_lost` where nothing of a partial one can be shown.
-    pub stats: &'a ViewerStats,
+    pub stats: Arc<ViewerStats>,
     /// The window records the delay of each frame that it shows.
-    pub delay: &'a DelayMeter,
+    pub delay: Arc<DelayMeter>,
     /// Ends the window when true.
-    pub stop: &'a AtomicBool,
+    pub stop: Arc<AtomicBool>,
     /// Sentences to show for a few seconds at the bottom of the picture.
     pub messages: Option<mpsc::Receiver<String>>,
 }
 
 /// Opens the window and shows frames until the user quits, `stop` is set, the mailbox is closed, or
 /// the wanted number of frames was shown.
-pub fn run<T: Frame>(options: WindowOptions, feed: Feed<'_, T>) -> Result<(), WindowError> {
-    Viewer::open(options, feed)?.run()
+///
+/// # Errors
+/// There is no screen, or it went away.
+pub fn run<T: Frame + Send + 'static>(
+    options: WindowOptions,
+    feed: Feed<T>,
+) -> Result<(), WindowError> {
+    let stop = Arc::clone(&feed.stop);
+    let (sender, ended) = mpsc::channel();
+    let window = thread::Builder::new()
+        .name("lancam-window".to_owned())
+        .spawn(move || drop(sender.send(Viewer::open(options, feed).and_then(Viewer::run))))
+        .map_err(WindowError::Thread)?;
+    let mut closing_since = None;
+    loop {
+        match ended.recv_timeout(WATCH) {
+            Ok(result) => return result,
+            Err(RecvTimeoutError::Disconnected) => {
+                return window.join().map_err(|panic| resume_unwind(panic));
+            }
+            Err(RecvTimeoutError::Timeout) if xlib::is_lost() => return Err(WindowError::Lost),
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        if stop.load(Ordering::Relaxed)
+            && closing_since.get_or_insert_with(Instant::now).elapsed() >= CLOSING
+        {
+            tracing::warn!("the X server does not answer: the window is left as it is");
+            return Ok(());
+        }
+    }
 }
 
-struct Viewer<'a, T> {
+struct Viewer<T> {
     options: WindowOptions,
-    feed: Feed<'a, T>,
+    feed: Feed<T>,
+    name: String,
     window: minifb::Window,
     screen: Screen,
     keys: Keys,
@@ -122,14 +165,16 @@ struct Viewer<'a, T> {
     message: Option<(String, Instant)>,
 }
 
-impl<'a, T: Frame> Viewer<'a, T> {
-    fn open(mut options: WindowOptions, feed: Feed<'a, T>) -> Result<Self, WindowError> {
-        // It may come from the network, and X11 takes no NUL in a title.
-        options.name.retain(|c| !c.is_control());
-        let mut screen = Screen::connect().map_err(|e| WindowError::NoDisplay(no_display(&e)))?;
+impl<T: Frame> Viewer<T> {
+    fn open(options: WindowOptions, feed: Feed<T>) -> Result<Self, WindowError> {
+        let name = printable((feed.name)());
+        let mut screen = Screen::connect()?;
         let decoder = Decoder::new()?;
+        if let Err(error) = xlib::keep_the_process() {
+            tracing::debug!(%error, "Xlib keeps its own error handlers");
+        }
         let mut window = minifb::Window::new(
-            &options.name,
+            &name,
             FIRST_SIZE.0,
             FIRST_SIZE.1,
             minifb::WindowOptions {
@@ -174,6 +219,7 @@ impl<'a, T: Frame> Viewer<'a, T> {
             title: String::new(),
             lines: Vec::new(),
             message: None,
+            name,
             options,
             feed,
         })
@@ -207,6 +253,7 @@ impl<'a, T: Frame> Viewer<'a, T> {
     fn is_over(&self) -> bool {
         self.quit
             || !self.window.is_open()
+            || self.screen.is_gone()
             || self.feed.stop.load(Ordering::Relaxed)
             || self
                 .options
@@ -217,16 +264,15 @@ impl<'a, T: Frame> Viewer<'a, T> {
     /// Makes `frame` the one to show; false if it cannot be, or the picture is frozen.
     fn accept(&mut self, mut frame: Box<T>) -> bool {
         self.signal.frame(Instant::now());
-        if !frame.is_whole() && !self.fill(&mut frame) {
+        // Who wants to see one picture misses none of the others.
+        if self.frozen || !frame.is_whole() && !self.fill(&mut frame) {
             self.feed.mailbox.recycle(frame);
             return false;
         }
         let size = match self.decoder.size(frame.jpeg()) {
-            Ok(size) if !self.frozen => size,
-            refused => {
-                if let Err(error) = refused {
-                    tracing::debug!(%error, "a frame cannot be shown");
-                }
+            Ok(size) => size,
+            Err(error) => {
+                tracing::debug!(%error, "a frame cannot be shown");
                 self.feed.stats.frames_skipped.add(1);
                 self.feed.mailbox.recycle(frame);
                 return false;
@@ -288,13 +334,17 @@ impl<'a, T: Frame> Viewer<'a, T> {
     }
 
     fn show_figures(&mut self) {
+        self.name = printable((self.feed.name)());
         let figures = self.meter.figures();
-        let title = figures.title(&self.options.name);
+        let title = match self.frozen {
+            true => format!("{} - frozen", self.name),
+            false => figures.title(&self.name),
+        };
         if title != self.title {
             self.window.set_title(&title);
             self.title = title;
         }
-        self.lines = figures.lines(&self.options.name);
+        self.lines = figures.lines(&self.name);
         // While frames come, the next one shows them.
         self.dirty |= self.overlay && (self.frozen || self.signal.is_quiet(Instant::now()));
     }
@@ -366,6 +416,7 @@ impl<'a, T: Frame> Viewer<'a, T> {
                 }
                 Key::Space => {
                     self.frozen = !self.frozen;
+                    self.show_figures();
                     self.dirty = true;
                 }
                 _ => {}
@@ -383,7 +434,7 @@ impl<'a, T: Frame> Viewer<'a, T> {
         let Some(frame) = &self.current else {
             return self.say("nothing to save yet".to_owned());
         };
-        match save_picture(&self.options.pictures, &self.options.name, frame.jpeg()) {
+        match save_picture(&self.options.pictures, &self.name, frame.jpeg()) {
             Ok(path) => {
                 tracing::info!(path = %path.display(), "picture saved");
                 self.say(format!("saved {}", path.display()));
@@ -399,11 +450,15 @@ impl<'a, T: Frame> Viewer<'a, T> {
 /// Whether a window could be opened.
 ///
 /// # Errors
-/// [`WindowError::NoDisplay`] if not.
+/// If not.
 pub fn find_display() -> Result<(), WindowError> {
-    Screen::connect()
-        .map(drop)
-        .map_err(|e| WindowError::NoDisplay(no_display(&e)))
+    Ok(Screen::connect().map(drop)?)
+}
+
+/// A name may come from the network, and X11 takes no NUL in a title.
+fn printable(mut name: String) -> String {
+    name.retain(|c| !c.is_control());
+    name
 }
 
 /// The window's size for the first picture.
@@ -424,16 +479,6 @@ fn first_size(
     }
     let rect = fit(picture, room);
     (rect.width.max(1), rect.height.max(1))
-}
-
-fn no_display(error: &x11rb::errors::ConnectError) -> String {
-    match std::env::var("DISPLAY") {
-        Ok(display) if !display.is_empty() => format!("display {display}: {error}"),
-        _ if std::env::var_os("WAYLAND_DISPLAY").is_some() => {
-            "this Wayland session has no XWayland (Debian: apt install xwayland)".to_owned()
-        }
-        _ => "DISPLAY is not set, so this is no desktop session".to_owned(),
-    }
 }
 
 /// Whether frames come, and what to say on the picture when they do not.

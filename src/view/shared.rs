@@ -18,7 +18,7 @@ pub(super) struct Shared {
     /// The stream, as it is known by now.
     pub(super) wanted: Latest<Arc<Wanted>>,
     pub(super) stats: Arc<ViewerStats>,
-    pub(super) delay: DelayMeter,
+    pub(super) delay: Arc<DelayMeter>,
     /// What the stream is doing.
     pub(super) state: Latest<State>,
     /// What its pictures are.
@@ -39,7 +39,7 @@ impl Shared {
         Ok(Shared {
             wanted: Latest::new(wanted),
             stats: Arc::default(),
-            delay: DelayMeter::default(),
+            delay: Arc::default(),
             state: Latest::default(),
             format: FormatSeen::default(),
             preview: Arc::default(),
