@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::announced::{Announced, can_show};
 use crate::rtp::sap::{self, Change, Listing, What};
 use crate::signals::{Signal, Signals};
-use crate::text::printable;
+use crate::text::{counted, printable};
 
 /// How long to listen unless the user says otherwise: lancam announces a stream about every 2 s, ffmpeg every 5 s.
 const LISTEN: Duration = Duration::from_secs(6);
@@ -65,7 +65,8 @@ pub fn run(plan: &ListPlan, mut signals: Signals) -> Result<()> {
     }
     let turned_away = announced.directory().turned_away();
     if turned_away > 0 {
-        eprintln!("{turned_away} more announcement(s) left out: there are too many");
+        let left_out = counted(turned_away, "announcement");
+        eprintln!("{left_out} not shown: there are too many");
     }
     Ok(())
 }

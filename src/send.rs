@@ -35,7 +35,7 @@ use crate::signals::{Signal, Signals};
 use crate::stats::report::Report;
 use crate::stats::{StatsTo, StatsWriter};
 use crate::status::{Board, Page, Role};
-use crate::text::counted;
+use crate::text::{counted, without_codes};
 
 /// How often signals, ends of streams and the progress line are looked at.
 const TICK: Duration = Duration::from_millis(200);
@@ -173,7 +173,7 @@ fn start(
         if !supervisor.is_there() || !is_network_missing(&error) {
             return Err(error);
         }
-        let why = format!("waiting for the network: {error:#}");
+        let why = without_codes(format_args!("waiting for the network: {error:#}"));
         supervisor.waits(&why);
         if why != told {
             warn!("{why}");

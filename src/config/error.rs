@@ -13,7 +13,7 @@ use crate::text::{printable, without_codes};
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("cannot read the config {}: {}", path.display(), without_codes(&cause.to_string()))]
+    #[error("cannot read the config {}: {}", path.display(), without_codes(cause))]
     Unreadable {
         /// The file.
         path: PathBuf,

@@ -276,7 +276,7 @@ fn control() -> Kind<ControlValue> {
 pub(super) fn in_words(spec: &SourceSpec) -> String {
     match spec {
         SourceSpec::Pattern { width, height, fps } => {
-            format!("the test pattern, {width}x{height}, {fps} frames per second")
+            format!("the test pattern, {width}x{height}, {fps} fps")
         }
         SourceSpec::File { path } => format!("the file {}", path.display()),
         SourceSpec::Stdin => "MJPEG from standard input".to_owned(),
@@ -303,7 +303,7 @@ fn camera_in_words(camera: &CameraSpec) -> String {
         text += &format!(", {width}x{height}");
     }
     if let Some(fps) = camera.fps {
-        text += &format!(", {fps} frames per second");
+        text += &format!(", {fps} fps");
     }
     for (name, value) in &camera.controls {
         text += &match value {

@@ -599,13 +599,13 @@ stream \"porch\"
   pin                 runs on core 3
   realtime            SCHED_FIFO, priority 10
   lock_memory         on: all memory stays in RAM
-  fps                 25 frames per second
+  fps                 25 fps
   loop                on: a file starts again at its end
   resize              to fit 640x360, encoded again
   quality             70
   sdp                 written to porch.sdp
   wait_for_viewers    starts when a viewer reports, or after 10 s
-  adapt               down to 5 frames per second while the network is full
+  adapt               down to 5 fps while the network is full
   only_while_watched  on: the source is open only while somebody watches
   announce            off: not announced
 status page: http://0.0.0.0:8080/, for everyone who can reach this machine; a token would keep strangers out

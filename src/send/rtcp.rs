@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
-use tracing::{debug, info, info_span, warn};
+use tracing::{debug, info, warn};
 
 use super::feedback::Responder;
 use super::identity::Identity;
@@ -15,6 +15,7 @@ use super::shared::{Demand, StreamStats};
 use crate::clock::{Mono, Ntp};
 use crate::config::Stream;
 use crate::host;
+use crate::logging::stream_span;
 use crate::net::thread::join;
 use crate::net::{Bell, BellRope, GroupError, Interface, ReportOptions, ReportSocket};
 use crate::rtp::rtcp::sender::{self, Sent};
@@ -88,7 +89,7 @@ impl Reporter {
             obeyed: None,
             heard: 0,
         };
-        let span = info_span!("stream", name = %config.name);
+        let span = stream_span(&config.name);
         let thread = std::thread::Builder::new()
             .name("lancam-rtcp".to_owned())
             .spawn(move || span.in_scope(|| rtcp.run(&bell)))

@@ -5,7 +5,7 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
-use tracing::{info, info_span, warn};
+use tracing::{info, warn};
 
 use super::announce::Handle;
 use super::description::Description;
@@ -17,11 +17,12 @@ use crate::config::{Stream, WaitForViewers};
 use crate::jpeg::Picture;
 use crate::jpeg::gate::{Gate, GateOptions};
 use crate::jpeg::rebuild::write_jpeg;
+use crate::logging::stream_span;
 use crate::net::thread;
 use crate::rtp::adapt::FrameDropper;
 use crate::source::{self, Frame, OpenOptions, Source, SourceError, SourceSpec, Stop, slate};
 use crate::stats::State;
-use crate::text::counted;
+use crate::text::{counted, without_codes};
 
 /// First and longest pause before a source that failed is opened again.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(2));
@@ -62,7 +63,7 @@ impl StreamThread {
         identity: Identity,
         started: &mpsc::SyncSender<()>,
     ) -> (Result<()>, Identity) {
-        let span = info_span!("stream", name = %self.config.name);
+        let span = stream_span(&self.config.name);
         let _entered = span.enter();
         self.prepare_thread();
         let sink = Sink::open(
@@ -76,7 +77,10 @@ impl StreamThread {
             Err(error) => return (Err(error), identity),
         };
         let result = self.stream(&mut pipeline, started);
-        let failure = result.as_ref().err().map(|error| format!("{error:#}"));
+        let failure = result
+            .as_ref()
+            .err()
+            .map(|error| without_codes(format_args!("{error:#}")));
         self.stats.state.set(State::Ended(failure));
         (result, pipeline.sink.identity())
     }
@@ -390,13 +394,14 @@ impl Pipeline<'_> {
         let StreamThread { config, stats, .. } = self.thread;
         self.has_signal = false;
         self.slate_at = Mono::now();
-        stats.state.set(State::NoSignal(reason.to_owned()));
+        let reason = without_codes(reason);
+        stats.state.set(State::NoSignal(reason.clone()));
         let size = self.sink.picture_size().or(match &config.source {
             SourceSpec::Camera(camera) => camera.size,
             _ => None,
         });
         let size = size.unwrap_or(SLATE_SIZE);
-        let Ok(jpeg) = slate::no_signal(&config.name, reason, SystemTime::now(), size) else {
+        let Ok(jpeg) = slate::no_signal(&config.name, &reason, SystemTime::now(), size) else {
             return;
         };
         let Ok(picture) = self.gate.pass(&jpeg) else {

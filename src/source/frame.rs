@@ -93,11 +93,3 @@ pub(super) fn fps_text(fps: f64) -> String {
     let text = format!("{fps:.3}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
-
-/// The system's words on an error, without its number.
-pub(super) fn system_words(e: &std::io::Error) -> String {
-    let text = e.to_string();
-    text.split_once(" (os error")
-        .map_or(text.as_str(), |(words, _)| words)
-        .to_owned()
-}

@@ -17,13 +17,13 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::poll::{PollFd, PollFlags, poll};
 
 use super::child::Child;
-use super::frame::{Frame, OpenOptions, Source, SourceError, fps_text, system_words};
+use super::frame::{Frame, OpenOptions, Source, SourceError, fps_text};
 use super::pacer::{Pacer, SLICE};
 use super::spec::FPS_RANGE;
 use super::stop::Stop;
 use crate::clock::Mono;
 use crate::jpeg::split::{Found, Splitter};
-use crate::text::counted;
+use crate::text::{counted, without_codes};
 
 /// A frame that is longer than this is given up.
 const MOST_BYTES: usize = 16 << 20;
@@ -417,7 +417,7 @@ impl Pipe {
         let input = io::stdin()
             .as_fd()
             .try_clone_to_owned()
-            .map_err(|e| SourceError::Unusable(format!("standard input: {}", system_words(&e))))?;
+            .map_err(|e| SourceError::Unusable(format!("standard input: {}", without_codes(&e))))?;
         Ok(Pipe::new("standard input", None, input, options))
     }
 
@@ -469,7 +469,10 @@ fn open_fifo(path: &Path) -> Result<OwnedFd, SourceError> {
         .custom_flags(libc::O_NONBLOCK)
         .open(path);
     file.map(OwnedFd::from).map_err(|e| {
-        SourceError::unusable(path, format_args!("cannot be opened: {}", system_words(&e)))
+        SourceError::unusable(
+            path,
+            format_args!("cannot be opened: {}", without_codes(&e)),
+        )
     })
 }
 

@@ -18,6 +18,7 @@ use crate::stats::delay::Percentiles;
 use crate::stats::report::{Rates, Report, StreamReport, Totals, Tracker};
 use crate::stats::{Format, StatsWriter, ViewerSnapshot};
 use crate::status::{Board, Scene};
+use crate::text::counted;
 
 const PERIOD: Duration = Duration::from_secs(1);
 /// Seconds between two log lines of figures where there is no terminal to draw them on.
@@ -72,14 +73,14 @@ impl Control {
         self.tick(true);
         let s = self.shared.stats.snapshot();
         info!(
-            "{} frames whole, {} repaired, {} partial, {} lost, {} shown, {} skipped; {} packets, {} lost",
-            s.frames_whole,
+            "{} whole, {} repaired, {} partial, {} lost, {} shown, {} skipped; {}, {} lost",
+            counted(s.frames_whole, "frame"),
             s.frames_repaired,
             s.frames_partial,
             s.frames_lost,
             s.frames_shown,
             s.frames_skipped,
-            s.packets_received,
+            counted(s.packets_received, "packet"),
             s.packets_lost
         );
     }
@@ -184,7 +185,10 @@ fn line(rates: &Rates, totals: &ViewerSnapshot, delay_ms: Option<Percentiles>) -
         format!(", delay {:.1} ms (p99 {:.1})", d.p50, d.p99)
     });
     format!(
-        "{:.1} fps, {:.1} Mbit/s, {} frames, {} lost{delay}",
-        rates.fps, rates.mbit_per_s, totals.frames_shown, totals.frames_lost
+        "{:.1} fps, {:.1} Mbit/s, {}, {} lost{delay}",
+        rates.fps,
+        rates.mbit_per_s,
+        counted(totals.frames_shown, "frame"),
+        totals.frames_lost
     )
 }

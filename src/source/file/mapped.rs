@@ -11,12 +11,11 @@ use super::index::{MOST_FRAMES, Span, Step};
 use super::recognise::{Container, Frames, recognise};
 use super::search::Search;
 use crate::clock::Mono;
-use crate::source::frame::{
-    DEFAULT_FPS, Frame, OpenOptions, Source, SourceError, fps_text, system_words,
-};
+use crate::source::frame::{DEFAULT_FPS, Frame, OpenOptions, Source, SourceError, fps_text};
 use crate::source::map::MappedFile;
 use crate::source::pacer::Pacer;
 use crate::source::spec::FPS_RANGE;
+use crate::text::{counted, without_codes};
 
 /// A file that changes is opened again at each frame, until it can be read, for so long.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -66,7 +65,10 @@ impl Film {
     /// Opens a regular file.
     pub(super) fn open(path: &Path) -> Result<Opened, SourceError> {
         let failed = |e: io::Error| {
-            SourceError::unusable(path, format_args!("cannot be opened: {}", system_words(&e)))
+            SourceError::unusable(
+                path,
+                format_args!("cannot be opened: {}", without_codes(&e)),
+            )
         };
         let file = File::open(path).map_err(failed)?;
         let facts = file.metadata().map_err(failed)?;
@@ -98,8 +100,8 @@ impl Film {
         }
         if frames.left_out > 0 {
             tracing::info!(
-                "{path} is a photo: {} more JPEG(s) behind it (a preview, a gain map) are left out",
-                frames.left_out
+                "{path} is a photo: {} behind it (a preview, a gain map) left out",
+                counted(frames.left_out as u64, "more JPEG")
             );
         }
     }

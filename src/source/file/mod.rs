@@ -32,9 +32,10 @@ use self::ffmpeg::{Pictures, Transcoded};
 use self::index::{Span, Step};
 use self::mapped::{Film, Mapped, Opened};
 use self::recognise::{Container, recognise};
-use super::frame::{OpenOptions, Source, SourceError, system_words};
+use super::frame::{OpenOptions, Source, SourceError};
 use super::pipe;
 use super::spec::SpecError;
+use crate::text::without_codes;
 
 /// Opens a file, a named pipe or a numbered series.
 ///
@@ -47,7 +48,7 @@ pub fn open(path: &Path, options: &OpenOptions) -> Result<Box<dyn Source>, Sourc
         Err(e) => {
             return Err(SourceError::unusable(
                 path,
-                format_args!("cannot be opened: {}", system_words(&e)),
+                format_args!("cannot be opened: {}", without_codes(&e)),
             ));
         }
     };

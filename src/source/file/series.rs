@@ -7,10 +7,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::jpeg::split::next_jpeg;
-use crate::source::frame::{
-    DEFAULT_FPS, Frame, OpenOptions, Source, SourceError, fps_text, system_words,
-};
+use crate::source::frame::{DEFAULT_FPS, Frame, OpenOptions, Source, SourceError, fps_text};
 use crate::source::pacer::Pacer;
+use crate::text::without_codes;
 
 /// A picture file longer than this is not read.
 const MOST_BYTES: u64 = 64 << 20;
@@ -102,7 +101,7 @@ impl Series {
     pub(super) fn open(name: Numbered, options: &OpenOptions) -> Result<Series, SourceError> {
         let folder = &name.folder;
         let numbers = name.numbers().map_err(|e| {
-            let why = format!("cannot be listed: {}", system_words(&e));
+            let why = format!("cannot be listed: {}", without_codes(&e));
             SourceError::unusable(folder, why)
         })?;
         let Some(&first) = numbers.first() else {
@@ -132,7 +131,7 @@ impl Series {
     fn read(&mut self, number: u64) -> Result<Range<usize>, SourceError> {
         let path = self.path(number);
         let failed = |e: io::Error| {
-            SourceError::unusable(&path, format_args!("cannot be read: {}", system_words(&e)))
+            SourceError::unusable(&path, format_args!("cannot be read: {}", without_codes(&e)))
         };
         self.buffer.clear();
         let file = fs::File::open(&path).map_err(failed)?;
