@@ -286,12 +286,25 @@ fn syntax(code: &Ron, before: &str, after: &str) -> String {
         _ if is_bare_text(before, after) => {
             "this value cannot be read; text needs quotes, as in name: \"porch\""
         }
+        _ if before.trim_end().ends_with(':') && next.is_some_and(|c| ",)]}".contains(c)) => {
+            "the value is missing here"
+        }
+        (Ron::ExpectedComma, Some('"')) if ends_with_key(before) => {
+            "a colon is missing before this, as in name: \"porch\""
+        }
         (Ron::ExpectedComma | Ron::ExpectedStructLikeEnd | Ron::ExpectedArrayEnd, _) => {
             "a comma is missing before this"
         }
         _ => "this cannot stand here",
     }
     .to_owned()
+}
+
+/// Whether `before` ends with what may be a key: a word behind `(` or a comma.
+fn ends_with_key(before: &str) -> bool {
+    let is_of_key = |c: char| c.is_ascii_lowercase() || c == '_';
+    let without_key = before.trim_end().trim_end_matches(is_of_key);
+    without_key.trim_end().ends_with(['(', ','])
 }
 
 /// Whether the place is in a value like `the porch`, `/tmp/a.sdp` or `10.0.0.7:5004`: text without quotes.

@@ -115,14 +115,14 @@ pub enum SpecError {
     )]
     Empty,
     /// `exec:` without a command.
-    #[error("exec: has no command: write for example exec:rpicam-vid --codec mjpeg -t 0 -o -")]
+    #[error("exec: needs a command, such as exec:rpicam-vid --codec mjpeg -t 0 -o -")]
     EmptyCommand,
     /// `pattern:` followed by something that is no `WIDTHxHEIGHT@FPS`.
-    #[error("`{0}` is no pattern: write pattern, pattern:1280x720 or pattern:1280x720@30")]
+    #[error("expected pattern, pattern:1280x720 or pattern:1280x720@30, not {0}")]
     Pattern(String),
     /// A pattern's size out of range.
     #[error(
-        "a pattern of {width}x{height} cannot be made: both sides must be {PATTERN_MIN} to {PATTERN_MAX} pixels"
+        "a pattern of {width}x{height} is out of range: expected {PATTERN_MIN} to {PATTERN_MAX} pixels a side"
     )]
     Size {
         /// Width asked for.
@@ -134,7 +134,7 @@ pub enum SpecError {
     #[error("{0}")]
     Address(String),
     /// A frame rate out of range.
-    #[error("a frame rate of {0} is out of range: it must be {min} to {max} frames a second", min = FPS_RANGE.start(), max = FPS_RANGE.end())]
+    #[error("{0} fps is out of range: expected {min} to {max} fps", min = FPS_RANGE.start(), max = FPS_RANGE.end())]
     Fps(String),
 }
 
@@ -374,7 +374,7 @@ mod tests {
         ));
         assert_eq!(
             parse("pattern:640x480@1e9").unwrap_err().to_string(),
-            "a frame rate of 1000000000 is out of range: it must be 0.1 to 240 frames a second"
+            "1000000000 fps is out of range: expected 0.1 to 240 fps"
         );
     }
 }
