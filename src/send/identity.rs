@@ -1,11 +1,11 @@
-//! What a stream's receivers know it by: it outlives sockets, settings and reloads.
+//! What receivers identify a stream by; it outlives sockets, settings and reloads.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::host;
 use crate::rtp::{SeqNo, Ssrc};
 
-/// What a receiver knows a sender by; it stays when sockets and settings change.
+/// What receivers identify a stream by.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Identity {
     pub(super) ssrc: Ssrc,

@@ -1,4 +1,4 @@
-//! One stream's RTCP: a thread beside the stream's own, which sends its reports, hears its viewers, and says
+//! One stream's RTCP: a thread beside the stream's own that sends its reports, receives its viewers', and finds out
 //! whether anybody watches. The stream's thread reads and writes atomics only; nothing here makes it wait.
 
 use std::sync::Arc;
@@ -21,19 +21,19 @@ use crate::net::{Bell, BellRope, GroupError, Interface, ReportOptions, ReportSoc
 use crate::rtp::rtcp::sender::{self, Sent};
 use crate::rtp::rtcp::{self, Due, SenderSide};
 
-/// How often the counters are looked at, silent viewers are taken out, and the network is looked after.
+/// How often the counters are read, silent viewers removed and the network checked.
 const TICK: Duration = Duration::from_secs(1);
-/// The longest that a goodbye is waited for: the stop has one second in all.
+/// The longest wait for sending BYE: stopping may take one second in all.
 const BYE_PATIENCE: Duration = Duration::from_millis(300);
-/// How long a source stays open after the last viewer has left: for one that merely starts again.
+/// How long a source stays open after the last viewer has left, which may only be restarting.
 pub(super) const LINGER: Duration = Duration::from_secs(10);
-/// Datagrams heard in one tick; a flood of more waits in the kernel, which drops what does not fit.
+/// Datagrams read in one tick; in a flood the rest waits in the kernel, which drops what does not fit.
 const MAX_PER_TICK: u32 = 4_000;
 
 /// How the thread is to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
-    /// The stream ends: its viewers are told.
+    /// The stream ends: send BYE.
     Goodbye,
     /// The stream goes on in another thread, under the same SSRC.
     Silent,
@@ -50,7 +50,7 @@ impl Reporter {
     /// Starts the thread. `before`: the viewers of the same stream as it ran until now.
     ///
     /// # Errors
-    /// No thread or no descriptors may be had.
+    /// If there are no threads or descriptors left.
     pub(super) fn start(
         config: &Stream,
         identity: Identity,
@@ -97,7 +97,7 @@ impl Reporter {
         Ok(Reporter { end, rope, thread })
     }
 
-    /// Ends the thread; gives what it knows of the viewers.
+    /// Ends the thread; returns what it knows about the viewers.
     pub(super) fn end(self, how: End) -> SenderSide {
         self.end.store(how as u8 + 1, Ordering::Relaxed);
         self.rope.pull();
@@ -106,7 +106,7 @@ impl Reporter {
 }
 
 fn options(config: &Stream) -> ReportOptions {
-    // RFC 3550 §11; the config has seen to it that this port exists.
+    // RFC 3550 §11; the config check makes sure that this port exists.
     let send = config.send_options().at_port_above(rtcp::PORT_OFFSET);
     let group = send.group;
     ReportOptions {
@@ -132,15 +132,15 @@ struct RtcpThread {
     /// `None` while the network is down.
     socket: Option<ReportSocket>,
     has_complained: bool,
-    /// How many viewers were told of, and from when on it may be told again.
+    /// How many viewers were logged last, and when they may be logged again.
     told: (usize, Mono),
-    /// Whether anybody has reported on this way.
+    /// Whether anybody has reported by this interface.
     was_watched: bool,
-    /// When somebody watched last.
+    /// When somebody last watched.
     watched_at: Mono,
-    /// What the camera was told last.
+    /// What the camera was last told.
     obeyed: Option<bool>,
-    /// Datagrams in this tick.
+    /// Datagrams read in this tick.
     heard: u32,
 }
 
@@ -191,7 +191,7 @@ impl RtcpThread {
         self.tell(now);
     }
 
-    /// Says how many viewers there are, at once but not more than once a tick.
+    /// Logs how many viewers there are, at once but at most once a tick.
     fn tell(&mut self, now: Mono) {
         let viewers = self.side.viewers();
         if self.told.0 == viewers || now < self.told.1 {
@@ -204,8 +204,8 @@ impl RtcpThread {
         }
     }
 
-    /// A cable that is plugged in after the start, an address by DHCP, a default route that moved before anybody watched:
-    /// packets would go on leaving by the old way, without an error. The reports take the same way.
+    /// After a cable is plugged in, DHCP gives an address or the default route moves, packets would go on leaving by the
+    /// old interface, without an error. RTCP follows the stream.
     fn look_for_a_move(&mut self) {
         let Some(way) = self.socket.as_ref().map(ReportSocket::interface) else {
             return;
@@ -223,7 +223,7 @@ impl RtcpThread {
     /// Opens the sockets, or follows the interface.
     fn connect(&mut self) {
         let result = match &mut self.socket {
-            // Where somebody has watched, the stream stays.
+            // Once somebody has watched, the stream stays.
             Some(socket) => socket.refresh(self.was_watched).map(|_| None),
             None => {
                 let opened = ReportSocket::open(self.options.clone(), self.demand.interface());
@@ -255,10 +255,10 @@ impl RtcpThread {
         Some(due)
     }
 
-    /// Waits for datagrams, at most `limit`, and takes those that come.
+    /// Waits for datagrams, at most `limit`, and reads them.
     fn listen(&mut self, limit: Duration, bell: &Bell) {
         let Some(socket) = self.socket.as_mut().filter(|_| self.heard < MAX_PER_TICK) else {
-            // Woken, or the time is over: both are looked at by the caller.
+            // Woken, or the time is up: the caller checks both.
             let limit = limit.max(Duration::from_millis(1));
             let _ = bell.wait([], limit);
             return;
@@ -278,7 +278,7 @@ impl RtcpThread {
         }
     }
 
-    /// Counts the viewers, and says whether the source is to be open.
+    /// Counts the viewers and decides whether the source should be open.
     fn decide(&mut self, now: Mono) {
         let viewers = self.side.viewers();
         if self.stats.sender.viewers.get() != viewers as u64 {
@@ -305,7 +305,7 @@ impl RtcpThread {
     }
 }
 
-/// What was sent so far.
+/// What has been sent so far.
 fn sent(stats: &StreamStats, responder: &Responder) -> Sent {
     let stats = &stats.sender;
     Sent {

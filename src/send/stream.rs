@@ -24,17 +24,17 @@ use crate::source::{self, Frame, OpenOptions, Source, SourceError, SourceSpec, S
 use crate::stats::State;
 use crate::text::{counted, without_codes};
 
-/// First and longest pause before a source that failed is opened again.
+/// First and longest pause before a failed source is opened again.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(2));
-/// A source of which no frame could be sent for so long gives no signal.
+/// A source of which no frame could be sent for this long counts as without signal.
 const REFUSED: Duration = Duration::from_secs(5);
-/// The slate's size where neither a picture nor the config has told one.
+/// The slate's size if neither a picture nor the config gives one.
 const SLATE_SIZE: (u32, u32) = (1280, 720);
 /// More than one tick of RTP's 90 kHz clock.
 const RTP_TICK: Duration = Duration::from_micros(12);
-/// How often it is looked whether viewers have come, or the stream is to stop.
+/// How often to check for viewers, or whether to stop.
 const LOOK: Duration = Duration::from_millis(20);
-/// At most one line about refused frames in this time.
+/// At most one log line about refused frames in this time.
 const REFUSAL_LOG_PERIOD: Duration = Duration::from_secs(10);
 
 /// What the thread owns.
@@ -45,7 +45,7 @@ pub(super) struct StreamThread {
     pub(super) demand: Arc<Demand>,
     pub(super) steering: Arc<Steering>,
     pub(super) announcer: Handle,
-    /// A source that cannot be used from the start ends the stream with an error.
+    /// A source that cannot be used at the start ends the stream with an error.
     pub(super) ends_with_source: bool,
 }
 
@@ -57,7 +57,7 @@ enum Played {
 }
 
 impl StreamThread {
-    /// Runs the stream; `started` hears of it once the socket is open.
+    /// Runs the stream; `started` is signalled once the socket is open.
     pub(super) fn run(
         self,
         identity: Identity,
@@ -85,7 +85,7 @@ impl StreamThread {
         (result, pipeline.sink.identity())
     }
 
-    /// Pinning, priority and memory lock: what is refused is said, and the stream runs all the same.
+    /// Pinning, priority and memory lock: a refusal is logged, and the stream runs all the same.
     fn prepare_thread(&self) {
         let wishes = [
             self.config.pin.map(thread::pin_to),
@@ -98,7 +98,7 @@ impl StreamThread {
     }
 
     fn stream(&self, pipeline: &mut Pipeline<'_>, started: &mpsc::SyncSender<()>) -> Result<()> {
-        // Before viewers are waited for: they are to find it.
+        // Before waiting for viewers, who must be able to find it.
         self.publish(&mut pipeline.sink)?;
         let _ = started.send(());
         if !self.await_viewers() {
@@ -160,8 +160,8 @@ impl StreamThread {
         )
     }
 
-    /// Whether `error` ends the stream. A source that comes to an end by itself is not begun again in the
-    /// middle of a service, and a mistake on the command line of a single stream is for its user to mend.
+    /// Whether `error` ends the stream. A source that ends by itself is not started again, and a mistake on the
+    /// command line of a single stream is for its user to fix.
     fn is_final(&self, error: &SourceError) -> bool {
         let has_played = self.pictures() > 0;
         match self.config.source {
@@ -287,7 +287,7 @@ impl Pipeline<'_> {
         let before = self.thread.pictures();
         self.picture_at = Mono::now();
         loop {
-            // A camera that was plugged in again may have another rate.
+            // A camera that was plugged in again may have a different rate.
             let interval = source.interval();
             let frame = match source.next() {
                 Ok(Some(frame)) => frame,
@@ -309,7 +309,7 @@ impl Pipeline<'_> {
                 stats.position.set(at);
                 stats.frames_in_all.set(in_all.unwrap_or(0));
             }
-            // A camera closes and opens by itself, when its remote is told to.
+            // A camera closes and opens by itself, as its remote tells it.
             if !demand.is_wanted() && demand.remote.get().is_none() {
                 return Ok(Played::WhileWanted);
             }
@@ -324,15 +324,15 @@ impl Pipeline<'_> {
         )))
     }
 
-    /// A frame for which the link has no room.
+    /// Leaves out a frame that the network has no room for.
     fn leave_out(&mut self, frame: &Frame<'_>) {
         let stats = &self.thread.stats.sender;
         stats.frames_read.add(1);
         stats.frames_dropped.add(u64::from(frame.missed));
-        stats.frames_thinned.add(1);
+        stats.frames_decimated.add(1);
     }
 
-    /// One frame through gate and sink, or into the count of those that were dropped.
+    /// Sends one frame through gate and sink, or counts it as dropped.
     fn send(&mut self, frame: &Frame<'_>, interval: Option<Duration>) {
         let stats = &self.thread.stats;
         stats.sender.frames_read.add(1);
@@ -367,7 +367,7 @@ impl Pipeline<'_> {
         }
     }
 
-    /// Lets `time` pass before a source that failed is opened again; viewers see the slate. False when the
+    /// Waits for `time` before a failed source is opened again; viewers see the slate. False when the
     /// stream is asked to stop.
     fn pause(&mut self, time: Duration, reason: &str) -> bool {
         if self.told != reason {
@@ -417,20 +417,20 @@ impl Pipeline<'_> {
     }
 }
 
-/// A capture time of `at`, but later than that of the frame before, so that no two frames have one RTP timestamp: a slate
+/// `at`, but later than the capture time before it, so that no two frames have the same RTP timestamp: a slate
 /// may be younger than the picture behind it, and a pipe may hold several frames at once.
 fn after(before: &mut Mono, at: Mono) -> Mono {
     *before = at.max(*before + RTP_TICK);
     *before
 }
 
-/// Behind the sending, so that it delays no packet of the frame.
+/// After sending, so that it delays no packet of the frame.
 fn show(stats: &StreamStats, picture: &Picture<'_>) {
     stats.format.note(picture);
     stats.preview.offer(|out| write_jpeg(out, picture));
 }
 
-/// Tells about refused frames, but not about each.
+/// Logs refused frames, but not each one.
 #[derive(Default)]
 struct RefusalLog {
     told: Option<Mono>,

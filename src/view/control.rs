@@ -56,7 +56,7 @@ impl Control {
 
     /// Works until the viewer is asked to stop, then says what came of it.
     pub(super) fn run(mut self, mut signals: Signals) {
-        self.put_up(self.stream_report());
+        self.publish(self.stream_report());
         let mut due = Instant::now() + PERIOD;
         while !self.shared.is_over() {
             let left = due.saturating_duration_since(Instant::now());
@@ -105,7 +105,7 @@ impl Control {
             Totals::Viewer { received, delay_ms } => line(&stream.rates, received, *delay_ms),
             Totals::Sender { .. } => String::new(),
         };
-        let mut report = self.put_up(stream);
+        let mut report = self.publish(stream);
         if let Some(stats) = &mut self.outputs.stats {
             report.is_final = is_final;
             stats.write(&report);
@@ -117,7 +117,7 @@ impl Control {
     }
 
     /// Puts the figures on the status page, and gives them.
-    fn put_up(&self, stream: StreamReport) -> Report {
+    fn publish(&self, stream: StreamReport) -> Report {
         let wanted = self.shared.wanted.get();
         let sdp = sdp(&wanted, stream.format);
         let scene = Scene {
@@ -140,7 +140,7 @@ impl Control {
         };
         self.outputs
             .board
-            .put_up(Arc::new(report.clone()), vec![scene]);
+            .publish(Arc::new(report.clone()), vec![scene]);
         report
     }
 
