@@ -64,7 +64,9 @@ pub struct SendPlan {
 pub fn run(plan: SendPlan, mut signals: Signals) -> Result<()> {
     let stats = plan.stats.as_ref().map(StatsWriter::open).transpose()?;
     let supervisor = Supervisor::find();
-    signals.limit_end().context("no descriptors are left")?;
+    signals
+        .limit_end()
+        .context("no file descriptors are left")?;
     let Some((config, mut streams)) = start(&plan, &supervisor, &mut signals)? else {
         return Ok(());
     };
@@ -336,7 +338,9 @@ impl Streams {
         let Some(old) = old else { return };
         match self.start_one(&old.config, Some(old), false) {
             Ok(started) => self.running.push(started),
-            Err(error) => warn!("{name}: the old settings do not start either: {error:#}"),
+            Err(error) => {
+                warn!("{name}: cannot be started with the old settings either: {error:#}")
+            }
         }
     }
 

@@ -98,7 +98,7 @@ fn wrong_sources() {
         &net,
         &send(&files.path("half.jpg")),
         FAILED,
-        &["half.jpg", "cut short"],
+        &["half.jpg", "truncated"],
     );
     if have("wrong_sources", &["ffmpeg"]) {
         refused(
@@ -143,7 +143,7 @@ fn one_bad_frame_is_dropped_and_named() {
         "{totals}"
     );
     assert_eq!(totals["gate"]["truncated"], 1, "{totals}");
-    assert!(sender.messages().contains("cut short"), "{sender}");
+    assert!(sender.messages().contains("truncated"), "{sender}");
 }
 
 #[test]

@@ -187,7 +187,7 @@ fn a_flag_for_one_of_several_streams_is_refused() {
     assert_eq!(
         refused(&format!("send --config {file} --ttl 5")),
         format!(
-            "{file}:1:11: --ttl is for a single stream, but here are 2; set \"ttl\" in this file"
+            "{file}:1:11: --ttl is for a single stream, but this file has 2; set \"ttl\" in the file"
         )
     );
     let plan = send(&format!("--config {file} --stats -")).unwrap();

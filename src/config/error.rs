@@ -157,7 +157,7 @@ impl<'a> Mistakes<'a> {
         for (i, (key, _)) in fields.written.iter().enumerate() {
             let is_twice = fields.written[..i].iter().any(|(k, _)| k == key);
             if is_twice {
-                self.at(key, &format!("\"{key}\" is there twice; keep one"));
+                self.at(key, &format!("\"{key}\" is given twice; keep one"));
             } else if !fields.known.contains(key) {
                 let belongs = elsewhere.filter(|(keys, _)| keys.contains(key));
                 let hint = match (belongs, nearest(key, &fields.known)) {
@@ -295,7 +295,7 @@ fn syntax(code: &Ron, before: &str, after: &str) -> String {
         (Ron::ExpectedComma | Ron::ExpectedStructLikeEnd | Ron::ExpectedArrayEnd, _) => {
             "a comma is missing before this"
         }
-        _ => "this cannot stand here",
+        _ => "this is not expected here",
     }
     .to_owned()
 }

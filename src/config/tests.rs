@@ -236,14 +236,14 @@ fn mistakes_in_a_stream_are_answered_exactly() {
         ),
         (
             "source: Camera(fps: 15), fps: 30",
-            r#"1:43: "fps" cannot be 30: the camera's own fps is another; keep one of them"#,
+            r#"1:43: "fps" cannot be 30: the camera has another fps; keep one of them"#,
         ),
         (
             "source: Stdin, only_while_watched: true",
             r#"1:48: "only_while_watched" cannot be true: standard input cannot be closed and opened again; use Exec"#,
         ),
         // Keys.
-        ("ttl: 1, ttl: 2", r#"1:21: "ttl" is there twice; keep one"#),
+        ("ttl: 1, ttl: 2", r#"1:21: "ttl" is given twice; keep one"#),
         // Not RON.
         (
             "name = \"porch\"",
@@ -291,7 +291,7 @@ fn mistakes_in_a_stream_are_answered_exactly() {
             r#"1:18: "ttl" cannot be 'x': expected a whole number from 0 to 255"#,
         ),
         ("ttl: ,", "1:18: the value is missing here"),
-        ("ttl: @", "1:18: this cannot stand here"),
+        ("ttl: @", "1:18: this is not expected here"),
         ("1: 2", "1:14: a comma is missing before this"),
     ];
     let told = table.iter().filter_map(|(stream, want)| {

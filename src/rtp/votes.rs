@@ -1,5 +1,5 @@
-//! One vote a host: what the viewers of one host report counts once, and what one host alone reports is weighed
-//! differently where there are others. Anybody can send reports under any number of SSRCs.
+//! One vote per host: the reports of all viewers on one host count once, and what only one of several hosts reports is
+//! weighed differently. Anybody can send reports under any number of SSRCs.
 
 use std::net::IpAddr;
 
@@ -8,7 +8,7 @@ use std::net::IpAddr;
 pub(super) struct Votes(Vec<(IpAddr, f32)>);
 
 impl Votes {
-    /// One viewer's value; of one host the largest counts.
+    /// Adds one viewer's value; per host the largest counts.
     pub(super) fn add(&mut self, host: IpAddr, value: f32) {
         match self.0.iter_mut().find(|(h, _)| *h == host) {
             Some((_, old)) => *old = old.max(value),
@@ -21,7 +21,7 @@ impl Votes {
         self.0.iter().map(|(_, value)| *value).fold(0.0, f32::max)
     }
 
-    /// The largest value that a second host confirms by its own; where there is one host only, its value.
+    /// The largest value that a second host confirms; with only one host, its value.
     pub(super) fn confirmed(&self) -> f32 {
         let mut values: Vec<f32> = self.0.iter().map(|(_, value)| *value).collect();
         values.sort_by(|a, b| b.total_cmp(a));

@@ -136,7 +136,7 @@ impl Responder {
             let keep = adapt.keep();
             if self.steering.set_keep(keep) {
                 let percent = keep * 100.0;
-                info!("{percent:.0} % of the frames are sent, so that the link is not overrun");
+                info!("sending {percent:.0} % of the frames: the network is full");
             }
         }
         let sent = (self.steering.share() * 1000.0) as u64;

@@ -59,7 +59,7 @@ impl Reporter {
         demand: Arc<Demand>,
         responder: Responder,
     ) -> Result<Reporter> {
-        let (bell, rope) = Bell::new().context("no descriptors are left")?;
+        let (bell, rope) = Bell::new().context("no file descriptors are left")?;
         let end = Arc::new(AtomicU8::new(0));
         let now = Mono::now();
         let side = before.unwrap_or_else(|| {
@@ -241,7 +241,7 @@ impl RtcpThread {
 
     fn complain(&mut self, error: &GroupError) {
         if !std::mem::replace(&mut self.has_complained, true) {
-            warn!("viewers' reports may not be heard: {error}");
+            warn!("viewers' reports may not arrive: {error}");
         }
     }
 
@@ -250,7 +250,7 @@ impl RtcpThread {
         let wall = Ntp::from(SystemTime::now());
         let (due, datagram) = self.side.poll(now, wall, self.sent())?;
         if let Some(Err(error)) = self.socket.as_ref().map(|s| s.send(None, &datagram)) {
-            debug!("a report was not sent: {error}");
+            debug!("an RTCP packet was not sent: {error}");
         }
         Some(due)
     }
@@ -273,7 +273,7 @@ impl RtcpThread {
             stats.sender.reports_invalid.add(u64::from(taken.is_err()));
         });
         if let Err(error) = result {
-            debug!("the sockets of reports are made anew: {error}");
+            debug!("the RTCP sockets are reopened: {error}");
             self.socket = None;
         }
     }

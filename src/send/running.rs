@@ -164,7 +164,7 @@ impl Running {
             running
                 .join(End::Silent, Instant::now() + END_LIMIT)
                 .result?;
-            anyhow::bail!("a stream ended before it began");
+            anyhow::bail!("a stream ended before it started");
         }
         Ok(running)
     }

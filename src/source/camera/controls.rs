@@ -241,7 +241,7 @@ pub(super) fn apply(node: &Node, plan: &[(&Control, Raw)]) -> Vec<String> {
             let error = node.set_control(control, value).err()?;
             let name = name_of(&control.label);
             Some(if control.inactive {
-                format!("did not take `{name}`: {error} (another control rules it at present)")
+                format!("did not take `{name}`: {error} (another control overrides it at present)")
             } else {
                 format!("did not take `{name}`: {error}")
             })

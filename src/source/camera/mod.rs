@@ -180,7 +180,7 @@ impl Camera {
         if let Some(controls) = wishes.controls {
             match self.set_controls(controls) {
                 Ok(()) => info!("controls set"),
-                Err(error) => warn!("controls left as they were: {error}"),
+                Err(error) => warn!("controls unchanged: {error}"),
             }
         }
         let unwanted = matches!(self.phase, Phase::Unwanted);
