@@ -105,7 +105,7 @@ fn wrong_sources() {
             &net,
             &send(&files.path("text.mp4")),
             FAILED,
-            &["text.mp4", "no video"],
+            &["text.mp4", "not a video"],
         );
     }
 }
