@@ -81,7 +81,7 @@ fn is_over(signals: &mut Signals) -> bool {
     signals.wait(Duration::ZERO) == Some(Signal::Stop)
 }
 
-/// Prints what comes and goes, until a signal or the time ends it. A terminal sees the table, drawn anew with each change.
+/// Prints what comes and goes, until a signal or the time ends it. A terminal sees the table, redrawn with each change.
 fn watch(plan: &ListPlan, announced: &mut Announced, signals: &mut Signals) -> Result<()> {
     let draws = io::stdout().is_terminal() && !plan.json;
     let started = Instant::now();

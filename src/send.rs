@@ -165,7 +165,7 @@ fn start(
     signals: &mut Signals,
 ) -> Result<Option<(Config, Streams)>> {
     let mut config = plan.config.clone();
-    let mut told = String::new();
+    let mut logged = String::new();
     loop {
         let ends_with_source = config.streams.len() == 1 && !supervisor.is_there();
         let error = match Streams::start(&config, Tell::Commands, ends_with_source) {
@@ -177,9 +177,9 @@ fn start(
         }
         let why = without_codes(format_args!("waiting for the network: {error:#}"));
         supervisor.waits(&why);
-        if why != told {
+        if why != logged {
             warn!("{why}");
-            told = why;
+            logged = why;
         }
         match signals.wait(NETWORK_RETRY) {
             Some(Signal::Stop) => return Ok(None),

@@ -359,7 +359,7 @@ pub struct Gate {
     vetted: Option<Vetted>,
     notes: Notes,
     /// One bit for each [`Why`] that was logged.
-    told: u32,
+    logged: u32,
     recoder: Recoder,
     reencoder: Option<Reencoder>,
     /// The scan or JPEG made last.
@@ -383,7 +383,7 @@ impl Gate {
             facts: None,
             vetted: None,
             notes: Notes::default(),
-            told: 0,
+            logged: 0,
             recoder: Recoder::default(),
             reencoder: None,
             own: Vec::new(),
@@ -466,8 +466,8 @@ impl Gate {
 
     fn tell(&mut self, why: Why) {
         let bit = 1 << why as u32;
-        if self.told & bit == 0 {
-            self.told |= bit;
+        if self.logged & bit == 0 {
+            self.logged |= bit;
             tracing::info!("the source's frames come {}", why.text());
         }
     }
@@ -1146,7 +1146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_carried_is_encoded_anew() {
+    fn what_cannot_be_carried_is_encoded_again() {
         let mut samples: Vec<(String, Vec<u8>)> =
             ["ffmpeg-444.jpg", "cjpeg-rgb.jpg", "cjpeg-411.jpg"]
                 .iter()

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::sys::NetworkWatch;
 use crate::clock::Mono;
 
-/// So often it is looked whether anything was said or not.
+/// How often to look even if the kernel has reported nothing.
 const LOOK_ANYWAY: Duration = Duration::from_secs(60);
 /// Whether the network may have changed since the last call; in the network namespace of the thread that made it.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ impl Changes {
 mod tests {
     use super::*;
 
-    /// That changes are told is shown where there are some: tests/net.rs.
+    /// tests/net.rs shows that changes are reported.
     #[test]
     fn the_first_answer_is_yes_and_the_second_no() {
         let mut changes = Changes::new();

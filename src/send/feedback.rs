@@ -58,7 +58,7 @@ impl Responder {
     }
 
     /// A viewer reported, asked for packets, or left.
-    pub(super) fn heard(&mut self, now: Mono, feedback: Feedback<'_>) {
+    pub(super) fn handle(&mut self, now: Mono, feedback: Feedback<'_>) {
         match feedback {
             Feedback::Report(loss) => self.report(now, &loss),
             Feedback::Nack {

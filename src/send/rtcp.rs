@@ -83,11 +83,11 @@ impl Reporter {
             way: None,
             socket: None,
             has_complained: false,
-            told: (0, now),
+            logged: (0, now),
             was_watched: false,
             watched_at: now,
             obeyed: None,
-            heard: 0,
+            received: 0,
         };
         let span = stream_span(&config.name);
         let thread = std::thread::Builder::new()
@@ -133,7 +133,7 @@ struct RtcpThread {
     socket: Option<ReportSocket>,
     has_complained: bool,
     /// How many viewers were logged last, and when they may be logged again.
-    told: (usize, Mono),
+    logged: (usize, Mono),
     /// Whether anybody has reported by this interface.
     was_watched: bool,
     /// When somebody last watched.
@@ -141,7 +141,7 @@ struct RtcpThread {
     /// What the camera was last told.
     obeyed: Option<bool>,
     /// Datagrams read in this tick.
-    heard: u32,
+    received: u32,
 }
 
 impl RtcpThread {
@@ -179,11 +179,11 @@ impl RtcpThread {
     }
 
     fn tick(&mut self, now: Mono) {
-        self.heard = 0;
+        self.received = 0;
         let sent = self.sent();
         let responder = &mut self.responder;
         responder.tick(now);
-        (self.side).tick(now, sent, |feedback| responder.heard(now, feedback));
+        (self.side).tick(now, sent, |feedback| responder.handle(now, feedback));
         self.was_watched |= self.side.viewers() > 0;
         self.connect();
         self.look_for_a_move();
@@ -194,10 +194,10 @@ impl RtcpThread {
     /// Logs how many viewers there are, at once but at most once a tick.
     fn tell(&mut self, now: Mono) {
         let viewers = self.side.viewers();
-        if self.told.0 == viewers || now < self.told.1 {
+        if self.logged.0 == viewers || now < self.logged.1 {
             return;
         }
-        self.told = (viewers, now + TICK);
+        self.logged = (viewers, now + TICK);
         match viewers {
             1 => info!("1 viewer reports"),
             _ => info!("{viewers} viewers report"),
@@ -257,19 +257,23 @@ impl RtcpThread {
 
     /// Waits for datagrams, at most `limit`, and reads them.
     fn listen(&mut self, limit: Duration, bell: &Bell) {
-        let Some(socket) = self.socket.as_mut().filter(|_| self.heard < MAX_PER_TICK) else {
+        let Some(socket) = self
+            .socket
+            .as_mut()
+            .filter(|_| self.received < MAX_PER_TICK)
+        else {
             // Woken, or the time is up: the caller checks both.
             let limit = limit.max(Duration::from_millis(1));
             let _ = bell.wait([], limit);
             return;
         };
-        let (side, responder, heard) = (&mut self.side, &mut self.responder, &mut self.heard);
+        let (side, responder, received) = (&mut self.side, &mut self.responder, &mut self.received);
         let stats = &self.stats;
         let result = socket.receive(limit, bell, |from, datagram| {
-            *heard += 1;
+            *received += 1;
             let now = Mono::now();
             let sent = sent(stats, responder);
-            let taken = side.receive(now, sent, from, datagram, |f| responder.heard(now, f));
+            let taken = side.receive(now, sent, from, datagram, |f| responder.handle(now, f));
             stats.sender.reports_invalid.add(u64::from(taken.is_err()));
         });
         if let Err(error) = result {

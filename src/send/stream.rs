@@ -139,7 +139,7 @@ impl StreamThread {
     /// Opens the source and sends its pictures until it ends, fails, or nobody wants them.
     fn play(&self, pipeline: &mut Pipeline<'_>) -> Result<Played, SourceError> {
         let mut source = self.open_source()?;
-        if pipeline.told.is_empty() {
+        if pipeline.logged.is_empty() {
             pipeline.sink.introduce(&source.describe());
         }
         if let Some(remote) = source.remote() {
@@ -252,7 +252,7 @@ struct Pipeline<'a> {
     /// The capture time that was sent last.
     sent_at: Mono,
     /// Why the source failed, as it was logged; empty once it works again.
-    told: String,
+    logged: String,
 }
 
 impl Pipeline<'_> {
@@ -271,7 +271,7 @@ impl Pipeline<'_> {
             picture_at: Mono(0),
             slate_at: Mono(0),
             sent_at: Mono(0),
-            told: String::new(),
+            logged: String::new(),
         }
     }
 
@@ -352,7 +352,7 @@ impl Pipeline<'_> {
         if !self.has_signal {
             self.has_signal = true;
             stats.state.set(State::Streaming);
-            if !std::mem::take(&mut self.told).is_empty() {
+            if !std::mem::take(&mut self.logged).is_empty() {
                 info!("the source works again");
             }
         }
@@ -370,9 +370,9 @@ impl Pipeline<'_> {
     /// Waits for `time` before a failed source is opened again; viewers see the slate. False when the
     /// stream is asked to stop.
     fn pause(&mut self, time: Duration, reason: &str) -> bool {
-        if self.told != reason {
+        if self.logged != reason {
             warn!("{reason}; trying again");
-            self.told = reason.to_owned();
+            self.logged = reason.to_owned();
         }
         let until = Mono::now() + time;
         loop {
@@ -433,7 +433,7 @@ fn show(stats: &StreamStats, picture: &Picture<'_>) {
 /// Logs refused frames, but not each one.
 #[derive(Default)]
 struct RefusalLog {
-    told: Option<Mono>,
+    logged: Option<Mono>,
     since: u64,
 }
 
@@ -441,7 +441,10 @@ impl RefusalLog {
     fn note(&mut self, refusal: &dyn Display) {
         self.since += 1;
         let now = Mono::now();
-        if self.told.is_some_and(|t| now.since(t) < REFUSAL_LOG_PERIOD) {
+        if self
+            .logged
+            .is_some_and(|t| now.since(t) < REFUSAL_LOG_PERIOD)
+        {
             return;
         }
         let frames = counted(self.since, "frame");
@@ -449,7 +452,7 @@ impl RefusalLog {
             1 => warn!("{frames} dropped: {refusal}"),
             _ => warn!("{frames} dropped; the last: {refusal}"),
         }
-        self.told = Some(now);
+        self.logged = Some(now);
         self.since = 0;
     }
 }

@@ -22,7 +22,7 @@ pub(super) struct Supervisor {
     patience: Option<Duration>,
     /// By stream name.
     streams: HashMap<String, Seen>,
-    said: String,
+    sent: String,
     say_at: Instant,
 }
 
@@ -40,7 +40,7 @@ impl Supervisor {
             // It is fed once a second: half of its time is enough for both.
             patience: sd_notify::watchdog_enabled().map(|limit| limit / 2),
             streams: HashMap::new(),
-            said: String::new(),
+            sent: String::new(),
             say_at: Instant::now(),
         }
     }
@@ -90,9 +90,9 @@ impl Supervisor {
             self.notify(&[NotifyState::Watchdog]);
         }
         let line = status(report);
-        if now >= self.say_at && line != self.said {
+        if now >= self.say_at && line != self.sent {
             self.notify(&[NotifyState::Status(&line)]);
-            self.said = line;
+            self.sent = line;
             self.say_at = now + STATUS_PERIOD;
         }
     }
@@ -202,7 +202,7 @@ mod tests {
             is_there: true,
             patience: Some(Duration::from_secs(10)),
             streams: HashMap::new(),
-            said: String::new(),
+            sent: String::new(),
             say_at: Instant::now(),
         }
     }

@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_very_late_starts_anew() {
+    fn a_very_late_source_starts_again() {
         let mut pacer = Pacer::new(25.0, Arc::default());
         assert_eq!(pacer.plan(ms(1000)), ms(1000));
         assert_eq!(

@@ -18,7 +18,7 @@ use crate::rtp::types::{RtpTime, SeqNo, Ssrc};
 /// The program name (TOOL) of lancam's senders, which tells them from viewers while they send nothing.
 pub const TOOL: &str = "lancam send";
 /// Viewers listed one by one; all are counted.
-pub const MAX_TOLD: usize = 256;
+pub const MAX_LISTED: usize = 256;
 /// A sender that sent nothing for this long writes receiver reports: two intervals. RFC 3550 §6.3.8.
 const SILENCE: Duration = Duration::from_secs(10);
 /// A longer round trip is a viewer's error.
@@ -93,7 +93,7 @@ pub struct Sent {
 #[derive(Clone, Debug)]
 struct Viewer {
     address: SocketAddr,
-    heard: Mono,
+    last_seen: Mono,
     description: Description,
     /// Its last report, and how many packets had been sent then.
     block: Option<ReportBlock>,
@@ -280,7 +280,7 @@ impl SenderSide {
         }
         let viewer = self.viewers.entry(ssrc).or_insert_with(|| Viewer {
             address,
-            heard: now,
+            last_seen: now,
             description: Description::default(),
             block: None,
             sent: 0,
@@ -288,7 +288,7 @@ impl SenderSide {
             round_trip: None,
         });
         viewer.address = address;
-        viewer.heard = now;
+        viewer.last_seen = now;
         true
     }
 
@@ -386,11 +386,11 @@ impl SenderSide {
         self.viewers.len()
     }
 
-    /// What they report, in the order of their addresses; the first [`MAX_TOLD`].
+    /// What they report, in the order of their addresses; the first [`MAX_LISTED`].
     pub fn reports(&self, now: Mono) -> Vec<ViewerReport> {
         let mut all: Vec<_> = self.viewers.iter().collect();
         all.sort_unstable_by_key(|(ssrc, viewer)| (viewer.address, ssrc.0));
-        all.truncate(MAX_TOLD);
+        all.truncate(MAX_LISTED);
         (all.into_iter())
             .map(|(&ssrc, viewer)| viewer.report(ssrc, now))
             .collect()
@@ -427,7 +427,7 @@ impl Viewer {
             packets_lost: block.lost.into(),
             jitter_ms: (f64::from(block.jitter) * 1e3 / RtpTime::RATE as f64) as f32,
             round_trip_ms: self.round_trip.map(|time| time.as_secs_f32() * 1e3),
-            last_seen_s: now.since(self.heard).as_secs_f32(),
+            last_seen_s: now.since(self.last_seen).as_secs_f32(),
             frames: self.frames.map(|f| ViewerFrames {
                 whole: f.whole,
                 repaired: f.repaired,

@@ -403,8 +403,8 @@ impl Compound<'_> {
             (SdesItem::NAME, &self.description.name),
             (SdesItem::TOOL, &self.description.tool),
         ];
-        let told = texts.iter().filter(|(_, text)| !text.is_empty());
-        told.fold(SdesChunk::builder(self.from.0), |chunk, (kind, text)| {
+        let known = texts.iter().filter(|(_, text)| !text.is_empty());
+        known.fold(SdesChunk::builder(self.from.0), |chunk, (kind, text)| {
             chunk.add_item(SdesItem::builder(*kind, within(text, 255)))
         })
     }

@@ -1,4 +1,4 @@
-//! From what the configuration calls a device to a device node, looked up anew at every open: after
+//! From what the configuration calls a device to a device node, looked up again at every open: after
 //! replugging a camera may have another number.
 
 use std::fs;

@@ -4,7 +4,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | `ring` | system calls and mapped buffers; the only `unsafe` |
-//! | `find` | from the configured device to a node, anew at every open |
+//! | `find` | from the configured device to a node, at every open |
 //! | `format` | which format, size and rate to ask for |
 //! | `encode` | raw pictures to JPEG |
 //! | `controls` | exposure, gain …, by name |

@@ -11,7 +11,7 @@ pub(super) struct Film {
     pub(super) walk: Walk,
     /// Frames a second, if it states a sane rate.
     pub(super) fps: Option<f64>,
-    /// Of the picture, in pixels; 0 if it is not told.
+    /// Of the picture, in pixels; 0: not stated.
     pub(super) height: u32,
 }
 

@@ -125,7 +125,7 @@ pub(super) struct Mapped {
     /// Since when the file has been changing without a readable frame.
     unreadable: Option<Mono>,
     /// Whether the change has been logged.
-    told: bool,
+    logged: bool,
 }
 
 /// A film's rate; frames that would be shown for longer than the slowest rate allows are lent several
@@ -160,7 +160,7 @@ impl Mapped {
             next: 0,
             again: 0,
             unreadable: None,
-            told: false,
+            logged: false,
         }
     }
 
@@ -230,8 +230,8 @@ impl Mapped {
 
     /// Reopens the file and returns its first frame; `None` while it cannot be read.
     fn reopen(&mut self) -> Result<Option<Span>, SourceError> {
-        if !self.told {
-            self.told = true;
+        if !self.logged {
+            self.logged = true;
             tracing::info!("{} has changed and is read again", self.path.display());
         }
         if self.next > 1 {

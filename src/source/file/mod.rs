@@ -375,7 +375,7 @@ mod tests {
         assert_eq!(frames(&mut *open(&path, &fast(false)).unwrap(), 5).len(), 1);
     }
 
-    /// Writes in place, as a program does that opens a file to write it anew.
+    /// Writes in place, as a program does that opens a file to rewrite it.
     fn rewrite(path: &Path, bytes: &[u8]) {
         // A time of its own, whatever the file system's clock.
         static TICKS: AtomicU64 = AtomicU64::new(0);
@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_that_is_written_anew_is_shown_anew() {
+    fn a_picture_that_is_rewritten_is_shown_again() {
         let (folder, want) = (folder(), jpegs(4));
         let path = write(&folder, "a.jpg", &want[0]);
         let mut source = open(&path, &fast(true)).unwrap();

@@ -94,7 +94,7 @@ pub(super) struct Series {
     pacer: Pacer,
     looped: bool,
     /// Whether one that is not a picture has been logged.
-    told: bool,
+    logged: bool,
 }
 
 impl Series {
@@ -114,7 +114,7 @@ impl Series {
             buffer: Vec::new(),
             pacer: Pacer::new(options.fps.unwrap_or(DEFAULT_FPS), options.stop.clone()),
             looped: options.looped,
-            told: false,
+            logged: false,
             name,
         };
         // One readable picture is enough.
@@ -160,8 +160,8 @@ impl Source for Series {
         }
         // What is not a picture is passed on all the same, empty, to be counted where frames are refused.
         let picture = self.read(self.numbers[self.next]).unwrap_or_else(|why| {
-            if !self.told {
-                self.told = true;
+            if !self.logged {
+                self.logged = true;
                 tracing::warn!("{why}; it is skipped, and so is any other like it");
             }
             0..0

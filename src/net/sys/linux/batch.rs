@@ -220,7 +220,7 @@ pub struct ReceiveArrays {
     filled: usize,
 }
 
-// SAFETY: as with `SendArrays`: the raw pointers are written anew before each call that follows them.
+// SAFETY: as with `SendArrays`: the raw pointers are rewritten before each call that follows them.
 unsafe impl Send for ReceiveArrays {}
 
 impl ReceiveArrays {
