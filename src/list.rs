@@ -26,7 +26,7 @@ const NAME_WIDTH: usize = 24;
 pub struct ListPlan {
     /// The interface to listen on, by name or by its address; `None`: all of them.
     pub interface: Option<String>,
-    /// How long to listen; `None`: until all have been heard, or with `watch` until a signal.
+    /// How long to listen; `None`: until all have been received, or with `watch` until a signal.
     pub timeout: Option<Duration>,
     /// Stay, and show what comes and goes.
     pub watch: bool,

@@ -21,7 +21,7 @@ pub(crate) fn counted(n: u64, what: &str) -> String {
     format!("{n} {what}{plural}")
 }
 
-/// `error` without the numbers that the standard library puts behind the system's words: "(os error 2)".
+/// `error` without the numbers that the standard library appends to the system's words: "(os error 2)".
 pub fn without_codes(error: impl Display) -> String {
     let text = error.to_string();
     let mut parts = text.split(" (os error ");

@@ -138,7 +138,7 @@ impl<'a> Mistakes<'a> {
     /// Notes what ron found wrong in the file.
     pub(super) fn ron(&mut self, error: &SpannedError) {
         let offset = match error.code {
-            // ron's cursor stands behind the word that it found instead.
+            // ron's cursor is after the word that it found instead.
             Ron::ExpectedNamedStructLike(_) => 0,
             _ => offset_of(self.text, &error.span.end),
         };
@@ -300,7 +300,7 @@ fn syntax(code: &Ron, before: &str, after: &str) -> String {
     .to_owned()
 }
 
-/// Whether `before` ends with what may be a key: a word behind `(` or a comma.
+/// Whether `before` ends with what may be a key: a word after `(` or a comma.
 fn ends_with_key(before: &str) -> bool {
     let is_of_key = |c: char| c.is_ascii_lowercase() || c == '_';
     let without_key = before.trim_end().trim_end_matches(is_of_key);

@@ -20,7 +20,7 @@ const ADAPT_MIN: f64 = 5.0;
 /// The keys of `Camera(...)` that a stream has not.
 pub(super) const CAMERA_KEYS: &[&str] = &["device", "format", "size", "sampling", "controls"];
 
-/// A kind of several forms: `read` gets the form's name and what stands behind that.
+/// A kind of several forms: `read` gets the form's name and what follows it.
 fn choice<T>(
     expected: impl Into<String>,
     read: impl Fn(&str, &str, &mut Mistakes<'_>) -> Read<T> + 'static,

@@ -153,7 +153,7 @@ impl<'a> BitReader<'a> {
             self.acc = (self.acc << 8) | u64::from(byte);
             self.bits += 8;
         }
-        // What was read behind the end stays unread: keep the count from growing with it.
+        // Bits past the end were never there: keep the count from growing with them.
         self.phantom = self.phantom.min(1 << 16);
     }
 
@@ -380,7 +380,7 @@ impl<'a> Decoder<'a> {
                     if decode_block(&mut self.reader, dc, ac, &mut self.prediction[i], block)
                         .is_err()
                     {
-                        // Zeros read behind the end may well be no code: that is an end, not nonsense.
+                        // Zeros read past the end may not be a code: that is an end, not nonsense.
                         return Err(if self.reader.phantom > 0 {
                             self.short()
                         } else {

@@ -28,8 +28,8 @@ pub const MOST_OF_INTERVAL: f32 = 0.8;
 /// Auto on links of unknown speed.
 const QUARTER: f32 = 0.25;
 
-/// Auto never sends faster than this many Mbit/s, however fast the sender's own link is: a slower one may
-/// follow behind the switch, and a viewer has to keep up.
+/// Auto never sends faster than this many Mbit/s, however fast the sender's own link is: the switch may
+/// lead to a slower one, and a viewer has to keep up.
 const AUTO_MOST_MBIT: u32 = 1000;
 
 /// Bytes that each packet takes on an Ethernet wire beyond its UDP payload: preamble 8, header 14, IPv4 20,

@@ -187,7 +187,7 @@ fn open_own(options: &ReportOptions, keep: Option<u32>) -> Result<SendSocket, Gr
     };
     (socket.raw().set_nonblocking(true)).map_err(fail)?;
     // Bound without it, so that the port is nobody else's; set afterwards, so that programs which bind it on all
-    // addresses, to hear the group, still can. socket(7), SO_REUSEADDR.
+    // addresses, to receive the group, still can. socket(7), SO_REUSEADDR.
     (socket.raw().set_reuse_address(true)).map_err(fail)?;
     Ok(socket)
 }

@@ -30,7 +30,7 @@ const MAX_STEP_OF_SSRC: i16 = 512;
 const MAX_TIME_STEP_OF_SSRC: i32 = 90_000;
 /// How near the second packet of a restarted source must be to the first, in numbers.
 const RESTART_REACH: u16 = 16;
-/// A source that has been quiet for this long gives way to another.
+/// A source that has been quiet for this long may be replaced by another.
 const SILENCE: Duration = Duration::from_millis(500);
 /// The frame interval before two frames have shown it, and its bounds.
 pub(super) const DEFAULT_INTERVAL: Duration = Duration::from_millis(100);

@@ -51,7 +51,7 @@ pub(super) struct Announcer {
 }
 
 impl Announcer {
-    /// Starts it. `tells`: whether it prints, once for each stream, the commands that watch it.
+    /// Starts it. `tells`: whether to print, once for each stream, the commands that watch it.
     ///
     /// # Errors
     /// No thread can be started.

@@ -272,7 +272,7 @@ impl Sink {
                 stats.frames_dropped.add(1);
                 return Err(error);
             }
-            // In the pause before the second burst, or behind the only one: no packet waits for this copy, and
+            // In the pause before the second burst, or after the only one: no packet waits for this copy, and
             // it is there before the first request.
             if let Some(queue) = self.steering.retransmit.as_ref().filter(|_| is_first) {
                 queue.store(plan, scan);

@@ -309,7 +309,7 @@ impl Pipeline<'_> {
                 stats.position.set(at);
                 stats.frames_in_all.set(in_all.unwrap_or(0));
             }
-            // A camera closes and opens by itself, as its remote tells it.
+            // A camera closes and opens by itself, on its remote's orders.
             if !demand.is_wanted() && demand.remote.get().is_none() {
                 return Ok(Played::WhileWanted);
             }
@@ -418,7 +418,7 @@ impl Pipeline<'_> {
 }
 
 /// `at`, but later than the capture time before it, so that no two frames have the same RTP timestamp: a slate
-/// may be younger than the picture behind it, and a pipe may hold several frames at once.
+/// may be younger than the picture after it, and a pipe may hold several frames at once.
 fn after(before: &mut Mono, at: Mono) -> Mono {
     *before = at.max(*before + RTP_TICK);
     *before

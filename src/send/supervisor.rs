@@ -67,7 +67,7 @@ impl Supervisor {
 
     /// Reports that the config is being read again, until [`Supervisor::ready`].
     pub(super) fn reloading(&self) {
-        // systemd tells this reload from an older one by the time. Microseconds since the boot, not by
+        // systemd distinguishes this reload from an older one by the time. Microseconds since the boot, not by
         // `NotifyState::monotonic_usec_now`, whose seconds overflow on 32-bit boards after half an hour.
         let now = i128::from(Mono::now().0 / 1000);
         self.notify(&[NotifyState::Reloading, NotifyState::MonotonicUsec(now)]);

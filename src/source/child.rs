@@ -346,7 +346,7 @@ impl Lines {
 }
 
 /// Runs `start` with the cores that the process may use: a child inherits its parent's, and a sending
-/// thread may be pinned to a single one. The main thread, which is never pinned, tells which.
+/// thread may be pinned to a single one. The main thread, which is never pinned, has them all.
 fn unpinned<T>(start: impl FnOnce() -> T) -> T {
     let this_thread = Pid::from_raw(0);
     let own = sched_getaffinity(this_thread);

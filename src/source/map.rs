@@ -31,7 +31,7 @@ impl MappedFile {
         // as a frame is lent, so its bytes may change between two reads. All that reads them (the
         // splitter, the containers' parsers, the gate, turbojpeg) takes them for hostile anyway and
         // relies on no value that it has read twice to be equal; what goes out is what the kernel
-        // copies. Reads behind a new end would raise SIGBUS: the guard makes zeros of them.
+        // copies. Reads past a new end would raise SIGBUS: the guard makes zeros of them.
         let map = unsafe { MmapOptions::new().map(file) }.map_err(failed)?;
         let guard = Guard::new(map.as_ptr(), map.len()).map_err(|e| failed(e.into()))?;
         // Read-ahead is only a hint.

@@ -237,7 +237,7 @@ fn locate(part: &Part<'_>) -> Option<Vec<Run>> {
     let (first, rest) = runs.split_first_mut()?;
     (first.least, first.most) = (0, 0);
     total.checked_sub(first.len())?;
-    // Forward: each run comes behind the one before it, and no further than the gap has room.
+    // Forward: each run comes after the one before it, no further than the gap has room.
     let mut before = (0, first.len() - 1, first.intervals.last()?.bytes.start);
     let mut before_most = 0;
     let mut hidden = Vec::with_capacity(rest.len());
@@ -267,7 +267,7 @@ fn locate(part: &Part<'_>) -> Option<Vec<Run>> {
     Some(runs)
 }
 
-/// How many intervals later at most the one behind the marker at `at` is than the one that starts at
+/// How many intervals later at most the one after the marker at `at` is than the one that starts at
 /// `start`. All that are in between are complete.
 fn most_steps(start: usize, at: usize, shortest: usize) -> usize {
     ((at.saturating_sub(start) + 2) / (shortest + 2)).max(1)

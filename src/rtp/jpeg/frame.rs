@@ -211,7 +211,7 @@ impl FrameBuffer {
         placed
     }
 
-    /// Takes what only a frame's first packet tells.
+    /// Reads what only a frame's first packet has.
     fn start_with(&mut self, p: &Arrived<'_>, payload: &Payload<'_>) {
         if let Tables::Given(tables) = payload.tables {
             self.tables = Some(tables);

@@ -208,25 +208,38 @@ impl SenderSide {
                 }
             }
         }
-        let (Some(ssrc), Some(block)) = (reporter, block) else {
-            return Ok(());
-        };
+        if let (Some(ssrc), Some(block)) = (reporter, block) {
+            let loss = self.take_report(now, sent, (ssrc, host), block, frames);
+            if let Some(loss) = loss {
+                each(Feedback::Report(loss));
+            }
+        }
+        Ok(())
+    }
+
+    /// Records what a viewer reports; `None` if it cannot be true.
+    fn take_report(
+        &mut self,
+        now: Mono,
+        sent: Sent,
+        (ssrc, host): (Ssrc, IpAddr),
+        block: ReportBlock,
+        frames: Option<FrameReport>,
+    ) -> Option<ViewerLoss> {
         let round_trip = self.round_trip(now, &block);
         let recent = self.sent_recently(now, sent);
-        let Some(viewer) = self.viewers.get_mut(&ssrc) else {
-            return Ok(());
-        };
+        let viewer = self.viewers.get_mut(&ssrc)?;
         if round_trip.is_err() || !viewer.agrees(&block, sent, recent) {
             // It may have restarted its count.
             viewer.block = None;
-            return Ok(());
+            return None;
         }
         viewer.block = Some(block);
         viewer.sent = sent.packets;
         viewer.frames = frames;
         viewer.round_trip = round_trip.unwrap_or_default().or(viewer.round_trip);
         self.reporting.insert(host, now);
-        each(Feedback::Report(ViewerLoss {
+        Some(ViewerLoss {
             ssrc,
             host,
             fraction_lost: f32::from(block.fraction_lost) / 256.0,
@@ -234,8 +247,7 @@ impl SenderSide {
             highest: block.highest,
             round_trip: viewer.round_trip,
             frames,
-        }));
-        Ok(())
+        })
     }
 
     /// Packets sent within [`RECENT`].

@@ -143,7 +143,7 @@ pub enum Item {
 #[error("no RTCP")]
 pub struct NotRtcp;
 
-/// Reads a compound packet. Packets of kinds that are not known, or that contradict themselves, are passed over.
+/// Reads a compound packet. Packets that are unknown or contradict themselves are skipped.
 ///
 /// # Errors
 /// The datagram is no compound packet by the rules of RFC 3550 §A.2, or nothing in it is understood.

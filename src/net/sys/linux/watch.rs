@@ -1,4 +1,4 @@
-//! Changes of links, addresses and routes. netlink(7), rtnetlink(7): the kernel tells those who have joined the groups of
+//! Changes of links, addresses and routes. netlink(7), rtnetlink(7): the kernel reports to those who have joined the groups of
 //! a routing socket.
 
 use std::io;
