@@ -365,7 +365,7 @@ fn mistakes_are_said() {
         ),
         (
             "view a\u{1b}b",
-            "cannot watch \"a\\u{1b}b\": it contains the invisible character U+001B",
+            "cannot watch \"a\u{fffd}b\": it contains the invisible character U+001B",
         ),
         (
             "view a --group 224.3.29.71:5000",
