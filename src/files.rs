@@ -7,7 +7,7 @@ use std::path::Path;
 /// Writes `bytes` to `path` in one step: the file is there whole or not at all. An existing one is replaced.
 ///
 /// # Errors
-/// If it cannot be written; nothing is left behind then.
+/// If it cannot be written; no trace of it is left then.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let temporary = path.with_file_name(format!(".{name}.{}", std::process::id()));

@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::announced::{Announced, can_show};
 use crate::rtp::sap::{self, Change, Listing, What};
 use crate::signals::{Signal, Signals};
-use crate::text::printable;
+use crate::text::{counted, printable};
 
 /// How long to listen unless the user says otherwise: lancam announces a stream about every 2 s, ffmpeg every 5 s.
 const LISTEN: Duration = Duration::from_secs(6);
@@ -26,7 +26,7 @@ const NAME_WIDTH: usize = 24;
 pub struct ListPlan {
     /// The interface to listen on, by name or by its address; `None`: all of them.
     pub interface: Option<String>,
-    /// How long to listen; `None`: until all have been heard, or with `watch` until a signal.
+    /// How long to listen; `None`: until all have been received, or with `watch` until a signal.
     pub timeout: Option<Duration>,
     /// Stay, and show what comes and goes.
     pub watch: bool,
@@ -65,7 +65,8 @@ pub fn run(plan: &ListPlan, mut signals: Signals) -> Result<()> {
     }
     let turned_away = announced.directory().turned_away();
     if turned_away > 0 {
-        eprintln!("{turned_away} more announcement(s) left out: there are too many");
+        let left_out = counted(turned_away, "announcement");
+        eprintln!("{left_out} not shown: there are too many");
     }
     Ok(())
 }
@@ -80,7 +81,7 @@ fn is_over(signals: &mut Signals) -> bool {
     signals.wait(Duration::ZERO) == Some(Signal::Stop)
 }
 
-/// Prints what comes and goes, until a signal or the time ends it. A terminal sees the table, drawn anew with each change.
+/// Prints what comes and goes, until a signal or the time ends it. A terminal sees the table, redrawn with each change.
 fn watch(plan: &ListPlan, announced: &mut Announced, signals: &mut Signals) -> Result<()> {
     let draws = io::stdout().is_terminal() && !plan.json;
     let started = Instant::now();

@@ -5,20 +5,26 @@ use std::env;
 use std::io::{self, IsTerminal};
 use std::time::Duration;
 
+use chrono::Local;
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
-use tracing_subscriber::fmt;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{self, FmtContext, FormatEvent, FormatFields, FormattedFields};
+use tracing_subscriber::registry::LookupSpan;
 
 use crate::clock::Mono;
+use crate::text::without_codes;
 
 /// The variable that overrides `-v`: a level (`debug`) or directives (`lancam=debug,lancam::net=trace`).
 pub const VARIABLE: &str = "LANCAM_LOG";
 
-/// How lines are to look.
+/// How lines look: `14:03:07 WARN porch: what happened`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Style {
     colours: bool,
-    timestamps: bool,
+    /// The format of the local time in front, as in strftime(3).
+    time: Option<&'static str>,
 }
 
 /// The least time between two lines about the same thing.
@@ -51,18 +57,12 @@ pub fn init(verbosity: u8) {
         env::var("JOURNAL_STREAM").ok().as_deref(),
         stderr_identity(),
     );
-    let lines = fmt()
+    let started = fmt::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
         .with_ansi(style.colours)
-        .with_target(false)
-        .compact();
-    // The journal stamps each line itself.
-    let started = if style.timestamps {
-        lines.try_init()
-    } else {
-        lines.without_time().try_init()
-    };
+        .event_format(style)
+        .try_init();
     if let (Ok(()), Some(text)) = (started, refused) {
         tracing::warn!(
             "{VARIABLE}={text:?} is ignored: expected error, warn, info, debug or trace, or MODULE=LEVEL"
@@ -89,8 +89,9 @@ fn filter(verbosity: u8, wanted: Option<&str>) -> (EnvFilter, Option<String>) {
     }
 }
 
-/// Colours for a terminal whose user has not said no (<https://no-color.org>), timestamps for all but
-/// the journal, which says in `JOURNAL_STREAM` which device and inode it reads (systemd.exec(5)).
+/// Colours for a terminal whose user has not said no (<https://no-color.org>), the time for all but
+/// the journal, which stamps its lines and says in `JOURNAL_STREAM` which device and inode it reads
+/// (systemd.exec(5)).
 fn style(
     terminal: bool,
     no_color: bool,
@@ -103,8 +104,50 @@ fn style(
     });
     Style {
         colours: terminal && !no_color,
-        timestamps: journal.is_none() || journal != stderr,
+        time: match (terminal, journal.is_some() && journal == stderr) {
+            (true, _) => Some("%H:%M:%S"),
+            (false, true) => None,
+            (false, false) => Some("%Y-%m-%d %H:%M:%S"),
+        },
     }
+}
+
+impl<S, N> FormatEvent<S, N> for Style
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut line: Writer<'_>,
+        event: &Event<'_>,
+    ) -> std::fmt::Result {
+        if let Some(format) = self.time {
+            write!(line, "{} ", Local::now().format(format))?;
+        }
+        let level = *event.metadata().level();
+        let (colour, end) = match level {
+            _ if !self.colours => ("", ""),
+            Level::ERROR => ("\x1b[31m", "\x1b[0m"),
+            Level::WARN => ("\x1b[33m", "\x1b[0m"),
+            _ => ("\x1b[2m", "\x1b[0m"),
+        };
+        write!(line, "{colour}{level}{end} ")?;
+        for span in context.event_scope().into_iter().flatten() {
+            if let Some(name) = span.extensions().get::<FormattedFields<N>>() {
+                write!(line, "{name}: ")?;
+            }
+        }
+        let mut text = String::new();
+        context.format_fields(Writer::new(&mut text), event)?;
+        writeln!(line, "{}", without_codes(text))
+    }
+}
+
+/// The span of what a stream's threads log: its name stands in front of their lines.
+pub fn stream_span(name: &str) -> tracing::Span {
+    tracing::info_span!("stream", message = name)
 }
 
 /// Device and inode of standard error.
@@ -152,10 +195,12 @@ mod tests {
     #[test]
     fn the_journal_stamps_its_own_lines() {
         let stderr = Some((8, 4711));
-        assert!(!style(false, false, Some("8:4711"), stderr).timestamps);
+        let date = Some("%Y-%m-%d %H:%M:%S");
+        assert_eq!(style(false, false, Some("8:4711"), stderr).time, None);
         // Inherited from a parent, but redirected since.
-        assert!(style(false, false, Some("8:4712"), stderr).timestamps);
-        assert!(style(false, false, None, stderr).timestamps);
-        assert!(style(false, false, Some("nonsense"), None).timestamps);
+        assert_eq!(style(false, false, Some("8:4712"), stderr).time, date);
+        assert_eq!(style(false, false, None, stderr).time, date);
+        assert_eq!(style(false, false, Some("nonsense"), None).time, date);
+        assert_eq!(style(true, false, None, stderr).time, Some("%H:%M:%S"));
     }
 }

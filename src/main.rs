@@ -14,7 +14,7 @@ fn main() -> ExitCode {
     match run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("lancam: {}", text::without_codes(&format!("{error:#}")));
+            eprintln!("lancam: {}", text::without_codes(format_args!("{error:#}")));
             // 2: wrong usage or config; 1: failed while running.
             ExitCode::from(if error.is::<UsageError>() { 2 } else { 1 })
         }

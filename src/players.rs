@@ -74,7 +74,7 @@ fn ffplay(stream: &Watched<'_>) -> String {
     )
 }
 
-/// Debian's VLC has no RTP of its own that knows JPEG: libavformat's is asked for. Without a file the SDP's lines that
+/// Debian's VLC has no RTP/JPEG of its own, so libavformat's is used. Without a file the SDP's lines that
 /// matter are the address of the stream.
 fn vlc(stream: &Watched<'_>) -> String {
     let what = match stream.sdp_file {

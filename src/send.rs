@@ -1,6 +1,6 @@
 //! The sending pipeline: one thread per stream does everything from the source to the kernel; the
 //! caller's thread waits for signals, writes statistics and reloads the config. The only module that
-//! wires sources, gate, packetizer and sockets together; each of them is told what it needs here.
+//! wires sources, gate, packetizer and sockets together.
 
 mod announce;
 mod description;
@@ -35,14 +35,14 @@ use crate::signals::{Signal, Signals};
 use crate::stats::report::Report;
 use crate::stats::{StatsTo, StatsWriter};
 use crate::status::{Board, Page, Role};
-use crate::text::counted;
+use crate::text::{counted, without_codes};
 
-/// How often signals, ends of streams and the progress line are looked at.
+/// How often signals, ended streams and the progress line are checked.
 const TICK: Duration = Duration::from_millis(200);
-/// How often the figures are taken.
+/// How often figures are collected.
 const STATS_PERIOD: Duration = Duration::from_secs(1);
 
-/// How often a network is looked for that was not there at the start.
+/// How often to retry while there is no network at the start.
 const NETWORK_RETRY: Duration = Duration::from_secs(1);
 
 /// What `lancam send` was asked to do.
@@ -58,13 +58,15 @@ pub struct SendPlan {
 /// Runs the streams until all have ended or a signal asks to stop.
 ///
 /// # Errors
-/// If a stream's socket cannot be opened, nothing runs on. A source that fails is waited for, unless it is
-/// the only one, cannot be used from the start, and no supervisor is there: a user at a terminal is told at
-/// once. Where a stream ends with an error the others go on, and the first error is returned at the end.
+/// If a stream's socket cannot be opened; no stream runs then. A source that fails is retried, unless it is
+/// the only one, fails at the start, and there is no supervisor: a user at a terminal is told at once. If
+/// one stream ends with an error, the others go on, and the first error is returned at the end.
 pub fn run(plan: SendPlan, mut signals: Signals) -> Result<()> {
     let stats = plan.stats.as_ref().map(StatsWriter::open).transpose()?;
     let supervisor = Supervisor::find();
-    signals.limit_end().context("no descriptors are left")?;
+    signals
+        .limit_end()
+        .context("no file descriptors are left")?;
     let Some((config, mut streams)) = start(&plan, &supervisor, &mut signals)? else {
         return Ok(());
     };
@@ -88,7 +90,7 @@ pub fn run(plan: SendPlan, mut signals: Signals) -> Result<()> {
     service.run(&mut signals)
 }
 
-/// The running streams and all who are told of them.
+/// The running streams and everyone who is told about them.
 struct Service {
     plan: SendPlan,
     streams: Streams,
@@ -103,7 +105,7 @@ impl Service {
     fn run(mut self, signals: &mut Signals) -> Result<()> {
         let mut progress = Progress::new();
         let mut stats_due = Instant::now() + STATS_PERIOD;
-        self.streams.put_up(&mut self.figures, &self.board);
+        self.streams.publish(&mut self.figures, &self.board);
         self.supervisor.ready();
         while !self.streams.running.is_empty() {
             match signals.wait(TICK) {
@@ -136,7 +138,7 @@ impl Service {
     }
 
     fn tick(&mut self) {
-        let report = self.streams.put_up(&mut self.figures, &self.board);
+        let report = self.streams.publish(&mut self.figures, &self.board);
         self.supervisor.tell(&report, &self.streams.running);
         if let Some(stats) = &mut self.stats {
             stats.write(&*report);
@@ -155,15 +157,15 @@ impl Service {
     }
 }
 
-/// Starts the streams. Under a supervisor a network that is not there yet is waited for: a board must come up in
-/// whatever order its parts do. Gives the config that they started with; `None`: the end was asked for meanwhile.
+/// Starts the streams. Under a supervisor it waits for the network, which may come up later than the service.
+/// Returns the config that they started with; `None`: a signal asked to stop meanwhile.
 fn start(
     plan: &SendPlan,
     supervisor: &Supervisor,
     signals: &mut Signals,
 ) -> Result<Option<(Config, Streams)>> {
     let mut config = plan.config.clone();
-    let mut told = String::new();
+    let mut logged = String::new();
     loop {
         let ends_with_source = config.streams.len() == 1 && !supervisor.is_there();
         let error = match Streams::start(&config, Tell::Commands, ends_with_source) {
@@ -173,11 +175,11 @@ fn start(
         if !supervisor.is_there() || !is_network_missing(&error) {
             return Err(error);
         }
-        let why = format!("waiting for the network: {error:#}");
+        let why = without_codes(format_args!("waiting for the network: {error:#}"));
         supervisor.waits(&why);
-        if why != told {
+        if why != logged {
             warn!("{why}");
-            told = why;
+            logged = why;
         }
         match signals.wait(NETWORK_RETRY) {
             Some(Signal::Stop) => return Ok(None),
@@ -187,7 +189,7 @@ fn start(
     }
 }
 
-/// The config as it is now; if it is wrong, that is said.
+/// Reads the config again; if it is wrong, that is logged.
 fn read_again(plan: &SendPlan) -> Option<Config> {
     match (plan.reload)() {
         Ok(config) => Some(config),
@@ -209,12 +211,12 @@ fn is_network_missing(error: &anyhow::Error) -> bool {
     }
 }
 
-/// Whether streams tell how to watch them.
+/// Whether to print how to watch the streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tell {
-    /// The commands are printed once.
+    /// Print the commands, once.
     Commands,
-    /// They are not.
+    /// Print nothing.
     Nothing,
 }
 
@@ -250,7 +252,7 @@ impl Streams {
         Ok(streams)
     }
 
-    /// Stops all at a frame's end.
+    /// Stops all of them, each at the end of a frame.
     ///
     /// # Errors
     /// The first failure of a stream, if one failed.
@@ -336,11 +338,13 @@ impl Streams {
         let Some(old) = old else { return };
         match self.start_one(&old.config, Some(old), false) {
             Ok(started) => self.running.push(started),
-            Err(error) => warn!("{name}: the old settings do not start either: {error:#}"),
+            Err(error) => {
+                warn!("{name}: cannot be started with the old settings either: {error:#}")
+            }
         }
     }
 
-    /// Streams whose group another sender has, though nobody chose it for them, go on in another one.
+    /// Moves streams to another group if their default group is taken by another sender.
     fn move_displaced(&mut self) {
         while let Some(i) = self.running.iter().position(Running::is_displaced) {
             let stream = self.running.remove(i);
@@ -353,7 +357,7 @@ impl Streams {
         }
     }
 
-    /// Takes streams out that have ended by themselves.
+    /// Removes streams that have ended by themselves.
     fn reap(&mut self) {
         while let Some(i) = self.running.iter().position(Running::has_ended) {
             let end = self
@@ -368,11 +372,11 @@ impl Streams {
         }
     }
 
-    /// Puts the figures of this moment on the status page, and gives them.
-    fn put_up(&self, figures: &mut Figures, board: &Board) -> Arc<Report> {
+    /// Publishes the present figures on the status page and returns them.
+    fn publish(&self, figures: &mut Figures, board: &Board) -> Arc<Report> {
         let report = Arc::new(self.report(figures, false));
         let scenes = figures.scenes(&report, &self.running, &self.ended);
-        board.put_up(Arc::clone(&report), scenes);
+        board.publish(Arc::clone(&report), scenes);
         report
     }
 

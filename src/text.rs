@@ -1,4 +1,6 @@
-//! Text for people: what strangers wrote, made fit for a terminal, and numbers of things.
+//! Text for people: what strangers wrote, made fit for a terminal, numbers of things, and the system's errors.
+
+use std::fmt::Display;
 
 /// Control characters, and those that turn the direction of text or have no width: a name with
 /// them could pass for another one, or upset a terminal.
@@ -14,14 +16,14 @@ pub(crate) fn printable(text: &str, most: usize) -> String {
 }
 
 /// `1 frame`, `2 frames`.
-#[cfg(feature = "send")]
 pub(crate) fn counted(n: u64, what: &str) -> String {
     let plural = if n == 1 { "" } else { "s" };
     format!("{n} {what}{plural}")
 }
 
-/// `text` without the numbers that the standard library puts behind the system's words: "(os error 2)".
-pub fn without_codes(text: &str) -> String {
+/// `error` without the numbers that the standard library appends to the system's words: "(os error 2)".
+pub fn without_codes(error: impl Display) -> String {
+    let text = error.to_string();
     let mut parts = text.split(" (os error ");
     let mut out = parts.next().unwrap_or_default().to_owned();
     for part in parts {
@@ -49,7 +51,7 @@ mod tests {
         let error = std::io::Error::from_raw_os_error(2);
         let text = format!("a: {error}; b: {error}");
         assert_eq!(
-            without_codes(&text),
+            without_codes(text),
             "a: No such file or directory; b: No such file or directory"
         );
         assert_eq!(without_codes("none"), "none");

@@ -1029,7 +1029,7 @@ fn a_camera_that_may_not_be_opened() {
          ln -s ../../video0 /dev/v4l/by-id/usb-camera-video-index0",
     );
     Said::new(&command.output().unwrap())
-        .expect("camera", "fail", "/dev/video0 may not be opened")
+        .expect("camera", "fail", "/dev/video0 cannot be opened")
         .advises("camera", "usermod -aG video");
     on_wire(&net).expect("camera", "skip", "none on this machine");
 }

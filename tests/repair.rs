@@ -252,9 +252,9 @@ fn a_full_link_gets_fewer_frames() {
         "limit rate over {bytes} bytes/second burst 65536 bytes"
     ));
     // Found out within some seconds, and then nearly every frame that is sent comes whole.
-    let thinned = sender.wait_for_stats("fewer frames", |s| number(s, "frames_thinned") >= 60.0);
+    let fewer = sender.wait_for_stats("fewer frames", |s| number(s, "frames_decimated") >= 60.0);
     let before = (
-        number(&thinned, "frames_sent"),
+        number(&fewer, "frames_sent"),
         whole(&viewer.wait_for_stats("anything", |_| true)),
     );
     let after = sender.wait_for_stats("more frames", |s| {

@@ -387,7 +387,7 @@ fn a_viewer_watches_though_its_rtcp_port_is_taken() {
     let sender = send(&net.sender, "sender");
     holder_is_ready(&holder);
     let viewer = view(&net.viewer, "viewer");
-    viewer.wait_for_message("what senders report is not heard: port 10001 is in use");
+    viewer.wait_for_message("senders' reports cannot be received: port 10001 is in use");
     viewer.wait_for_stats("frames", |s| number(s, "frames_whole") > 0.0);
     // It reports all the same.
     sender.wait_for_stats("the viewer", |s| viewers(s) == 1);

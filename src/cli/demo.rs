@@ -31,7 +31,8 @@ pub struct DemoArgs {
     pub headless: bool,
 
     /// Stop after this many frames
-    #[arg(long, value_name = "N", value_parser = number(WHOLE, FRAMES))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true,
+        value_parser = number(WHOLE, FRAMES))]
     pub frames: Option<u64>,
 
     /// Save the first whole frame as it came, to a .jpg file

@@ -36,7 +36,8 @@ pub struct DoctorArgs {
     pub interface: Option<String>,
 
     /// How many seconds to listen, 1 to 3600
-    #[arg(long, value_name = "SECONDS", default_value_t = 3, value_parser = number(WHOLE, 1..=3600_u64))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 3, allow_negative_numbers = true,
+        value_parser = number(WHOLE, 1..=3600_u64))]
     pub wait: u64,
 
     /// Print JSON

@@ -31,7 +31,7 @@ pub struct ListArgs {
     pub interface: Option<String>,
 
     /// How many seconds to listen, 0.1 to 3600
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = seconds)]
     pub timeout: Option<Duration>,
 }
 

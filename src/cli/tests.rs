@@ -3,7 +3,7 @@ use std::time::Duration;
 use clap::CommandFactory;
 
 use super::*;
-use crate::config::{Config, Pacing, Repair, Stream};
+use crate::config::{Config, Pacing, Repair, SETTINGS, Stream};
 use crate::doctor::DoctorPlan;
 use crate::send::SendPlan;
 use crate::source::{CameraSpec, SourceSpec};
@@ -71,6 +71,48 @@ fn help_fits_a_terminal() {
     }
     let top = cli.render_help().to_string();
     assert!(top.lines().all(|line| line.chars().count() <= 80), "{top}");
+}
+
+/// The row of each setting, as it must stand in help and man page; a setting without a flag has none.
+#[test]
+fn help_and_man_page_are_true_to_the_settings() {
+    let mut cli = Cli::command();
+    cli.build();
+    let send = cli.find_subcommand_mut("send").unwrap();
+    let mut page = Vec::new();
+    clap_mangen::Man::new(send.clone())
+        .render(&mut page)
+        .unwrap();
+    let mut page = String::from_utf8(page).unwrap();
+    for (roff, text) in [
+        ("\\-", "-"),
+        ("\\*(Aq", "'"),
+        ("\\fB", ""),
+        ("\\fI", ""),
+        ("\\fR", ""),
+    ] {
+        page = page.replace(roff, text);
+    }
+    for paper in [send.render_long_help().to_string(), page] {
+        let paper = paper.split_whitespace().collect::<Vec<_>>().join(" ");
+        for setting in SETTINGS {
+            let flag = format!("--{} ", setting.key.replace('_', "-"));
+            let words = setting.words;
+            let (default, limits) = ((setting.default)(), (setting.limits)());
+            let Some(value) = setting.flag else {
+                assert!(!paper.contains(&flag), "{flag}: {paper}");
+                continue;
+            };
+            let row = match (value, limits.as_str(), default.as_str()) {
+                ("", ..) => format!("{flag}{words}"),
+                (_, "", "none") => format!("{flag}<{value}> {words}"),
+                (_, _, "none") => format!("{flag}<{value}> {words} ({limits})"),
+                (_, "", _) => format!("{flag}<{value}> {words} [default: {default}]"),
+                _ => format!("{flag}<{value}> {words} ({limits}) [default: {default}]"),
+            };
+            assert!(paper.contains(&row), "{row}: {paper}");
+        }
+    }
 }
 
 #[test]
@@ -145,7 +187,7 @@ fn a_flag_for_one_of_several_streams_is_refused() {
     assert_eq!(
         refused(&format!("send --config {file} --ttl 5")),
         format!(
-            "{file}:1:11: --ttl is for a single stream, but here are 2; set \"ttl\" in this file"
+            "{file}:1:11: --ttl is for a single stream, but this file has 2; set \"ttl\" in the file"
         )
     );
     let plan = send(&format!("--config {file} --stats -")).unwrap();
@@ -276,7 +318,7 @@ fn mistakes_are_said() {
         ("send --source=", "--source <SRC>': the source is empty"),
         (
             "send --source pattern:8x8",
-            "both sides must be 16 to 8192 pixels",
+            "a pattern of 8x8 is out of range: expected 16 to 8192 pixels a side",
         ),
         (
             "send --group [ff15::1]:5004 --mtu 1000",
@@ -319,11 +361,11 @@ fn mistakes_are_said() {
         ),
         (
             "view 224.3.29.71:99999",
-            "cannot watch \"224.3.29.71:99999\": expected ADDRESS:PORT, such as 224.3.29.71:10000",
+            "cannot watch \"224.3.29.71:99999\": \"99999\" is not a port; write 224.3.29.71:10000",
         ),
         (
             "view a\u{1b}b",
-            "cannot watch \"a\\u{1b}b\": it contains the invisible character U+001B",
+            "cannot watch \"a\u{fffd}b\": it contains the invisible character U+001B",
         ),
         (
             "view a --group 224.3.29.71:5000",
@@ -393,7 +435,14 @@ fn mistakes_are_said() {
             "doctor --wait 3601",
             "--wait <SECONDS>': expected a whole number from 1 to 3600",
         ),
-        ("demo --frames -3", "unexpected argument '-3' found"),
+        (
+            "demo --frames -3",
+            "--frames <N>': expected a whole number from 1 to 4294967295",
+        ),
+        (
+            "list --timeout -1",
+            "--timeout <SECONDS>': expected a number from 0.1 to 3600",
+        ),
         (
             "check",
             "the following required arguments were not provided:\n  <FILE>",

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::config::check::{self, number};
 use crate::stats::StatsTo;
+use crate::text::printable;
 use crate::view::{Record, Target};
 
 use super::usage::UsageError;
@@ -66,7 +67,8 @@ pub(super) fn target(text: &str) -> Result<Target, UsageError> {
         Err(_) => check::name(text),
     };
     named.map(Target::Name).map_err(|why| {
-        UsageError::Usage(format!("cannot watch \"{}\": {why}", text.escape_debug()))
+        let text = printable(text, usize::MAX);
+        UsageError::Usage(format!("cannot watch \"{text}\": {why}"))
     })
 }
 

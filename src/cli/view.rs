@@ -51,7 +51,8 @@ pub struct ViewArgs {
     pub headless: bool,
 
     /// Stop after this many frames
-    #[arg(long, value_name = "N", value_parser = number(WHOLE, FRAMES))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true,
+        value_parser = number(WHOLE, FRAMES))]
     pub frames: Option<u64>,
 
     /// Record the frames as they came: .avi, .mjpeg, or - for MJPEG on standard
@@ -64,7 +65,8 @@ pub struct ViewArgs {
     pub snapshot: Option<PathBuf>,
 
     /// Window size relative to the picture, 0.1 to 8 [default: to fit the screen]
-    #[arg(long, value_name = "FACTOR", value_parser = number(NUMBER, 0.1..=8.0_f32))]
+    #[arg(long, value_name = "FACTOR", allow_negative_numbers = true,
+        value_parser = number(NUMBER, 0.1..=8.0_f32))]
     pub scale: Option<f32>,
 
     /// When part of a frame is lost, keep the last one or show what arrived
@@ -76,7 +78,7 @@ pub struct ViewArgs {
     pub retransmit: bool,
 
     /// How long to wait for an incomplete frame, in frame intervals, 1 to 3
-    #[arg(long, value_name = "FRAMES", default_value_t = 1,
+    #[arg(long, value_name = "FRAMES", default_value_t = 1, allow_negative_numbers = true,
         value_parser = number(WHOLE, 1..=3_u8))]
     pub late: u8,
 

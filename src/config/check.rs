@@ -83,10 +83,16 @@ pub(crate) fn listen(text: &str) -> Result<SocketAddr, String> {
 fn socket_address(text: &str, example: &str) -> Result<SocketAddr, String> {
     let bare = text.trim_start_matches('[').trim_end_matches(']');
     let port = example.rsplit(':').next().unwrap_or_default();
+    let is_address = |part: &str| format!("{part}:1").parse::<SocketAddr>().is_ok();
     text.parse().map_err(|_| match bare.parse::<IpAddr>() {
         Ok(IpAddr::V4(ip)) => format!("the port is missing; write {ip}:{port}"),
         Ok(IpAddr::V6(ip)) => format!("the port is missing; write [{ip}]:{port}"),
-        Err(_) => format!("expected ADDRESS:PORT, such as {example}"),
+        Err(_) => match text.rsplit_once(':') {
+            Some((address, wrong)) if is_address(address) => {
+                format!("{wrong:?} is not a port; write {address}:{port}")
+            }
+            _ => format!("expected ADDRESS:PORT, such as {example}"),
+        },
     })
 }
 
@@ -144,6 +150,10 @@ mod tests {
         assert_eq!(
             group("[ff02::1]").unwrap_err(),
             "the port is missing; write [ff02::1]:10000"
+        );
+        assert_eq!(
+            group("224.3.29.71:99999").unwrap_err(),
+            "\"99999\" is not a port; write 224.3.29.71:10000"
         );
         assert!(group("[ff02::1%lo]:10000").is_ok());
         let unknown = group("[ff02::1%none0]:10000").unwrap_err();

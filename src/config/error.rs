@@ -13,7 +13,7 @@ use crate::text::{printable, without_codes};
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("cannot read the config {}: {}", path.display(), without_codes(&cause.to_string()))]
+    #[error("cannot read the config {}: {}", path.display(), without_codes(cause))]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -138,7 +138,7 @@ impl<'a> Mistakes<'a> {
     /// Notes what ron found wrong in the file.
     pub(super) fn ron(&mut self, error: &SpannedError) {
         let offset = match error.code {
-            // ron's cursor stands behind the word that it found instead.
+            // ron's cursor is after the word that it found instead.
             Ron::ExpectedNamedStructLike(_) => 0,
             _ => offset_of(self.text, &error.span.end),
         };
@@ -157,7 +157,7 @@ impl<'a> Mistakes<'a> {
         for (i, (key, _)) in fields.written.iter().enumerate() {
             let is_twice = fields.written[..i].iter().any(|(k, _)| k == key);
             if is_twice {
-                self.at(key, &format!("\"{key}\" is there twice; keep one"));
+                self.at(key, &format!("\"{key}\" is given twice; keep one"));
             } else if !fields.known.contains(key) {
                 let belongs = elsewhere.filter(|(keys, _)| keys.contains(key));
                 let hint = match (belongs, nearest(key, &fields.known)) {
@@ -286,12 +286,25 @@ fn syntax(code: &Ron, before: &str, after: &str) -> String {
         _ if is_bare_text(before, after) => {
             "this value cannot be read; text needs quotes, as in name: \"porch\""
         }
+        _ if before.trim_end().ends_with(':') && next.is_some_and(|c| ",)]}".contains(c)) => {
+            "the value is missing here"
+        }
+        (Ron::ExpectedComma, Some('"')) if ends_with_key(before) => {
+            "a colon is missing before this, as in name: \"porch\""
+        }
         (Ron::ExpectedComma | Ron::ExpectedStructLikeEnd | Ron::ExpectedArrayEnd, _) => {
             "a comma is missing before this"
         }
-        _ => "this cannot stand here",
+        _ => "this is not expected here",
     }
     .to_owned()
+}
+
+/// Whether `before` ends with what may be a key: a word after `(` or a comma.
+fn ends_with_key(before: &str) -> bool {
+    let is_of_key = |c: char| c.is_ascii_lowercase() || c == '_';
+    let without_key = before.trim_end().trim_end_matches(is_of_key);
+    without_key.trim_end().ends_with(['(', ','])
 }
 
 /// Whether the place is in a value like `the porch`, `/tmp/a.sdp` or `10.0.0.7:5004`: text without quotes.

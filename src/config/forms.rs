@@ -20,7 +20,7 @@ const ADAPT_MIN: f64 = 5.0;
 /// The keys of `Camera(...)` that a stream has not.
 pub(super) const CAMERA_KEYS: &[&str] = &["device", "format", "size", "sampling", "controls"];
 
-/// A kind of several forms: `read` gets the form's name and what stands behind that.
+/// A kind of several forms: `read` gets the form's name and what follows it.
 fn choice<T>(
     expected: impl Into<String>,
     read: impl Fn(&str, &str, &mut Mistakes<'_>) -> Read<T> + 'static,
@@ -117,15 +117,18 @@ pub(super) fn adapt() -> Kind<Adapt> {
 /// `None`, or how many viewers are waited for and how long.
 pub(super) fn wait_for_viewers() -> Kind<Option<WaitForViewers>> {
     let (count, at_most_s) = (whole(1..=10_000), whole(1..=86_400));
-    maybe(Kind::new("(count: 1, at_most_s: 10)", move |text, m| {
-        let mut fields = fields(text)?;
-        let wait = WaitForViewers {
-            count: m.take(&mut fields, "count", &count).unwrap_or(1),
-            at_most_s: m.take(&mut fields, "at_most_s", &at_most_s).unwrap_or(10),
-        };
-        m.finish("wait_for_viewers", &fields, None);
-        Ok(wait)
-    }))
+    maybe(Kind::new(
+        "numbers as in (count: 1, at_most_s: 10)",
+        move |text, m| {
+            let mut fields = fields(text)?;
+            let wait = WaitForViewers {
+                count: m.take(&mut fields, "count", &count).unwrap_or(1),
+                at_most_s: m.take(&mut fields, "at_most_s", &at_most_s).unwrap_or(10),
+            };
+            m.finish("wait_for_viewers", &fields, None);
+            Ok(wait)
+        },
+    ))
 }
 
 /// The status page: `Off`, or where it listens.
@@ -246,7 +249,7 @@ fn sampling() -> Kind<Sampling> {
 
 /// A camera's controls by name.
 fn controls() -> Kind<BTreeMap<String, ControlValue>> {
-    let expected = "{\"gain\": 32, \"exposure_auto\": \"manual\"}";
+    let expected = "controls by name, such as {\"gain\": 32, \"exposure_auto\": \"manual\"}";
     Kind::new(expected, |text, mistakes| {
         let values: BTreeMap<String, &RawValue> = raw::read(text).map_err(|_| None)?;
         let values = values.into_iter().filter_map(|(name, value)| {
@@ -276,7 +279,7 @@ fn control() -> Kind<ControlValue> {
 pub(super) fn in_words(spec: &SourceSpec) -> String {
     match spec {
         SourceSpec::Pattern { width, height, fps } => {
-            format!("the test pattern, {width}x{height}, {fps} frames per second")
+            format!("the test pattern, {width}x{height}, {fps} fps")
         }
         SourceSpec::File { path } => format!("the file {}", path.display()),
         SourceSpec::Stdin => "MJPEG from standard input".to_owned(),
@@ -303,7 +306,7 @@ fn camera_in_words(camera: &CameraSpec) -> String {
         text += &format!(", {width}x{height}");
     }
     if let Some(fps) = camera.fps {
-        text += &format!(", {fps} frames per second");
+        text += &format!(", {fps} fps");
     }
     for (name, value) in &camera.controls {
         text += &match value {

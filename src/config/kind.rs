@@ -63,7 +63,7 @@ impl<T> Kind<T> {
         Kind { limits, ..self }
     }
 
-    /// The value in `(value)`, as it stands behind a name.
+    /// The value in `(value)`, which follows a name.
     pub(super) fn in_brackets(&self, text: &str, mistakes: &mut Mistakes<'_>) -> Read<T> {
         (self.read)(raw::only(text).ok_or(None)?, mistakes)
     }

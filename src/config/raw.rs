@@ -74,14 +74,14 @@ impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
     }
 }
 
-/// `(value)`, as it stands behind the name in `Spread(0.5)`.
+/// `(value)`, which follows the name in `Spread(0.5)`.
 pub(super) fn only(text: &str) -> Option<&str> {
     read::<(&RawValue,)>(text)
         .ok()
         .map(|(value,)| value.get_ron())
 }
 
-/// `Name` or `Name(...)`: the name, and what stands behind it. The name is empty where none stands there.
+/// `Name` or `Name(...)`: the name, and what follows it. The name is empty if there is none.
 pub(super) fn variant(text: &str) -> (&str, &str) {
     let text = &text[leading_trivia(text)..];
     let end = text.find(|c: char| !c.is_alphanumeric() && c != '_');
@@ -104,7 +104,7 @@ pub(super) fn leading_trivia(text: &str) -> usize {
     }
 }
 
-/// What stands behind the block comment that `text` begins with. In RON they nest.
+/// What follows the block comment that `text` begins with. In RON they nest.
 fn behind_block(text: &str) -> &str {
     let mut depth = 0;
     let mut rest = text;

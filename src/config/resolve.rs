@@ -133,7 +133,7 @@ impl<'a> Reader<'a> {
         let several = list.len() > 1;
         if let Some(flag) = self.flags.first().filter(|_| several) {
             let sentence = format!(
-                "{flag} is for a single stream, but here are {}; set \"{}\" in this file",
+                "{flag} is for a single stream, but this file has {}; set \"{}\" in the file",
                 list.len(),
                 flag.key
             );
@@ -185,7 +185,7 @@ impl<'a> Reader<'a> {
         let is_own_rate_kept = fold_into_camera(stream);
         // A flag wins over the rate in Camera(...).
         if !is_own_rate_kept && self.mistakes.flag(fps).is_none() {
-            let why = "the camera's own fps is another; keep one of them";
+            let why = "the camera has another fps; keep one of them";
             self.mistakes.value("fps", fps, why);
         }
         if stream.group.is_ipv6() && stream.mtu.is_some_and(|mtu| mtu < MTU_MIN_V6) {

@@ -159,7 +159,7 @@ settings! {
 
     /// Frames per second
     fps: Option<f64> = None => "the source's", maybe(real(FPS_RANGE)), flag "RATE",
-        |s| format!("{} frames per second", s.fps.unwrap_or_default());
+        |s| format!("{} fps", s.fps.unwrap_or_default());
 
     /// Start a file again at its end
     looped "loop": bool = false, switch(), flag "", |_| "on: a file starts again at its end".to_owned();
@@ -185,7 +185,7 @@ settings! {
     /// Send fewer frames while the network is full
     adapt: Adapt = Adapt::Off => "off", adapt(), |s| match s.adapt {
         Adapt::Off => "off".to_owned(),
-        Adapt::FrameRate { min } => format!("down to {min} frames per second while the network is full"),
+        Adapt::FrameRate { min } => format!("down to {min} fps while the network is full"),
     };
 
     /// Open the source only while somebody watches

@@ -142,7 +142,7 @@ fn mistakes_in_a_stream_are_answered_exactly() {
         ),
         (
             "wait_for_viewers: 1",
-            r#"1:31: "wait_for_viewers" cannot be 1: expected (count: 1, at_most_s: 10), or None"#,
+            r#"1:31: "wait_for_viewers" cannot be 1: expected numbers as in (count: 1, at_most_s: 10), or None"#,
         ),
         // Names and addresses.
         (
@@ -232,18 +232,18 @@ fn mistakes_in_a_stream_are_answered_exactly() {
         ),
         (
             "source: Camera(controls: [1])",
-            r#"1:38: "controls" cannot be [1]: expected {"gain": 32, "exposure_auto": "manual"}"#,
+            r#"1:38: "controls" cannot be [1]: expected controls by name, such as {"gain": 32, "exposure_auto": "manual"}"#,
         ),
         (
             "source: Camera(fps: 15), fps: 30",
-            r#"1:43: "fps" cannot be 30: the camera's own fps is another; keep one of them"#,
+            r#"1:43: "fps" cannot be 30: the camera has another fps; keep one of them"#,
         ),
         (
             "source: Stdin, only_while_watched: true",
             r#"1:48: "only_while_watched" cannot be true: standard input cannot be closed and opened again; use Exec"#,
         ),
         // Keys.
-        ("ttl: 1, ttl: 2", r#"1:21: "ttl" is there twice; keep one"#),
+        ("ttl: 1, ttl: 2", r#"1:21: "ttl" is given twice; keep one"#),
         // Not RON.
         (
             "name = \"porch\"",
@@ -254,6 +254,10 @@ fn mistakes_in_a_stream_are_answered_exactly() {
             "1:27: a comma is missing before this",
         ),
         ("ttl: 1 dscp: 2", "1:20: a comma is missing before this"),
+        (
+            "name \"porch\"",
+            "1:18: a colon is missing before this, as in name: \"porch\"",
+        ),
         (
             "name: \"porch\"]",
             "1:26: this ] does not match the bracket that is open",
@@ -286,8 +290,8 @@ fn mistakes_in_a_stream_are_answered_exactly() {
             "ttl: 'x'",
             r#"1:18: "ttl" cannot be 'x': expected a whole number from 0 to 255"#,
         ),
-        ("ttl: ,", "1:18: this cannot stand here"),
-        ("ttl: @", "1:18: this cannot stand here"),
+        ("ttl: ,", "1:18: the value is missing here"),
+        ("ttl: @", "1:18: this is not expected here"),
         ("1: 2", "1:14: a comma is missing before this"),
     ];
     let told = table.iter().filter_map(|(stream, want)| {
@@ -394,7 +398,16 @@ fn every_limit_is_refused_in_the_file_and_on_the_command_line_with_one_sentence(
         }
         rows += 1;
     }
-    assert_eq!(rows, 11);
+    assert!(rows >= 11, "{rows} settings with limits");
+}
+
+/// Whether `words` stand in `text`, not as a part of longer ones or of other numbers.
+fn has_words(text: &str, words: &str) -> bool {
+    let goes_on = |c: char| c.is_alphanumeric() || c == '.';
+    text.match_indices(words).any(|(at, _)| {
+        let rest = text[at + words.len()..].trim_start_matches('.');
+        !text[..at].ends_with(goes_on) && !rest.starts_with(char::is_alphanumeric)
+    })
 }
 
 #[test]
@@ -416,10 +429,8 @@ fn every_setting_is_documented() {
         let offset = value.as_ptr() as usize - before.as_ptr() as usize;
         let limits = (setting.limits)();
         let comment = before[..offset].replace("\n            // ", " ");
-        assert!(
-            comment.contains(limits.trim_start_matches("above 0 and ")),
-            "{key}: {limits}"
-        );
+        let limits = limits.trim_start_matches("above 0 and ");
+        assert!(has_words(&comment, limits), "{key}: {limits}: {comment}");
         before = &before[offset + value.len()..];
         // So does its row.
         let row = page
@@ -433,7 +444,7 @@ fn every_setting_is_documented() {
             .replace(['`', '"'], "")
             .to_lowercase();
         assert!(
-            default.contains(&(setting.default)().to_lowercase()),
+            has_words(&default, &(setting.default)().to_lowercase()),
             "{row}: {}",
             (setting.default)()
         );
@@ -498,7 +509,6 @@ fn all_that_can_be_written_is_read() {
         pin: Some(3),
         realtime: Some(10),
         lock_memory: true,
-        fps: None,
         looped: true,
         resize: Some((640, 360)),
         quality: 100,
@@ -510,6 +520,7 @@ fn all_that_can_be_written_is_read() {
         adapt: Adapt::FrameRate { min: 2.5 },
         only_while_watched: true,
         announce: false,
+        ..Stream::default()
     };
     assert_eq!(config.streams, [want]);
     let want = Status::On {
@@ -599,13 +610,13 @@ stream \"porch\"
   pin                 runs on core 3
   realtime            SCHED_FIFO, priority 10
   lock_memory         on: all memory stays in RAM
-  fps                 25 frames per second
+  fps                 25 fps
   loop                on: a file starts again at its end
   resize              to fit 640x360, encoded again
   quality             70
   sdp                 written to porch.sdp
   wait_for_viewers    starts when a viewer reports, or after 10 s
-  adapt               down to 5 frames per second while the network is full
+  adapt               down to 5 fps while the network is full
   only_while_watched  on: the source is open only while somebody watches
   announce            off: not announced
 status page: http://0.0.0.0:8080/, for everyone who can reach this machine; a token would keep strangers out

@@ -26,7 +26,7 @@ pub enum Repair {
     },
 }
 
-/// What gives way when the link is full.
+/// What to reduce when the network is full.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Adapt {
     /// Nothing: every frame is sent.

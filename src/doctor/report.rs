@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use serde::Serialize;
 
-use crate::text::is_invisible;
+use crate::text::{is_invisible, without_codes};
 
 /// How a check came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -61,7 +61,7 @@ impl Check {
         Check {
             id,
             status,
-            what: harmless(what),
+            what: harmless(&without_codes(what)),
             advice: advice.map(harmless),
         }
     }

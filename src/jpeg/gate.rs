@@ -1,7 +1,7 @@
-//! The gate: what a source hands in becomes a [`Picture`] that RFC 2435 can carry, or is refused with
-//! its reason. A good frame is neither copied nor decoded: its header is compared with the last one's,
+//! The gate: a source's frame becomes a [`Picture`] that RFC 2435 can carry, or is refused with a
+//! reason. A good frame is neither copied nor decoded: its header is compared with the last one's,
 //! its scan is searched for the EOI marker (4 to 8 µs for 150 KB on a PC) and borrowed. Whatever else
-//! is done to a frame has a counter, and is said once in the log.
+//! is done to a frame is counted, and logged once.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -19,21 +19,21 @@ use crate::counters::counters;
 /// No JPEG is shorter, in bytes; the smallest header alone has more.
 const SHORTEST: usize = 128;
 
-/// Headers over this length, in bytes, are read anew each time rather than kept for comparison.
+/// Longer headers, in bytes, are parsed each time rather than kept for comparison.
 const LONGEST_KEPT: usize = 1 << 16;
 
 counters! {
-    /// What one gate did. A frame that passes may count in several of the lower lines.
+    /// What one gate did. A frame that passes may count in several of the rows below the first.
     GateCounters, GateSnapshot {
         /// Frames that passed.
         passed: Counter,
         /// Refused: fewer than 128 bytes.
         too_short: Counter,
-        /// Refused: does not begin with SOI.
+        /// Refused: does not start with SOI.
         no_soi: Counter,
         /// Refused: cut short.
         truncated: Counter,
-        /// Refused: the scan cannot be decoded, where it had to be.
+        /// Refused: the scan cannot be decoded, which was necessary.
         corrupt: Counter,
         /// Refused: the header makes no sense.
         bad_header: Counter,
@@ -41,33 +41,33 @@ counters! {
         unsupported: Counter,
         /// Refused by the caller: the driver flagged the frame as broken.
         flagged: Counter,
-        /// Passed without the bytes behind the EOI marker.
+        /// Passed without the bytes after the EOI marker.
         padding_trimmed: Counter,
-        /// Passed though its EOI marker was missing: the scan is whole.
+        /// Passed without an EOI marker: the scan is whole.
         eoi_completed: Counter,
         /// Passed with the standard Huffman tables, which its header left out.
         dht_completed: Counter,
-        /// Passed with the restart interval that its scan has and its header denied.
+        /// Passed with the restart interval of its scan, which its header lacks.
         dri_corrected: Counter,
         /// Passed after lossless recoding.
         recoded: Counter,
-        /// Passed after decoding and encoding anew.
+        /// Passed after decoding and encoding again.
         reencoded: Counter,
-        /// Passed after scaling down, as asked (counted in `reencoded`, too).
+        /// Passed after scaling down, as configured (counted in `reencoded` too).
         resized: Counter,
     }
 }
 
-/// The quality of what lancam encodes, if nothing else is asked for.
+/// Default quality of what lancam encodes.
 pub const DEFAULT_QUALITY: u8 = 80;
 
-/// What the gate is asked to do beyond its duty.
+/// What the gate is configured to do beyond checking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GateOptions {
     /// Scale frames down to fit into this width and height in pixels, with their proportions kept. Frames
-    /// that fit already are left alone.
+    /// that fit are left alone.
     pub resize: Option<(u32, u32)>,
-    /// Quality of what has to be encoded anew: libjpeg's scale, 1 to 100.
+    /// Quality of what has to be encoded again: libjpeg's scale, 1 to 100.
     pub quality: u8,
 }
 
@@ -90,10 +90,10 @@ pub enum Refusal {
         len: usize,
     },
     /// The first bytes are not those of a JPEG.
-    #[error("the frame is no JPEG: it does not begin with FF D8")]
+    #[error("the frame is not a JPEG: it does not start with FF D8")]
     NoSoi,
     /// The end is missing.
-    #[error("the frame is cut short at byte {offset}")]
+    #[error("the frame is truncated at byte {offset}")]
     Truncated {
         /// Where the scan breaks off.
         offset: usize,
@@ -101,7 +101,7 @@ pub enum Refusal {
     /// The scan had to be decoded and cannot be.
     #[error("the frame is corrupt: {0}")]
     Corrupt(#[from] ScanError),
-    /// The scan had to be decoded and turbojpeg would not.
+    /// The scan had to be decoded and turbojpeg refused.
     #[error("the frame is corrupt: {0}")]
     Undecodable(#[from] turbojpeg::Error),
     /// The header makes no sense.
@@ -113,9 +113,9 @@ pub enum Refusal {
         /// The kind.
         what: &'static str,
     },
-    /// It would have to be encoded anew and is too large for that.
+    /// It would have to be encoded again and is too large for that.
     #[error(
-        "a JPEG of {width}x{height} is too large to be encoded anew: set the source to a smaller size or 4:2:0"
+        "a JPEG of {width}x{height} is too large to be encoded again: set the source to a smaller size or 4:2:0"
     )]
     TooLarge {
         /// Width in pixels.
@@ -136,7 +136,7 @@ impl From<HeaderError> for Refusal {
     }
 }
 
-/// Why a frame is not passed as it is; said once each.
+/// Why a frame does not pass unchanged; logged once each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Why {
     NoDht,
@@ -167,15 +167,15 @@ impl Why {
             Why::Progressive => "progressive: recoded without loss",
             Why::SeveralScans => "in several scans: recoded without loss",
             Why::Arithmetic => "arithmetic-coded: recoded without loss",
-            Why::Rgb => "coded as RGB: decoded and encoded anew",
-            Why::Cmyk => "coded as CMYK: decoded and encoded anew",
+            Why::Rgb => "coded as RGB: decoded and encoded again",
+            Why::Cmyk => "coded as CMYK: decoded and encoded again",
             Why::Sampling => {
-                "with a chroma sampling other than 4:2:2 and 4:2:0: decoded and encoded anew"
+                "with a chroma sampling other than 4:2:2 and 4:2:0: decoded and encoded again"
             }
             Why::Quant => {
-                "with quantisation tables that RTP/JPEG cannot carry: decoded and encoded anew"
+                "with quantisation tables that RTP/JPEG cannot carry: decoded and encoded again"
             }
-            Why::Resize => "larger than asked for: scaled down and encoded anew",
+            Why::Resize => "larger than asked for: scaled down and encoded again",
         }
     }
 }
@@ -183,7 +183,7 @@ impl Why {
 /// The way from a frame to a picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
-    /// As it is.
+    /// Unchanged.
     Direct,
     /// The same coefficients with other codes.
     Recode(Why),
@@ -193,13 +193,13 @@ enum Form {
     Reencode(Why),
 }
 
-/// What the gate knows of a header; its own, so that it can be kept.
+/// What the gate knows about a header; owned, so that it can be kept.
 #[derive(Clone, Copy, Debug)]
 struct Facts {
     width: u16,
     height: u16,
     form: Form,
-    /// Of the picture that will come of it.
+    /// Of the resulting picture.
     sampling: Sampling,
     coding: Coding,
     color: Color,
@@ -277,7 +277,7 @@ fn form_of(header: &Header, layout: &Layout) -> (Form, Sampling, [u8; 128]) {
     (form, sampling, quant)
 }
 
-/// The two 8-bit tables of RFC 2435 §3.1.8, if the header's tables can be said with two.
+/// The two 8-bit tables of RFC 2435 §3.1.8, if two can stand for the header's tables.
 fn quant_of(header: &Header) -> Option<[u8; 128]> {
     let luma = header.quant(0)?.narrowed()?;
     let chroma = match (header.quant(1), header.quant(2)) {
@@ -311,7 +311,7 @@ fn has_standard_huffman(header: &Header) -> bool {
 /// Where a frame's (last) scan ends.
 #[derive(Clone, Copy, Debug)]
 struct End {
-    /// The first byte behind it.
+    /// The first byte after it.
     at: usize,
 }
 
@@ -339,7 +339,7 @@ struct Notes {
     resized: bool,
 }
 
-/// What has been proved of one kind of frame by looking at a whole scan of it.
+/// What a look at one whole scan has proved about frames of this kind.
 #[derive(Clone, Copy, Debug)]
 struct Vetted {
     width: u16,
@@ -358,11 +358,11 @@ pub struct Gate {
     facts: Option<Facts>,
     vetted: Option<Vetted>,
     notes: Notes,
-    /// One bit for each [`Why`] that was said.
-    told: u32,
+    /// One bit for each [`Why`] that was logged.
+    logged: u32,
     recoder: Recoder,
     reencoder: Option<Reencoder>,
-    /// The scan or JPEG that was made last.
+    /// The scan or JPEG made last.
     own: Vec<u8>,
     /// A frame made complete for turbojpeg.
     whole: Vec<u8>,
@@ -374,7 +374,7 @@ impl Gate {
         Gate::with_counters(options, Arc::default())
     }
 
-    /// The same with counters that go on from an earlier gate's.
+    /// The same with an earlier gate's counters.
     pub fn with_counters(options: GateOptions, counters: Arc<GateCounters>) -> Gate {
         Gate {
             options,
@@ -383,7 +383,7 @@ impl Gate {
             facts: None,
             vetted: None,
             notes: Notes::default(),
-            told: 0,
+            logged: 0,
             recoder: Recoder::default(),
             reencoder: None,
             own: Vec::new(),
@@ -391,12 +391,12 @@ impl Gate {
         }
     }
 
-    /// What this gate did so far; shared, so that others can read it while the gate works.
+    /// What this gate has done so far; shared, so that others can read it while the gate works.
     pub fn counters(&self) -> Arc<GateCounters> {
         Arc::clone(&self.counters)
     }
 
-    /// Makes a picture of one frame. The scan is the frame's own where nothing had to be done to it.
+    /// Makes a picture of one frame. The scan is the frame's own if nothing had to be done to it.
     ///
     /// # Errors
     /// Why the frame cannot be sent; already counted.
@@ -466,8 +466,8 @@ impl Gate {
 
     fn tell(&mut self, why: Why) {
         let bit = 1 << why as u32;
-        if self.told & bit == 0 {
-            self.told |= bit;
+        if self.logged & bit == 0 {
+            self.logged |= bit;
             tracing::info!("the source's frames come {}", why.text());
         }
     }
@@ -572,8 +572,8 @@ impl Gate {
         })
     }
 
-    /// Looks through the whole scan of the first frame of its kind: does it have a marker inside, does
-    /// it have the restart markers that its header promises? Returns its true restart interval.
+    /// Checks the whole scan of the first frame of its kind: does it have a marker inside, and the
+    /// restart markers that its header promises? Returns its true restart interval.
     fn vet(&mut self, jpeg: &[u8], facts: &Facts, end: End) -> Result<u16, Refusal> {
         if facts.coding != Coding::Sequential {
             return Ok(facts.restart_interval);
@@ -669,7 +669,7 @@ impl Gate {
         let size = (usize::from(facts.width), usize::from(facts.height));
         let (len, warning) =
             reencoder.run(&self.whole, size, target, facts.sampling, &mut self.own)?;
-        // A complaint about a picture that is whole is none.
+        // A warning about a whole picture does not matter.
         match warning {
             Some(_) if facts.coding == Coding::Sequential => {
                 let scan = &jpeg[facts.scan_start..end.at];
@@ -701,7 +701,7 @@ fn check_size(facts: &Facts) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The length without the zeros at the end.
+/// The length without trailing zeros.
 fn without_zeros(bytes: &[u8]) -> usize {
     let mut len = bytes.len();
     while let Some(sixteen) = bytes[..len].last_chunk::<16>() {
@@ -745,8 +745,8 @@ fn check_restarts(jpeg: &[u8], facts: &Facts, end: End, found: usize) -> Result<
     Ok(interval)
 }
 
-/// The first EOI marker at or behind `from`. Other markers on the way are damage, and [`Gate::vet`]'s
-/// business.
+/// The first EOI marker at or after `from`. Other markers on the way are damage, which [`Gate::vet`]
+/// handles.
 fn find_eoi(jpeg: &[u8], from: usize) -> Option<usize> {
     let mut end = scan_end(jpeg, from);
     while end.marker? != marker::EOI {
@@ -755,7 +755,7 @@ fn find_eoi(jpeg: &[u8], from: usize) -> Option<usize> {
     Some(end.at)
 }
 
-/// Behind the EOI marker that stands at `at`, or `at` where there is none.
+/// After the EOI marker at `at`, or `at` if there is none.
 fn behind_eoi(jpeg: &[u8], at: usize) -> usize {
     match jpeg[at..].starts_with(&rebuild::EOI) {
         true => at + rebuild::EOI.len(),
@@ -763,7 +763,7 @@ fn behind_eoi(jpeg: &[u8], at: usize) -> usize {
     }
 }
 
-/// Puts a JPEG together that turbojpeg has nothing to complain of before its scan: complete, with
+/// Assembles a JPEG whose headers turbojpeg accepts without a warning: complete, with
 /// the true restart interval, and without what pixels do not need (an ICC profile that is cut short
 /// spoils the whole picture).
 fn tidy(out: &mut Vec<u8>, jpeg: &[u8], facts: &Facts, end: End, interval: u16) {
@@ -1146,7 +1146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_carried_is_encoded_anew() {
+    fn what_cannot_be_carried_is_encoded_again() {
         let mut samples: Vec<(String, Vec<u8>)> =
             ["ffmpeg-444.jpg", "cjpeg-rgb.jpg", "cjpeg-411.jpg"]
                 .iter()

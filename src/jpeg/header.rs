@@ -3,7 +3,7 @@
 
 use super::tables::{AC_CHROMA, AC_LUMA, DC_CHROMA, DC_LUMA, Huffman};
 
-/// Marker codes: the byte behind 0xFF. T.81 table B.1.
+/// Marker codes: the byte after 0xFF. T.81 table B.1.
 #[allow(missing_docs)]
 pub mod marker {
     pub const TEM: u8 = 0x01;
@@ -33,19 +33,19 @@ pub mod marker {
 /// Why a header cannot be read. Offsets count bytes from the JPEG's first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderError {
-    /// The first two bytes are no SOI marker.
-    #[error("no JPEG: it does not begin with FF D8")]
+    /// The first two bytes are not an SOI marker.
+    #[error("not a JPEG: it does not start with FF D8")]
     NoSoi,
     /// The bytes end before the scan begins.
-    #[error("the header is cut short at byte {offset}")]
+    #[error("the header is truncated at byte {offset}")]
     Short {
         /// Where the missing bytes would be.
         offset: usize,
     },
-    /// A marker segment that cannot be.
+    /// An impossible marker segment.
     #[error("bad header at byte {offset}: {what}")]
     Bad {
-        /// Where the segment, or what stands in its place, begins.
+        /// Where the segment, or what is in its place, begins.
         offset: usize,
         /// What is wrong.
         what: &'static str,
@@ -61,7 +61,7 @@ pub enum HeaderError {
 /// One component of the frame and the tables it refers to. T.81 §B.2.2, §B.2.3.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Component {
-    /// The name by which SOS calls it.
+    /// The name that SOS calls it by.
     pub id: u8,
     /// Horizontal sampling factor, 1 to 4.
     pub h: u8,
@@ -149,11 +149,11 @@ pub struct Header<'a> {
     quant: [Option<Quant<'a>>; 4],
     dc: [Option<Huffman<'a>>; 4],
     ac: [Option<Huffman<'a>>; 4],
-    /// A table that a component needs was not in the header and is taken to be the standard one.
+    /// A table that a component needs is missing from the header and taken to be the standard one.
     pub dht_completed: bool,
 }
 
-/// What has been seen of a header, while it is read.
+/// What has been read of a header so far.
 #[derive(Default)]
 struct Parser<'a> {
     sof: Option<(u8, usize)>,
@@ -170,7 +170,7 @@ struct Parser<'a> {
 }
 
 impl<'a> Header<'a> {
-    /// Reads the header at the front of `jpeg`, up to its first scan.
+    /// Parses the header at the start of `jpeg`, up to its first scan.
     ///
     /// # Errors
     /// What is wrong with it, and where.
@@ -198,7 +198,7 @@ impl<'a> Header<'a> {
                 marker::SOI => return Err(bad(at, "a second SOI")),
                 marker::EOI => return Err(bad(at, "EOI before any scan")),
                 0x00..=0xbf | marker::RST0..=marker::RST7 => {
-                    return Err(bad(at, "a marker that cannot stand in a header"));
+                    return Err(bad(at, "a marker that cannot be in a header"));
                 }
                 _ => segment(jpeg, at)?,
             };
@@ -371,7 +371,7 @@ impl<'a> Parser<'a> {
             return Err(bad(at, "a width of 0"));
         }
         if self.height == 0 {
-            return unsupported("JPEG that tells its height only behind the picture (DNL)");
+            return unsupported("JPEG that states its height only after the picture (DNL)");
         }
         for (component, bytes) in self.components.iter_mut().zip(list.chunks_exact(3)) {
             let (h, v) = (bytes[1] >> 4, bytes[1] & 0xf);
@@ -427,7 +427,7 @@ impl<'a> Parser<'a> {
         }
         let count = usize::from(self.component_count);
         for component in &self.components[..count] {
-            // Tables may still follow where several scans do, but nobody writes such files.
+            // Tables may still follow if several scans do, but nobody writes such files.
             if self.quant[usize::from(component.quant)].is_none() {
                 return Err(bad(at, "a component without a quantisation table"));
             }
@@ -508,18 +508,18 @@ impl<'a> Parser<'a> {
     }
 }
 
-/// What [`scan_end`] met.
+/// What [`scan_end`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ScanEnd {
-    /// The first byte behind the entropy-coded data.
+    /// The first byte after the entropy-coded data.
     pub at: usize,
-    /// The marker that stands there; `None`: the bytes end.
+    /// The marker found there; `None`: the bytes end.
     pub marker: Option<u8>,
     /// Restart markers passed.
     pub restarts: usize,
 }
 
-/// The first 0xFF at or behind `from` with a byte behind it that is not 0: a marker, or a fill byte
+/// The first 0xFF at or after `from` that is followed by a byte other than 0: a marker, or a fill byte
 /// before one. Stuffed zeros, about one in 256 bytes of a scan, cost nothing extra here; a search for
 /// 0xFF alone would stop at each.
 pub(super) fn next_marker(data: &[u8], from: usize) -> Option<usize> {
@@ -543,7 +543,7 @@ pub(super) fn next_marker(data: &[u8], from: usize) -> Option<usize> {
         .map(|skip| at + skip)
 }
 
-/// Walks entropy-coded data from `from` to the first marker that is no restart marker. T.81 §B.1.1.5.
+/// Walks entropy-coded data from `from` to the first marker that is not a restart marker. T.81 §B.1.1.5.
 pub fn scan_end(jpeg: &[u8], from: usize) -> ScanEnd {
     let mut at = from;
     let mut restarts = 0;
@@ -677,7 +677,7 @@ mod tests {
         sof[2..4].fill(0);
         assert_eq!(
             parse(&[&a, &b, &sof, SOS]).to_string(),
-            "JPEG that tells its height only behind the picture (DNL) is not supported"
+            "JPEG that states its height only after the picture (DNL) is not supported"
         );
         sof[3] = 16;
         sof[0] = 0xc1;

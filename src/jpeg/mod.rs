@@ -35,7 +35,7 @@ pub struct Picture<'a> {
     pub restart_interval: u16,
     /// Quantisation tables in zigzag order: 64 bytes luma, then 64 bytes chroma.
     pub quant: [u8; 128],
-    /// The entropy-coded data: from behind the SOS segment up to the EOI marker, and with it where the source has one
-    /// right behind. Entropy-coded data never end like one.
+    /// The entropy-coded data: from after the SOS segment up to the EOI marker, including it if the source has one right
+    /// there. Entropy-coded data never ends like one.
     pub scan: &'a [u8],
 }

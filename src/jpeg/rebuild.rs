@@ -8,7 +8,7 @@ use super::{Picture, Sampling};
 /// The longest header that [`write_header`] makes, in bytes; without a restart interval it is 6 shorter.
 pub const MAX_HEADER: usize = 2 + 2 * 69 + 6 + 19 + 2 * (33 + 183) + 14;
 
-/// What stands behind the scan. A decoder warns when it is missing.
+/// What follows the scan. A decoder warns if it is missing.
 pub const EOI: [u8; 2] = [0xff, marker::EOI];
 
 struct Writer<'a> {
@@ -37,7 +37,7 @@ impl Writer<'_> {
     }
 }
 
-/// Writes the header of a picture, from SOI to SOS, to the front of `out` and returns its length. The
+/// Writes the header of a picture, from SOI to SOS, to the start of `out` and returns its length. The
 /// scan follows it, then [`EOI`]. `quant` is in zigzag order, luma then chroma.
 pub fn write_header(
     out: &mut [u8; MAX_HEADER],
@@ -117,7 +117,7 @@ pub fn write_header_before(
     start
 }
 
-/// Puts the whole JPEG of a picture into `out`, in place of what was there.
+/// Writes the whole JPEG of a picture to `out`, replacing its contents.
 pub fn write_jpeg(out: &mut Vec<u8>, picture: &Picture<'_>) {
     let mut header = [0; MAX_HEADER];
     let Picture {

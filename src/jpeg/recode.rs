@@ -21,10 +21,10 @@ pub enum ScanError {
         /// MCUs of the whole picture.
         total: usize,
     },
-    /// It holds codes or values that cannot be.
+    /// It has impossible codes or values.
     #[error("the scan is corrupt at about byte {offset}")]
     Corrupt {
-        /// About where.
+        /// Roughly where.
         offset: usize,
     },
     /// A Huffman table of the header has more codes than bits allow.
@@ -90,7 +90,7 @@ impl DecodeTable {
     }
 }
 
-/// Reads bits, drops stuffed zeros, stops at a marker. Behind the end it gives zeros and knows it.
+/// Reads bits, drops stuffed zeros, stops at a marker. Past the end it returns zeros and notes it.
 struct BitReader<'a> {
     data: &'a [u8],
     at: usize,
@@ -153,11 +153,11 @@ impl<'a> BitReader<'a> {
             self.acc = (self.acc << 8) | u64::from(byte);
             self.bits += 8;
         }
-        // What was read behind the end stays unread: keep the count from growing with it.
+        // Bits past the end were never there: keep the count from growing with them.
         self.phantom = self.phantom.min(1 << 16);
     }
 
-    /// Whether bits behind the end were used.
+    /// Whether bits past the end were used.
     fn overrun(&self) -> bool {
         self.phantom > self.bits
     }
@@ -201,7 +201,7 @@ impl<'a> BitReader<'a> {
         }
     }
 
-    /// Where the first byte lies of which no bit was used.
+    /// Where the first unused byte lies.
     fn position(&self) -> usize {
         let mut at = self.at;
         for _ in 0..self.bits.saturating_sub(self.phantom) / 8 {
@@ -213,7 +213,7 @@ impl<'a> BitReader<'a> {
         at
     }
 
-    /// Steps over the restart marker that must come next. T.81 §F.2.2.4.
+    /// Skips the restart marker that must come next. T.81 §F.2.2.4.
     fn restart(&mut self, number: u8) -> Result<(), Broken> {
         let from = self.position();
         let mut at = next_marker(self.data, from).ok_or(Broken)?;
@@ -237,7 +237,7 @@ fn has_ff(word: u32) -> bool {
     inverted.wrapping_sub(0x0101_0101) & word & 0x8080_8080 != 0
 }
 
-/// 8x8 coefficients in zigzag order; only those with their bit in `mask` are meant. The DC is absolute.
+/// 8x8 coefficients in zigzag order; only those with their bit in `mask` are valid. The DC is absolute.
 #[derive(Clone, Copy, Debug)]
 struct Block {
     dc: i32,
@@ -360,7 +360,7 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    /// The next MCU, to the place of MCU `column` in row `row` of `rows`.
+    /// Decodes the next MCU to MCU `column` in row `row` of `rows`.
     fn mcu(&mut self, rows: &mut Rows, column: usize, row: usize) -> Result<(), ScanError> {
         if self.restart_interval != 0 && self.done != 0 && self.done % self.restart_interval == 0 {
             let number = (self.done / self.restart_interval - 1) % 8;
@@ -380,7 +380,7 @@ impl<'a> Decoder<'a> {
                     if decode_block(&mut self.reader, dc, ac, &mut self.prediction[i], block)
                         .is_err()
                     {
-                        // Zeros read behind the end may well be no code: that is an end, not nonsense.
+                        // Zeros read past the end may not be a code: that is an end, not nonsense.
                         return Err(if self.reader.phantom > 0 {
                             self.short()
                         } else {
@@ -491,7 +491,7 @@ impl Layout {
         self.factors[..self.count].iter().map(|f| f.0 * f.1).sum()
     }
 
-    /// The layout of RFC 2435 with the same samples in other MCUs, if there is one; grey gets
+    /// RFC 2435's layout of the same samples in other MCUs, if there is one; grey gets
     /// neutral chroma.
     pub(super) fn equivalent(&self) -> Option<Sampling> {
         let [luma, cb, cr, _] = self.factors;
@@ -511,8 +511,8 @@ impl Layout {
     }
 }
 
-/// Decodes the whole scan of a sequential JPEG and tells where it ends; bytes behind it do not matter.
-/// Nothing is kept: it is the proof that the scan is whole.
+/// Decodes the whole scan of a sequential JPEG and returns where it ends; bytes after it do not matter.
+/// Nothing is kept: this only proves that the scan is whole.
 ///
 /// # Errors
 /// Where and why it is not.
@@ -526,7 +526,7 @@ pub fn walk(header: &Header, restart_interval: u16, scan: &[u8]) -> Result<usize
     Ok(decoder.reader.position())
 }
 
-/// How many MCUs stand before the scan's first marker: the restart interval of a JPEG that does not say it.
+/// How many MCUs precede the scan's first marker: the restart interval of a JPEG whose header lacks it.
 ///
 /// # Errors
 /// The scan is corrupt before its first marker.
@@ -613,7 +613,7 @@ impl BitWriter<'_> {
         }
     }
 
-    /// To the next byte's start, with ones. T.81 §F.1.2.3.
+    /// Pads to the next byte with ones. T.81 §F.1.2.3.
     fn align(&mut self) {
         let pad = (8 - self.bits % 8) % 8;
         self.put((1 << pad) - 1, pad);
@@ -681,14 +681,14 @@ impl BitWriter<'_> {
         Ok(())
     }
 
-    /// A block that no sample of the picture needs.
+    /// Writes a block that no sample of the picture needs.
     fn padding(&mut self, tables: &(EncodeTable, EncodeTable)) {
         self.symbol(&tables.0, 0);
         self.symbol(&tables.1, END_OF_BLOCK);
     }
 }
 
-/// Writes scans anew in RFC 2435's form; keeps its memory from frame to frame.
+/// Rewrites scans in RFC 2435's form; keeps its memory from frame to frame.
 #[derive(Debug, Default)]
 pub struct Recoder {
     /// One row of source MCUs; two for grey, whose MCUs are half as high as the target's.
@@ -696,7 +696,7 @@ pub struct Recoder {
 }
 
 impl Recoder {
-    /// Writes the coefficients of `scan` to `out`, in place of what was there, with the standard
+    /// Writes the coefficients of `scan` to `out`, replacing its contents, with the standard
     /// Huffman tables, in the MCUs of RFC 2435 that hold the same samples. Grey gets neutral chroma. Returns the
     /// sampling and the new scan's restart interval: the old one where the MCUs are the
     /// same, else one row of MCUs if there were restart markers, else 0.

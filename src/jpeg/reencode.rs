@@ -1,5 +1,5 @@
 //! The last resort: decode to pixels and encode again, with turbojpeg, for what cannot be carried
-//! otherwise and for the optional downscale. Loses a little; the gate counts and says it.
+//! otherwise and for the optional downscale. It loses a little quality; the gate counts and logs it.
 
 use turbojpeg::{
     Colorspace, Compressor, Decompressor, Image, PixelFormat, ScalingFactor, Subsamp,
@@ -54,8 +54,8 @@ impl Reencoder {
     }
 
     /// Decodes `jpeg`, of `size` (width, height) and at most [`MAX_PIXELS`], scales it down to `target`, and
-    /// encodes it into the front of `out`. Returns the new JPEG's length, and what the decoder
-    /// complained of.
+    /// encodes it into the start of `out`. Returns the new JPEG's length, and the decoder's
+    /// warning.
     pub(super) fn run(
         &mut self,
         jpeg: &[u8],
@@ -101,7 +101,7 @@ impl Reencoder {
         Ok((len, warning))
     }
 
-    /// To RGB, four bytes a pixel, in the front of `decoded`. Returns the decoder's warning.
+    /// Decodes to RGB, four bytes a pixel, into the start of `decoded`. Returns the decoder's warning.
     fn decode(
         &mut self,
         jpeg: &[u8],
@@ -140,7 +140,7 @@ impl Reencoder {
     }
 }
 
-/// Whether turbojpeg did its work all the same: the crate gives libjpeg-turbo's warnings (`JWRN_` in
+/// Whether turbojpeg succeeded all the same: the crate returns libjpeg-turbo's warnings (`JWRN_` in
 /// its jerror.h) as errors, and only their text tells them apart.
 pub(super) fn is_warning(error: &turbojpeg::Error) -> bool {
     const WARNINGS: [&str; 6] = [
@@ -187,8 +187,8 @@ fn decoder_scale(size: (usize, usize), target: (usize, usize)) -> ScalingFactor 
         .unwrap_or(ScalingFactor::ONE)
 }
 
-/// The largest size within `limit` with the proportions of `size`, even where it shrinks; `None` if
-/// `size` fits already.
+/// The largest size within `limit` with the proportions of `size`, both sides even; `None` if `size`
+/// already fits.
 pub(super) fn fit(size: (u16, u16), limit: (u32, u32)) -> Option<(usize, usize)> {
     let (width, height) = (u64::from(size.0), u64::from(size.1));
     let (most_wide, most_high) = (u64::from(limit.0.max(2)), u64::from(limit.1.max(2)));

@@ -1,9 +1,9 @@
 //! Finds where one JPEG ends and the next begins in a stream of them ("concatenated MJPEG", as
-//! `rpicam-vid --codec mjpeg -o -` writes it). Marker segments are stepped over by their length, so a
-//! thumbnail in an APPn segment is not taken for a frame; a length is believed only where another
-//! marker follows, so that a damaged one hides no frame behind it. Whether a JPEG is good is for the
-//! [gate](crate::jpeg::gate) to say: whatever begins with SOI is handed over, so that what is lost
-//! can be counted. Markers: ITU-T T.81 §B.1.
+//! `rpicam-vid --codec mjpeg -o -` writes it). Marker segments are skipped by their length, so a
+//! thumbnail in an APPn segment is not taken for a frame; a length is believed only if another
+//! marker follows, so that a damaged one hides no frame after it. Whether a JPEG is good is up to the
+//! [gate](crate::jpeg::gate): whatever starts with SOI is passed on, so that what is lost can be
+//! counted. Markers: ITU-T T.81 §B.1.
 
 use std::ops::Range;
 
@@ -12,7 +12,7 @@ use super::header::{marker, next_marker};
 /// What [`Splitter::find`] found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
-    /// One JPEG, from its SOI up to and with its EOI; without an EOI, up to the next SOI or to where
+    /// One JPEG, from SOI to EOI, both included; without an EOI, up to the next SOI or to where
     /// its header breaks off. The caller drops the bytes up to `end` before it calls again.
     Frame(Range<usize>),
     /// No JPEG ends in the buffer yet.
@@ -32,7 +32,7 @@ enum Phase {
     Scan,
 }
 
-/// Finds JPEGs in bytes that come piece by piece; no byte is searched twice.
+/// Finds JPEGs in bytes that arrive piece by piece; no byte is searched twice.
 ///
 /// It holds no bytes, so it cannot bound them: a caller whose buffer is full without a frame in it
 /// empties the buffer and calls [`reset`](Splitter::reset).
@@ -41,7 +41,7 @@ pub struct Splitter {
     phase: Phase,
     /// Where the present JPEG's SOI lies in the buffer.
     start: usize,
-    /// The next byte to look at; may lie behind the buffer's end, inside an SOS segment that is
+    /// The next byte to look at; may be past the buffer's end, inside an SOS segment that is
     /// still to come.
     at: usize,
     /// No more bytes will come.
@@ -55,7 +55,7 @@ impl Default for Splitter {
 }
 
 impl Splitter {
-    /// A splitter that stands before the first byte.
+    /// A splitter before the first byte.
     pub fn new() -> Self {
         Splitter {
             phase: Phase::Between,
@@ -65,12 +65,12 @@ impl Splitter {
         }
     }
 
-    /// Forgets the JPEG that was begun; the next buffer starts anew.
+    /// Forgets the JPEG in progress; the next buffer starts afresh.
     pub fn reset(&mut self) {
         *self = Splitter::new();
     }
 
-    /// Looks for the end of the first JPEG in `buffer`: all bytes that have come and were not dropped.
+    /// Looks for the end of the first JPEG in `buffer`: all bytes that have arrived and were not dropped.
     pub fn find(&mut self, buffer: &[u8]) -> Found {
         match self.run(buffer) {
             Some(frame) => {
@@ -91,7 +91,7 @@ impl Splitter {
     }
 
     /// The same when no more bytes will come: a JPEG without its end reaches to the end of `buffer`.
-    /// `None` when no JPEG is left.
+    /// `None` if no JPEG is left.
     pub fn finish(&mut self, buffer: &[u8]) -> Option<Range<usize>> {
         self.is_all = true;
         let frame = match self.run(buffer) {
@@ -118,7 +118,7 @@ impl Splitter {
     // The steps below return `None` when they need more bytes, `Some(Some(end))` when the JPEG ends
     // at `end`, and `Some(None)` to go on.
 
-    /// To the next SOI that another marker follows.
+    /// To the next SOI that is followed by another marker.
     fn seek(&mut self, buffer: &[u8]) -> Option<Option<usize>> {
         loop {
             let Some(at) = next_marker(buffer, self.at) else {
@@ -160,7 +160,7 @@ impl Splitter {
         Some(None)
     }
 
-    /// Where the segment ends whose marker stands at `self.at`: `Some(None)` if its length cannot be
+    /// Where the segment ends whose marker is at `self.at`: `Some(None)` if its length cannot be
     /// right, `None` if too few bytes have come to tell.
     fn segment_end(&self, buffer: &[u8]) -> Option<Option<usize>> {
         let unknown = self.is_all.then_some(None);
@@ -187,7 +187,7 @@ impl Splitter {
         }
     }
 
-    /// To the marker that ends the entropy-coded data. One that cannot stand there is damage in it.
+    /// To the marker that ends the entropy-coded data. One that cannot be there is damage in it.
     fn scan(&mut self, buffer: &[u8]) -> Option<Option<usize>> {
         loop {
             let Some(at) = next_marker(buffer, self.at) else {
@@ -210,13 +210,13 @@ impl Splitter {
     }
 }
 
-/// Whether a marker may stand behind a segment: not SOI, which begins another JPEG, and none that
-/// belongs into a scan.
+/// Whether a marker may follow a segment: not SOI, which begins another JPEG, and none that belongs
+/// in a scan.
 fn may_follow(code: u8) -> bool {
     matches!(code, 0xc0..=0xcf | marker::EOI..)
 }
 
-/// The first JPEG in `data` at or behind `from`; the last one, if it has no end, reaches to the end of `data`.
+/// The first JPEG in `data` at or after `from`; the last one, if it has no end, reaches to the end of `data`.
 pub fn next_jpeg(data: &[u8], from: usize) -> Option<Range<usize>> {
     let found = Splitter::new().finish(data.get(from..)?)?;
     Some(from + found.start..from + found.end)

@@ -1,17 +1,17 @@
-//! Tells that this machine's interfaces, addresses or routes may have changed, so that they are listed only then: a list
-//! costs dozens of system calls, and more with every interface. Does not say what changed: whoever asks looks for himself.
+//! Notices that this machine's interfaces, addresses or routes may have changed, so that they are listed only then: a
+//! list costs dozens of system calls, and more with every interface. It does not say what changed.
 
 use std::time::Duration;
 
 use super::sys::NetworkWatch;
 use crate::clock::Mono;
 
-/// So often it is looked whether anything was said or not.
+/// How often to look even if the kernel has reported nothing.
 const LOOK_ANYWAY: Duration = Duration::from_secs(60);
-/// Whether the network may have changed since it was asked last; in the network namespace of the thread that made it.
+/// Whether the network may have changed since the last call; in the network namespace of the thread that made it.
 #[derive(Debug)]
 pub struct Changes {
-    /// `None`: the kernel tells nothing here, so that it always may have.
+    /// `None`: the kernel reports nothing here, so anything may have changed at any time.
     watch: Option<NetworkWatch>,
     look_at: Mono,
 }
@@ -23,7 +23,7 @@ impl Default for Changes {
 }
 
 impl Changes {
-    /// Begins to listen. The first answer is yes.
+    /// Starts to listen. The first answer is yes.
     pub fn new() -> Changes {
         Changes {
             watch: NetworkWatch::open().ok(),
@@ -31,7 +31,7 @@ impl Changes {
         }
     }
 
-    /// Whether it may have changed since this was asked last. One system call when nothing has.
+    /// Whether it may have changed since the last call. One system call if nothing has.
     pub fn any(&mut self) -> bool {
         let now = Mono::now();
         let was_told = (self.watch.as_ref()).is_none_or(NetworkWatch::has_changed);
@@ -47,7 +47,7 @@ impl Changes {
 mod tests {
     use super::*;
 
-    /// That changes are told is shown where there are some: tests/net.rs.
+    /// tests/net.rs shows that changes are reported.
     #[test]
     fn the_first_answer_is_yes_and_the_second_no() {
         let mut changes = Changes::new();

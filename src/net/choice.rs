@@ -1,5 +1,5 @@
-//! Which interface a stream takes. One that can carry it comes first, then what the routes say; and one that is in use and
-//! works is left only for a reason.
+//! Which interface a stream uses. One that can carry it comes first, then what the routes say; one that is in use and
+//! works is not left without a reason.
 
 use std::net::SocketAddr;
 
@@ -67,7 +67,7 @@ fn pick(
     ranked.min_by_key(|(rank, _)| *rank).map(|(_, i)| i)
 }
 
-/// The index of the interface that an IPv6 address names itself. RFC 4007 §11.
+/// The index of the interface named in an IPv6 address. RFC 4007 §11.
 fn scope(to: SocketAddr) -> Option<u32> {
     match to {
         SocketAddr::V6(v6) if v6.scope_id() != 0 => Some(v6.scope_id()),
@@ -99,7 +99,7 @@ pub fn choose(
     Ok(interface)
 }
 
-/// The same, whether it is up and carries multicast or not.
+/// The same, even if it is down or carries no multicast.
 ///
 /// # Errors
 /// There is no such interface.
@@ -126,7 +126,7 @@ pub fn meant(
     })
 }
 
-/// The names of those among `all` that would carry the group `to` as `chosen` does.
+/// The names of those among `all` that would carry the group `to` as well as `chosen`.
 pub fn alternatives<'a>(
     all: &'a [Interface],
     chosen: &Interface,
@@ -139,7 +139,7 @@ pub fn alternatives<'a>(
     all.iter().filter(is_other).map(|i| i.name.as_str())
 }
 
-/// For a log line about an interface that nobody named: `; also possible: --interface wlan0`, or nothing.
+/// For the log line on an interface that the user did not choose: `; also possible: --interface wlan0`, or nothing.
 pub fn describe_alternatives(chosen: &Interface, to: SocketAddr) -> String {
     let all = interface::list().unwrap_or_default();
     let names: Vec<_> = alternatives(&all, chosen, to).collect();

@@ -1,6 +1,6 @@
-//! Sockets that send to a group or hear one: options, membership, buffers, and sentences for what can go
-//! wrong. A *group* here is an address and a port; an address that is no multicast one is unicast and
-//! allowed, and [`SendSocket::is_multicast`] says which it is. Sends and receives nothing itself: see
+//! Sockets that send to a group or receive from one: options, membership, buffers, and the errors in
+//! words. A *group* here is an address and a port; a unicast address is allowed, and
+//! [`SendSocket::is_multicast`] says which it is. Sends and receives nothing itself: see
 //! [`super::BatchSender`] and [`super::BatchReceiver`].
 
 use std::ffi::c_int;
@@ -55,7 +55,7 @@ pub enum GroupError {
         /// What the kernel said.
         cause: io::Error,
     },
-    /// The kernel's limit of memberships a socket or a user may hold.
+    /// The kernel's limit on memberships of a socket or a user.
     #[error(
         "too many group memberships to join {group} too; raise the limit: sudo sysctl -w net.ipv4.igmp_max_memberships=100"
     )]
@@ -63,7 +63,7 @@ pub enum GroupError {
         /// Address and port.
         group: SocketAddr,
     },
-    /// Source-specific reception of something that is no group, or a source of the other family.
+    /// Source-specific reception from a unicast address, or a source of the other IP version.
     #[error(
         "source {from} cannot be picked out of {group}: both must be of one IP version, and {group} a multicast group"
     )]
@@ -99,7 +99,7 @@ impl GroupError {
 
 const JOIN: &str = "join group";
 
-/// What a sender's socket is to be like.
+/// Options of a sender's socket.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SendOptions {
     /// Group (or unicast address) and port to send to.
@@ -108,14 +108,14 @@ pub struct SendOptions {
     pub interface: Option<String>,
     /// Hops that the packets may make. 1: this network only.
     pub ttl: u8,
-    /// Whether viewers on this machine hear the stream too.
+    /// Whether viewers on this machine receive the stream too.
     pub loopback: bool,
     /// DiffServ code point, 0 to 63. RFC 2474 §3.
     pub dscp: u8,
 }
 
 impl SendOptions {
-    /// The same, so many ports above this one, which must exist.
+    /// The same, this many ports higher; that port must exist.
     pub fn at_port_above(mut self, ports: u16) -> SendOptions {
         self.group.set_port(self.group.port() + ports);
         self
@@ -165,7 +165,7 @@ impl SendSocket {
         SendSocket::open_at(options, interface, None)
     }
 
-    /// The same on `interface`, bound to `from` if that can be had: an address of this machine that no other socket has.
+    /// The same on `interface`, bound to `from` if possible: an address of this machine that no other socket has.
     pub(super) fn open_at(
         options: &SendOptions,
         interface: Interface,
@@ -184,7 +184,7 @@ impl SendSocket {
         };
         let own = match sender.leave_by_interface() {
             Ok(()) => source_address(group, &sender.interface),
-            // No refusal: it has gone since it was looked up.
+            // Not a refusal: it has gone since it was looked up.
             Err(error) if sys::is_network_down(&error) => {
                 return Err(GroupError::new("choose the interface for", group, error));
             }
@@ -217,7 +217,7 @@ impl SendSocket {
         }
     }
 
-    /// The address to bind where the kernel does not let the interface be chosen: by its source address it sends a
+    /// The address to bind if the kernel does not let the interface be chosen: by its source address it sends a
     /// group's packets by the interface that has it (and does not follow when that gets another one).
     fn leave_by_address(&self, refusal: &io::Error) -> IpAddr {
         let (group, interface) = (self.group(), &self.interface);
@@ -232,7 +232,7 @@ impl SendSocket {
             .unwrap_or_else(|| source_address(group, interface))
     }
 
-    /// Looks the interface up again and follows it where it went: an adapter that came back under another
+    /// Looks the interface up again and follows it: an adapter that came back under another
     /// index, a default route that moved. Costs some 100 µs; for when [`Changes`](super::Changes) says so, or after an error.
     /// Returns whether anything changed (index, addresses, up or running). `works`: what is sent arrives, so that a route
     /// by another interface is no reason to leave this one.
@@ -288,12 +288,12 @@ impl SendSocket {
         socket_addr(self.socket.local_addr()?)
     }
 
-    /// The group as the kernel takes it.
+    /// The group as the kernel wants it.
     pub(super) fn to(&self) -> &SockAddr {
         &self.to
     }
 
-    /// The socket itself, for those in this layer who do more with it than send.
+    /// The socket itself, for use in this layer.
     pub(super) fn raw(&self) -> &Socket {
         &self.socket
     }
@@ -305,13 +305,13 @@ impl AsFd for SendSocket {
     }
 }
 
-/// What [`choose`] is to keep: the interface in use, if it works or was named. One that was named by an address stays when
-/// it gets another.
+/// The interface for [`choose`] to keep: the one in use, if it works or was named. One that was named by its address stays
+/// when it gets another.
 fn keep(interface: &Interface, named: Option<&str>, works: bool) -> Option<u32> {
     (works || named.is_some()).then_some(interface.index)
 }
 
-/// TTL, loopback and DSCP: each refused one is said once, here.
+/// Sets TTL, loopback and DSCP; a refusal is logged here, once.
 fn set_optional(socket: &Socket, options: &SendOptions) {
     let group = options.group;
     let ttl = u32::from(options.ttl);
@@ -343,17 +343,17 @@ fn set_optional(socket: &Socket, options: &SendOptions) {
     }
 }
 
-/// What a receiver's socket is to be like.
+/// Options of a receiver's socket.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReceiveOptions {
-    /// Group and port to hear; or an address of this machine, or the unspecified address, for
-    /// unicast.
+    /// Group and port to receive from; for unicast an address of this machine, or the unspecified
+    /// address.
     pub group: SocketAddr,
     /// Interface by name or address; `None`: the one that the kernel routes the group by.
     pub interface: Option<String>,
-    /// Only hear this sender: source-specific multicast. RFC 4607.
+    /// Receive from this sender only: source-specific multicast. RFC 4607.
     pub source: Option<IpAddr>,
-    /// Socket buffer wanted, in bytes.
+    /// Requested socket buffer, in bytes.
     pub receive_buffer: usize,
 }
 
@@ -372,29 +372,29 @@ impl ReceiveOptions {
     }
 }
 
-/// What the kernel gave of the receive buffer that was wanted.
+/// How much of the requested receive buffer the kernel granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BufferGrant {
-    /// Bytes wanted.
+    /// Bytes requested.
     pub wanted: usize,
     /// Bytes granted. The kernel books its own overhead on them too: about half is payload.
     pub granted: usize,
 }
 
 impl BufferGrant {
-    /// What to say and do if less was granted than wanted; `None` if all is well.
+    /// What to tell the user if less was granted than requested; `None` if all is well.
     pub fn advice(&self) -> Option<String> {
         if self.granted >= self.wanted {
             return None;
         }
         Some(format!(
-            "receive buffer: {} bytes wanted, {} granted, because rmem_max is {}; bursts may be lost; raise it with: sudo sysctl -w net.core.rmem_max={}",
+            "receive buffer: {} bytes requested, {} granted, because rmem_max is {}; bursts may be lost; raise it with: sudo sysctl -w net.core.rmem_max={}",
             self.wanted, self.granted, self.granted, self.wanted
         ))
     }
 }
 
-/// An open socket that hears one group, or one address of this machine. The membership ends with it.
+/// An open socket that receives from one group, or on one address of this machine. The membership ends with it.
 #[derive(Debug)]
 pub struct ReceiveSocket {
     socket: Socket,
@@ -402,13 +402,13 @@ pub struct ReceiveSocket {
     interface: Interface,
     buffer: BufferGrant,
     has_gro: bool,
-    /// SO_RCVTIMEO at present; zero: none yet. It lies here because a refresh may make the socket anew.
+    /// SO_RCVTIMEO at present; zero: none yet. It is kept here because a refresh may reopen the socket.
     read_timeout: Duration,
 }
 
 impl ReceiveSocket {
     /// Opens, binds and joins (a group; unicast is bound only). It joins on one interface: the named one, or the one that the kernel routes
-    /// the group by. A viewer on the sender's own machine hears it there too, because senders loop
+    /// the group by. A viewer on the sender's own machine receives it there too, because senders loop
     /// back on the interface that they send by.
     ///
     /// # Errors
@@ -446,7 +446,7 @@ impl ReceiveSocket {
         }
         let buffer = grow_buffer(&socket, options.receive_buffer);
         sys::hear_joined_only(&socket, group.is_ipv6());
-        // Bound to the group's own address: bound to 0.0.0.0 it would hear other groups on this port.
+        // Bound to the group's own address: bound to 0.0.0.0 it would receive other groups on this port too.
         (socket.bind(&scoped(group, interface.index).into())).map_err(fail("listen on"))?;
         let has_gro = sys::coalesce_received(&socket).is_ok();
         let receiver = ReceiveSocket {
@@ -483,7 +483,7 @@ impl ReceiveSocket {
     /// this viewer (IGMP snooping without a querier) or a link that came back. Packets in between are lost.
     ///
     /// # Errors
-    /// The group could not be joined; the socket is then no member. Call it again later.
+    /// The group could not be joined; the socket is not a member then. Call it again later.
     pub fn rejoin(&mut self) -> Result<(), GroupError> {
         // Not a member any more (the interface was gone): as good as left.
         let _ = self.membership(Membership::Leave);
@@ -519,7 +519,7 @@ impl ReceiveSocket {
         Ok(true)
     }
 
-    /// What it hears.
+    /// The group, or this machine's address.
     pub fn group(&self) -> SocketAddr {
         self.options.group
     }
@@ -539,7 +539,7 @@ impl ReceiveSocket {
         self.buffer
     }
 
-    /// Whether the kernel joins equal datagrams for it (UDP GRO, Linux 5.0).
+    /// Whether the kernel coalesces equal datagrams for it (UDP GRO, Linux 5.0).
     pub fn has_gro(&self) -> bool {
         self.has_gro
     }
@@ -560,7 +560,7 @@ impl ReceiveSocket {
 }
 
 impl ReceiveSocket {
-    /// The socket itself, for those in this layer who do more with it.
+    /// The socket itself, for use in this layer.
     pub(super) fn raw(&self) -> &Socket {
         &self.socket
     }
@@ -583,7 +583,7 @@ fn check_source(options: &ReceiveOptions) -> Result<(), GroupError> {
 }
 
 /// socket(7), SO_RCVBUF: "The kernel doubles this value (to allow space for bookkeeping overhead) [...] and
-/// this doubled value is returned by getsockopt(2)." And it is cut at rmem_max without a word.
+/// this doubled value is returned by getsockopt(2)." And it is silently capped at rmem_max.
 fn grow_buffer(socket: &Socket, wanted: usize) -> BufferGrant {
     let granted = || socket.recv_buffer_size().unwrap_or(0) / 2;
     // A stock buffer is never made smaller than it is.

@@ -1,4 +1,5 @@
-//! What the kernel says of this machine: how large socket buffers may be, and whether its clock is right. Reads only.
+//! What the kernel says about this machine: how large socket buffers may be, and whether its clock is synchronised. It
+//! only reads.
 
 use std::io;
 use std::net::UdpSocket;
@@ -8,7 +9,7 @@ use socket2::SockRef;
 
 use super::sys;
 
-/// The largest buffers in bytes that a program without privileges may ask for.
+/// The largest socket buffers, in bytes, that an unprivileged program may ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BufferLimits {
     /// `net.core.rmem_max`.
@@ -20,10 +21,10 @@ pub struct BufferLimits {
 /// More than any limit; half of what a C `int` holds, because the kernel doubles it.
 const TOO_MUCH: usize = (i32::MAX / 2) as usize;
 
-/// The limits, asked of the kernel by asking for more: the files in /proc are not there in every network namespace.
+/// The limits, found by asking for more: the files in /proc do not exist in every network namespace.
 ///
 /// # Errors
-/// No socket may be had.
+/// No socket is available.
 pub fn buffer_limits() -> io::Result<BufferLimits> {
     let socket = UdpSocket::bind("0.0.0.0:0")?;
     let socket = SockRef::from(&socket);
@@ -39,7 +40,7 @@ pub fn buffer_limits() -> io::Result<BufferLimits> {
 /// What the kernel thinks of its clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClockState {
-    /// Something (NTP, PTP) keeps it right.
+    /// Something (NTP, PTP) keeps it synchronised.
     pub is_synchronised: bool,
     /// How far it may be off at most, as the synchronising program says.
     pub max_error: Duration,

@@ -1,6 +1,6 @@
 //! Who on this machine is a member of which group: `/proc/net/igmp` (IPv4) and `/proc/net/igmp6`, which
 //! is what `netstat -g` shows. The parsers are pure; anything that does not look like a membership is
-//! passed over.
+//! skipped.
 
 use std::fs;
 use std::io;
@@ -20,7 +20,7 @@ pub struct Member {
 /// All memberships of this machine (of this thread's network namespace).
 ///
 /// # Errors
-/// `/proc` is not there. A kernel without IPv6 is none.
+/// `/proc` is missing. A kernel without IPv6 is not an error.
 pub fn memberships() -> io::Result<Vec<Member>> {
     // Not /proc/net, which is the main thread's: a thread can live in a network namespace of its own.
     let mut members = parse_v4(&fs::read_to_string("/proc/thread-self/net/igmp")?);

@@ -1,5 +1,5 @@
-//! The machine's network interfaces: what there is, which one has a name or address, which one the kernel's routes
-//! take, how fast it is. It changes nothing. Which one a stream takes: [`super::choice`].
+//! The machine's network interfaces: a list of them, by name, address or route, and their speed. It changes nothing.
+//! Which one a stream uses: [`super::choice`].
 
 use std::collections::BTreeMap;
 use std::io;
@@ -11,18 +11,18 @@ use nix::net::if_::InterfaceFlags;
 
 use super::sys;
 
-/// One network interface, as it was when it was asked.
+/// One network interface, as it was when it was listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interface {
     /// Its name, such as `eth0`.
     pub name: String,
-    /// The kernel's index of it; another one after an adapter was unplugged and came back.
+    /// The kernel's index for it, which changes when an adapter is unplugged and comes back.
     pub index: u32,
     /// Switched on (IFF_UP).
     pub is_up: bool,
     /// Has a link: cable in, Wi-Fi associated (IFF_RUNNING).
     pub is_running: bool,
-    /// Has the MULTICAST flag. Loopback has not, and carries groups all the same.
+    /// Has the MULTICAST flag. Loopback does not, and carries groups all the same.
     pub is_multicast: bool,
     /// The loopback interface.
     pub is_loopback: bool,
@@ -38,16 +38,16 @@ pub struct Interface {
     pub link: Link,
 }
 
-/// How fast a link is, as far as that is known.
+/// How fast a link is, as far as known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Link {
     /// Inside this machine.
     Loopback,
     /// A wire with this many Mbit/s. A veth pair says 10,000.
     Wired(u32),
-    /// Wi-Fi: multicast goes out at a low basic rate that nobody can ask for.
+    /// Wi-Fi: multicast goes out at a low basic rate that cannot be queried.
     Wireless,
-    /// A driver that does not say (bridges, tunnels, many virtual machines).
+    /// Unknown to the driver (bridges, tunnels, many virtual machines).
     Unknown,
 }
 
@@ -102,7 +102,7 @@ impl Interface {
         self.addresses.iter().any(|a| a.is_ipv4() == ip.is_ipv4())
     }
 
-    /// Says so where packets of `mtu` bytes are more than it carries.
+    /// A warning if it cannot carry packets of `mtu` bytes.
     pub fn smaller_than(&self, mtu: Option<u16>) -> Option<String> {
         let mtu = mtu.filter(|mtu| u32::from(*mtu) > self.mtu)?;
         Some(format!(
@@ -169,8 +169,8 @@ pub fn find(wanted: &str) -> Result<Interface, InterfaceError> {
     find_again(wanted, None)
 }
 
-/// The same; where `wanted` is an address that no interface has any more, as DHCP gives another, it is the one with the
-/// index `before`, which had it.
+/// The same; if no interface has the address `wanted` any more, because DHCP gave another, it is the one with the index
+/// `before`, which had it.
 ///
 /// # Errors
 /// There is no such interface.
@@ -191,8 +191,8 @@ pub fn find_again(wanted: &str, before: Option<u32>) -> Result<Interface, Interf
     })
 }
 
-/// Reads `ADDRESS:PORT`. An IPv6 address may name its interface: `[ff02::1%eth0]:10000` (RFC 4007 §11), for which std's
-/// parser knows numbers only. `None`: it is something else.
+/// Reads `ADDRESS:PORT`. An IPv6 address may name its interface: `[ff02::1%eth0]:10000` (RFC 4007 §11), where std's
+/// parser takes only numbers. `None`: it is something else.
 ///
 /// # Errors
 /// There is no such interface.

@@ -1,4 +1,4 @@
-//! Hears several groups on one port of every interface, for what is announced now and then: few datagrams, from
+//! Receives several groups on one port of every interface, for announcements: few datagrams, from
 //! anybody. Not for streams: those are a [`super::BatchReceiver`]'s.
 
 use std::io;
@@ -11,10 +11,10 @@ use super::group::GroupError;
 use super::interface::{self, Interface, InterfaceError};
 use super::sys::{self, Membership, ReceiveArrays};
 
-/// Datagrams that one call takes.
+/// Datagrams that one call reads.
 const SLOTS: usize = 8;
 
-/// Sockets that hear the groups, one for each interface and IP version.
+/// Sockets that receive from the groups, one for each interface and IP version.
 pub struct Listener {
     port: u16,
     groups: Vec<IpAddr>,
@@ -32,10 +32,10 @@ struct Ear {
 
 impl Listener {
     /// Joins `groups` on all interfaces that carry multicast, or on the one called `wanted`. Datagrams above `longest`
-    /// bytes are passed over.
+    /// bytes are ignored.
     ///
     /// # Errors
-    /// There is no such interface, or the groups can be heard on none.
+    /// There is no such interface, or the groups can be joined on none.
     pub fn open(
         port: u16,
         groups: &[IpAddr],
@@ -56,7 +56,7 @@ impl Listener {
         }
     }
 
-    /// Follows interfaces that came, went or changed. For now and then.
+    /// Follows interfaces that came, went or changed. Call it now and then.
     pub fn refresh(&mut self) {
         let Ok(present) = self.interfaces() else {
             self.ears.clear();
@@ -70,7 +70,7 @@ impl Listener {
         }
     }
 
-    /// Waits until something comes, at most for `timeout`, and gives what is there: the interface's name, the
+    /// Waits until something comes, at most for `timeout`, and passes on what is there: the interface's name, the
     /// sender, the datagram.
     ///
     /// # Errors
@@ -83,7 +83,7 @@ impl Listener {
         let sockets: Vec<_> = self.ears.iter().map(|ear| &ear.socket).collect();
         sys::any_readable(&sockets, timeout)?;
         for ear in &self.ears {
-            // An error is told by the next refresh, if it stays.
+            // The next refresh reports an error that lasts.
             while self.arrays.receive(&ear.socket, true).is_ok() {
                 for message in (0..self.arrays.filled()).map(|i| self.arrays.message(i)) {
                     if let Some(from) = message.from.filter(|_| !message.is_truncated) {
@@ -110,7 +110,7 @@ impl Listener {
         Ok(all)
     }
 
-    /// Opens sockets on `interfaces`; gives the last refusal.
+    /// Opens sockets on `interfaces`; returns the last refusal.
     fn join(&mut self, interfaces: Vec<Interface>) -> Option<GroupError> {
         let mut refused = None;
         for interface in interfaces {
@@ -133,13 +133,13 @@ impl Listener {
                 }
             }
         }
-        // IPv6 is often switched off; that is no news.
+        // IPv6 is often switched off, which is not worth a log line.
         self.ears.sort_by_key(|ear| ear.is_ipv6);
         refused
     }
 }
 
-/// A socket that hears `groups`, which are of one IP version, on one interface. It fails where none can be joined.
+/// A socket that receives `groups`, all of one IP version, on one interface. It fails if none can be joined.
 fn open(port: u16, groups: &[IpAddr], interface: &Interface) -> io::Result<Socket> {
     let is_ipv6 = groups.iter().any(IpAddr::is_ipv6);
     let any: IpAddr = match is_ipv6 {

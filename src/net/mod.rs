@@ -1,5 +1,5 @@
 //! Sockets: group membership, batch send (`sendmmsg`, UDP GSO, fallbacks), batch receive (`recvmmsg`,
-//! UDP GRO), pacing, interfaces, `/proc/net/igmp`, this machine's limits and clock. Knows packets as bytes, not what is in them.
+//! UDP GRO), pacing, interfaces, `/proc/net/igmp`, this machine's limits and clock. To it packets are bytes.
 
 mod changes;
 pub mod choice;

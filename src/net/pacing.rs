@@ -1,4 +1,4 @@
-//! Pacing: in how large bursts, and how far apart, the packets of one frame go out, so that a 250 KB frame
+//! Pacing: how large the bursts of a frame's packets are, and how far apart, so that a 250 KB frame
 //! does not overrun a switch, an access point or a viewer's stock receive buffer. [`schedule`] decides
 //! and is pure; [`Pacer`] waits. Neither queues: a frame that comes late is not sent faster.
 
@@ -16,20 +16,20 @@ pub enum Pacing {
     /// over a quarter of the frame interval.
     #[default]
     Auto,
-    /// Each frame at once.
+    /// Each frame as fast as possible.
     Off,
     /// Over this fraction of the frame interval, 0 to [`MOST_OF_INTERVAL`].
     Spread(f32),
 }
 
-/// No frame takes longer than this fraction of the interval, so that it is out before the next one comes.
+/// No frame takes longer than this fraction of the interval, so that it is sent before the next one comes.
 pub const MOST_OF_INTERVAL: f32 = 0.8;
 
-/// Auto on links that do not say how fast they are.
+/// Auto on links of unknown speed.
 const QUARTER: f32 = 0.25;
 
-/// Auto never sends faster than this many Mbit/s, however fast the sender's own link is: a slower one may
-/// follow behind the switch, and a viewer has to keep up.
+/// Auto never sends faster than this many Mbit/s, however fast the sender's own link is: the switch may
+/// lead to a slower one, and a viewer has to keep up.
 const AUTO_MOST_MBIT: u32 = 1000;
 
 /// Bytes that each packet takes on an Ethernet wire beyond its UDP payload: preamble 8, header 14, IPv4 20,
@@ -44,7 +44,7 @@ const MAX_BURST: usize = 64 * 1024;
 /// Shortest gap worth a timer: below it, waking up costs more than it smooths.
 const MIN_GAP: Duration = Duration::from_micros(50);
 
-/// What pacing goes by, for one frame.
+/// What the pacing of a frame depends on.
 #[derive(Clone, Copy, Debug)]
 pub struct Load {
     /// UDP payload of all its packets in bytes, repair included.
@@ -55,7 +55,7 @@ pub struct Load {
     pub interval: Duration,
 }
 
-/// How one frame goes out: bursts of so many packets, so far apart (from start to start).
+/// How one frame goes out: packets per burst, and time from the start of one to the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BurstPlan {
     /// Packets of each burst but the last, which may have fewer. At least 1.
@@ -93,7 +93,7 @@ pub fn schedule(pacing: Pacing, link: Link, load: Load) -> BurstPlan {
     spread(load, duration.min(most))
 }
 
-/// A fraction in 0..=[`MOST_OF_INTERVAL`], whatever came.
+/// A fraction from 0 to [`MOST_OF_INTERVAL`], whatever was given.
 fn valid_fraction(fraction: f32) -> f32 {
     match fraction.is_nan() {
         true => 0.0,
@@ -148,7 +148,7 @@ impl Pacer {
     }
 
     /// Waits until the next burst may start, which is at once after a pause, and sets the time of the one after.
-    /// Called before each burst, also of the next frame: it may not follow closer on the last
+    /// Call it before each burst, also of the next frame, which may not follow closer on the last
     /// burst of this one.
     pub fn wait(&mut self, gap: Duration) {
         let now = Mono::now();
@@ -159,8 +159,8 @@ impl Pacer {
     }
 }
 
-/// When the burst after the one that was `due` may start. A burst that comes late by more than a gap starts
-/// the count anew: what was missed is not made up by bursts without a gap.
+/// When the burst after the one that was `due` may start. A burst that is late by more than a gap restarts
+/// the schedule: lost time is not made up by bursts without a gap.
 fn next_due(due: Mono, now: Mono, gap: Duration) -> Mono {
     match now.since(due) > gap {
         true => now + gap,

@@ -1,6 +1,6 @@
 //! Batch receiving: one `recvmmsg` takes all that has arrived, and with UDP GRO each of its messages may be
-//! up to 64 KiB of equal datagrams joined by the kernel. Datagrams are lent from a slab that is reused;
-//! nobody copies them on the way. Does not look into them.
+//! up to 64 KiB of equal datagrams coalesced by the kernel. Datagrams are lent from a slab that is reused,
+//! without a copy. To it datagrams are bytes.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use super::sys::{self, ReceiveArrays, Received};
 /// Messages that one call may take.
 const SLOTS: usize = 32;
 
-/// Bytes of one slot: no datagram and no joined run of them is longer (the 16-bit length in IP).
+/// Bytes of one slot: no datagram and no coalesced run of them is longer (the 16-bit length in IP).
 const SLOT_LEN: usize = 65_536;
 
 /// The longest that [`BatchReceiver::receive`] waits, so that its thread sees a request to stop.
@@ -27,7 +27,7 @@ pub struct BatchReceiver {
 }
 
 impl BatchReceiver {
-    /// Receives by `socket`.
+    /// Receives from `socket`.
     pub fn new(socket: ReceiveSocket) -> BatchReceiver {
         BatchReceiver {
             socket,
@@ -46,7 +46,7 @@ impl BatchReceiver {
         &mut self.socket
     }
 
-    /// Messages that were longer than their slot, and so were passed over.
+    /// Messages skipped because they were longer than their slot.
     pub fn truncated(&self) -> u64 {
         self.truncated
     }
@@ -76,7 +76,7 @@ impl BatchReceiver {
     }
 }
 
-/// Waits until one of the sockets can be read, at most for `timeout`; which of them can. All false after a signal.
+/// Waits at most `timeout` until one of the sockets can be read; returns which of them can. All false after a signal.
 ///
 /// # Errors
 /// The kernel refused to wait.
@@ -87,7 +87,7 @@ pub fn readable<const N: usize>(
     sys::readable(sockets.map(ReceiveSocket::raw), timeout)
 }
 
-/// Whether a datagram has come to the socket and was not read yet.
+/// Whether a datagram is waiting in the socket.
 ///
 /// # Errors
 /// The kernel refused to say.
@@ -95,7 +95,7 @@ pub fn has_datagram(socket: &ReceiveSocket) -> io::Result<bool> {
     readable([socket], Duration::ZERO).map(|[has]| has)
 }
 
-/// Time-outs come as EAGAIN; ECONNREFUSED is a word about something sent before, not about this socket.
+/// Time-outs come as EAGAIN; ECONNREFUSED is about something sent before, not about this socket.
 fn is_nothing_yet(e: &io::Error) -> bool {
     matches!(
         e.kind(),
@@ -134,7 +134,7 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// The datagrams of one message. A truncated one is passed over (and counted): nobody can tell where
+/// The datagrams of one message. A truncated one is skipped (and counted): there is no telling where
 /// its last datagram should have ended.
 fn split(message: Received<'_>) -> impl Iterator<Item = (SocketAddr, &[u8])> {
     let from = message.from.filter(|_| !message.is_truncated);

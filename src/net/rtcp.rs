@@ -1,8 +1,8 @@
-//! The sockets of RTCP: a few small datagrams a second, to a group and from it, and to and from single members. Knows
-//! datagrams as bytes, not what is in them.
+//! The sockets of RTCP: a few small datagrams a second, to and from a group and single members. To it
+//! datagrams are bytes.
 //!
-//! A group's own address is bound for what comes to the group, so that any number of programs on one machine hear it; and
-//! an address of this machine, from which everything is sent, for what comes to this member alone.
+//! One socket is bound to the group's own address, so that any number of programs on one machine receive what comes to
+//! the group; the other to an address of this machine, to send from, and for what comes to this member alone.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -17,26 +17,26 @@ use super::sys::{self, Bell};
 
 /// Room for a burst of reports.
 const RECEIVE_BUFFER: usize = 256 << 10;
-/// Datagrams taken from one socket at a time, so that a flood on it does not starve the other.
+/// Datagrams read from one socket at a time, so that a flood on it does not starve the other.
 const AT_A_TIME: usize = 32;
-/// Longer datagrams are cut, and so are no reports.
+/// Longer datagrams are truncated, and so not valid RTCP.
 const MAX_LEN: usize = 16_384;
 
-/// What the sockets of reports are to be like.
+/// Options of the RTCP sockets.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReportOptions {
-    /// Where reports go unless they are for one member alone, and how.
+    /// Where RTCP goes unless it is for one member alone, and how.
     pub send: SendOptions,
-    /// Where reports for everybody are heard; `None`: there is no such place, as for a unicast stream's sender.
+    /// Where RTCP for everybody is received; `None`: nowhere, as for a unicast stream's sender.
     pub hear: Option<SocketAddr>,
-    /// Only hear this member there: source-specific multicast.
+    /// Receive only from this member there: source-specific multicast.
     pub source: Option<IpAddr>,
     /// Take the port of [`ReportOptions::send`] on this machine's own address, if it is free: where others expect a
-    /// sender to hear them. Else any port is taken.
+    /// sender's RTCP. Else any port will do.
     pub claims_port: bool,
 }
 
-/// Open sockets that send and hear reports.
+/// Open sockets that send and receive RTCP.
 pub struct ReportSocket {
     options: ReportOptions,
     own: SendSocket,
@@ -45,16 +45,16 @@ pub struct ReportSocket {
     changes: Changes,
     /// What was said when the interface was chosen last.
     works: bool,
-    /// Nothing is left to be tried again.
+    /// Nothing is left to retry.
     is_settled: bool,
 }
 
 impl ReportSocket {
-    /// Opens them, on the interface with the index `keep` if it works and nobody named another. What comes to the group may
-    /// stay unheard, then the second value says why.
+    /// Opens them, on the interface with the index `keep` if it works and nobody named another. If what comes
+    /// to the group cannot be received, the second value says why.
     ///
     /// # Errors
-    /// Nothing can be sent: no such interface, it is down, no socket may be had.
+    /// Nothing can be sent: no such interface, it is down, or no socket is available.
     pub fn open(
         options: ReportOptions,
         keep: Option<u32>,
@@ -76,10 +76,10 @@ impl ReportSocket {
         Ok((socket, deaf))
     }
 
-    /// Waits until something comes, `wake` becomes readable, or `timeout` is over; gives what came with where from.
+    /// Waits until something comes, `wake` becomes readable, or `timeout` is over; returns what came, and from where.
     ///
     /// # Errors
-    /// The kernel refused to wait or to receive: the sockets are to be opened anew.
+    /// The kernel refused to wait or to receive: the sockets must be reopened.
     pub fn receive(
         &mut self,
         timeout: Duration,
@@ -105,7 +105,7 @@ impl ReportSocket {
                 Ok((from, len)) => each(from, &self.buffer[..len]),
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => break,
-                    // A word about something sent before.
+                    // About something sent before.
                     io::ErrorKind::ConnectionRefused | io::ErrorKind::Interrupted => {}
                     _ => return Err(error),
                 },
@@ -117,7 +117,7 @@ impl ReportSocket {
     /// Sends to one member, or to everybody.
     ///
     /// # Errors
-    /// What the kernel said; see [`super::is_network_down`].
+    /// The kernel's error; see [`super::is_network_down`].
     pub fn send(&self, to: Option<SocketAddr>, datagram: &[u8]) -> io::Result<()> {
         let socket = self.own.raw();
         match to {
@@ -127,7 +127,7 @@ impl ReportSocket {
         Ok(())
     }
 
-    /// Follows the interface where it went, and tries again what could not be opened; for once a second. Returns whether
+    /// Follows the interface, and retries what could not be opened. Call it once a second. Returns whether
     /// anything changed. One system call when the network has not. `works`: see [`SendSocket::refresh`].
     ///
     /// # Errors
@@ -146,7 +146,7 @@ impl ReportSocket {
 
     fn follow(&mut self, works: bool) -> Result<bool, GroupError> {
         if self.own.refresh(works)? {
-            // The address that is bound may be another now.
+            // The address to bind may have changed.
             self.own = open_own(&self.options, Some(self.own.interface().index))?;
             self.group = open_group(&self.options, self.own.interface())?;
             return Ok(true);
@@ -187,14 +187,14 @@ fn open_own(options: &ReportOptions, keep: Option<u32>) -> Result<SendSocket, Gr
     };
     (socket.raw().set_nonblocking(true)).map_err(fail)?;
     // Bound without it, so that the port is nobody else's; set afterwards, so that programs which bind it on all
-    // addresses, to hear the group, still can. socket(7), SO_REUSEADDR.
+    // addresses, to receive the group, still can. socket(7), SO_REUSEADDR.
     (socket.raw().set_reuse_address(true)).map_err(fail)?;
     Ok(socket)
 }
 
-/// The address of this machine that others see, where one can be bound: a link-local one cannot without its scope.
+/// The address of this machine that others see, if it can be bound: a link-local one needs its scope.
 fn own_address(interface: &Interface, to: SocketAddr) -> Option<IpAddr> {
-    // A viewer on this machine listens there itself.
+    // A viewer on this machine receives there itself.
     if to.ip().is_loopback() || interface.addresses.contains(&to.ip()) {
         return None;
     }

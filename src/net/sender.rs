@@ -1,7 +1,7 @@
 //! Batch sending: the packets of one frame in as few system calls as the kernel allows. With UDP GSO one
 //! `sendmmsg` carries a frame in messages of up to 64 packets that the kernel (or the network card) cuts;
-//! without it, one message a packet in the same single call. Headers and scan are read where they lie:
-//! nothing is copied but by the kernel. Does not wait between packets: see [`super::pacing`].
+//! without it, one message per packet in the same single call. Headers and scan are read where they lie:
+//! only the kernel copies. Does not wait between packets: see [`super::pacing`].
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,17 +16,17 @@ pub struct Sent {
     pub packets: usize,
     /// Their UDP payload in bytes.
     pub bytes: usize,
-    /// Packets given up because the kernel or the device had no room for them.
+    /// Packets dropped because the kernel or the device had no room for them.
     pub dropped: usize,
     /// System calls made.
     pub calls: usize,
 }
 
-/// The kernel refused to send. What had gone out before is in `sent`.
+/// The kernel refused to send. What went out before is in `sent`.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot send to {group}: {cause}")]
 pub struct SendError {
-    /// Where to.
+    /// The destination.
     pub group: SocketAddr,
     /// What went out (and what it cost) before the error.
     pub sent: Sent,
@@ -43,7 +43,7 @@ pub struct BatchSender {
 }
 
 impl BatchSender {
-    /// Sends by `socket`, with UDP GSO until the kernel refuses it.
+    /// Sends through `socket`, with UDP GSO until the kernel refuses it.
     pub fn new(socket: SendSocket) -> BatchSender {
         BatchSender {
             socket,
@@ -74,7 +74,7 @@ impl BatchSender {
     }
 
     /// Sends packets, each of a header and a payload that may lie anywhere. When it returns, the kernel has its copy
-    /// and both may go back to where they came from.
+    /// and both may be reused.
     ///
     /// # Errors
     /// The kernel refused (see [`super::is_network_down`]). The rest is not sent.
@@ -111,7 +111,7 @@ impl BatchSender {
         self.send(datagrams.into_iter().map(|d| (d, &[][..])))
     }
 
-    /// Sends with GSO; if the kernel refuses that, the rest without, and from then on all.
+    /// Sends with GSO; if the kernel refuses that, the rest and everything later goes without.
     fn with_gso<'d>(
         &mut self,
         packets: impl Iterator<Item = (&'d [u8], &'d [u8])> + Clone,
@@ -209,7 +209,7 @@ impl Run {
     }
 }
 
-/// Sends until everything is taken, given up, or refused.
+/// Sends until everything is taken, dropped, or refused.
 fn drain(batch: &mut Outgoing<'_, '_>, socket: &SendSocket, sent: &mut Sent) -> io::Result<()> {
     while let Some((packets, _)) = batch.next() {
         sent.calls += 1;

@@ -1,5 +1,5 @@
 //! What a sending or receiving thread may ask of the scheduler: a core of its own, real-time priority,
-//! memory that is never paged out. Each is a wish: refused, it is said once and the stream goes on.
+//! memory that is never paged out. Each is a wish: if it is refused, that is logged once and the stream goes on.
 
 use std::io;
 use std::panic::resume_unwind;
@@ -27,7 +27,7 @@ pub enum ThreadError {
         cause: io::Error,
     },
     /// Not a priority of SCHED_FIFO.
-    #[error("real-time priority {0} is not in 1..=99")]
+    #[error("real-time priority {0} is out of range: expected 1 to 99")]
     NoSuchPriority(u8),
     /// The kernel refused real-time priority.
     #[error(
@@ -46,7 +46,7 @@ pub enum ThreadError {
     LockMemory(#[source] io::Error),
 }
 
-/// Waits for a thread's end. A panic there goes on here; in a release build it has ended the process.
+/// Waits for a thread to end. A panic there goes on here; in a release build it has ended the process.
 pub(crate) fn join<T>(thread: JoinHandle<T>) -> T {
     thread.join().unwrap_or_else(|panic| resume_unwind(panic))
 }
@@ -80,9 +80,9 @@ pub fn realtime(priority: u8) -> Result<(), ThreadError> {
     sys::set_realtime(priority.into()).map_err(|cause| ThreadError::Realtime { priority, cause })
 }
 
-/// Lets threads of normal priority go first: for work that nobody waits for. nice(2) is by thread on Linux.
+/// Lets threads of normal priority go first, for work that nobody waits for. On Linux nice(2) is per thread.
 pub fn after_others() {
-    // To be nicer is always allowed.
+    // Being nicer is always allowed.
     sys::set_nice(10);
 }
 
@@ -129,7 +129,7 @@ mod tests {
     fn priorities_have_bounds() {
         for priority in [0, 100, 255] {
             let said = realtime(priority).unwrap_err().to_string();
-            assert!(said.contains("is not in 1..=99"), "{said}");
+            assert!(said.contains("is out of range: expected 1 to 99"), "{said}");
         }
     }
 

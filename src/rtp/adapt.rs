@@ -1,13 +1,12 @@
-//! Whether a link is full, and how many frames it takes (`adapt: FrameRate`). Viewers' losses and a time in, the share of
-//! frames to send out: no socket, no clock.
+//! Whether the network is full, and how many frames it takes (`adapt: FrameRate`). In: viewers' losses and a time; out:
+//! the share of frames to send. No socket, no clock.
 //!
-//! Loss alone does not say why. A full link loses what is too much, so it loses less when less is sent; a link with
-//! interference loses the same share of whatever is sent. So where loss lasts, fewer frames are sent for a moment, and
-//! what the viewers report then decides: if the loss has gone down with the rate, the link is full and the rate
-//! stays down; if not, it goes up again, and the next trial comes later. While the link is full a little more is tried
-//! now and then.
+//! Loss alone does not say why. A full link loses the excess, so it loses less when less is sent; a link with
+//! interference loses the same share of whatever is sent. So if loss lasts, fewer frames are sent for a moment, and
+//! the viewers' reports decide: if the loss has gone down with the rate, the link is full and the rate stays down; if
+//! not, it goes up again, and the next trial comes later. While the link is full, a little more is tried now and then.
 //!
-//! A full link is seen by more than one host, so where several report, the loss is what a second one confirms.
+//! More than one host sees a full link, so if several report, only the loss that a second one confirms counts.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -19,40 +18,40 @@ use crate::clock::Mono;
 const WORTH: f32 = 0.02;
 /// Loss up to which the rate fits the link.
 const FITS: f32 = 0.01;
-/// What a trial leaves of the frames.
+/// Share of the frames sent in a trial.
 const TRIAL: f32 = 0.75;
-/// The part of the expected fall of loss that proves a full link.
+/// The part of the expected drop in loss that proves a full link.
 const PROOF: f32 = 0.5;
-/// Reports of one rate that are put together before they say anything, by time.
+/// How long reports at one rate are collected before they count.
 const LISTEN: Duration = Duration::from_millis(1_500);
-/// For so long at most it is waited for more hosts to report: those of a large group do so seldom.
+/// The longest wait for more hosts to report: in a large group each does so seldom.
 const LISTEN_MOST: Duration = Duration::from_secs(20);
-/// After a change of rate reports still tell of the one before.
+/// How long after a change of rate reports still cover the old one.
 const SETTLE: Duration = Duration::from_millis(1_500);
-/// Time without loss after which more is tried, at first and at most: each failure doubles it.
+/// Time without loss before more is tried, at first and at most: each failure doubles it.
 const TRY_MORE: (Duration, Duration) = (Duration::from_secs(8), Duration::from_secs(120));
-/// Time after a trial that proved nothing before the next.
+/// Time from a trial that proved nothing to the next.
 const TRY_LESS: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(300));
 /// Fewer packets say nothing about loss.
 const LEAST_PACKETS: f32 = 100.0;
-/// Viewers that are listened to at a time, and of one host.
+/// Viewers counted at a time, and of one host.
 const MAX_VIEWERS: usize = 1024;
 const MAX_OF_HOST: usize = 4;
 /// A viewer that has reported nothing for this long is gone.
 const GONE: Duration = Duration::from_secs(60);
 /// How much more is tried.
 const STEP: f32 = 1.15;
-/// Left free of a full link.
+/// Share of a full link to leave free.
 const ROOM: f32 = 0.95;
 
 /// What goes on.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Phase {
-    /// The rate is as it should be for all that is known; less is not tried before that time.
+    /// The rate is right as far as is known; a trial comes no sooner than at this time.
     Steady(Mono),
-    /// Loss was seen. How much it is will be seen from now on: the reports so far are of the time before as well.
+    /// Loss was seen, and is measured from here on: the reports so far cover the time before it too.
     Suspected,
-    /// Fewer frames for a moment, after this loss at the rate before.
+    /// Fewer frames for a moment; the loss before was this.
     Trial { before: f32, keep: f32 },
     /// The link is full.
     Full,
@@ -93,19 +92,19 @@ pub struct Adapt {
     /// The present share.
     keep: f32,
     phase: Phase,
-    /// Since when this rate has been sent, and what the viewers have reported of it.
+    /// Since when this rate has been sent, and what the viewers have reported about it.
     since: Mono,
     viewers: Vec<Viewer>,
     /// Since when nothing has been lost.
     clean_since: Mono,
     more_after: Duration,
     less_after: Duration,
-    /// The share that was too much last.
+    /// The last share that was too much.
     was_too_much: Option<f32>,
 }
 
 impl Adapt {
-    /// All frames, and never fewer than the share `least`.
+    /// Starts with all frames, and never sends fewer than the share `least`.
     pub fn new(now: Mono, least: f32) -> Adapt {
         Adapt {
             least: least.clamp(0.0, 1.0),
@@ -120,7 +119,7 @@ impl Adapt {
         }
     }
 
-    /// Another least share: the source has another rate.
+    /// Sets the least share, after the source's rate changed.
     pub fn set_least(&mut self, least: f32) {
         self.least = least.clamp(0.0, 1.0);
     }
@@ -130,7 +129,7 @@ impl Adapt {
         self.keep.max(self.least).min(1.0)
     }
 
-    /// Whether more repair would make things worse, or cannot be told from what does.
+    /// Whether more repair would, or might, make things worse.
     pub fn holds_repair(&self) -> bool {
         matches!(self.phase, Phase::Trial { .. } | Phase::Full)
     }
@@ -145,7 +144,7 @@ impl Adapt {
             return;
         }
         let Some(loss) = self.loss() else { return };
-        // The rate has been the same: the next reports count at once.
+        // The rate has not changed: the next reports count at once.
         self.since = Mono(now.0.saturating_sub(SETTLE.as_nanos() as u64));
         if loss > FITS {
             self.clean_since = now;
@@ -176,15 +175,15 @@ impl Adapt {
         }
     }
 
-    /// From now on reports are of another time.
+    /// Starts to collect reports of a new period or rate.
     fn begin(&mut self) {
         for viewer in &mut self.viewers {
             viewer.first = viewer.first.and(Some(viewer.last));
         }
     }
 
-    /// Whether enough hosts have reported of this rate: two, who confirm each other. While less is tried it takes half
-    /// of all, as those who see the loss may not be those who report first.
+    /// Whether enough hosts have reported at this rate: two, to confirm each other; in a trial half of all, since
+    /// those that see the loss may not report first.
     fn has_heard_enough(&self) -> bool {
         let all = hosts(&self.viewers, |_| true);
         let heard = hosts(&self.viewers, |viewer| viewer.packets().0 > 0.0);
@@ -223,7 +222,7 @@ impl Adapt {
             }
             Phase::Suspected => self.phase = Phase::Steady(now),
             Phase::Trial { before, keep } => {
-                // A full link loses what is too much: 1 - loss is its room over the rate.
+                // A full link loses the excess: 1 - loss is its capacity over the rate.
                 let fitting = (1.0 - before) / (self.keep() / keep);
                 let expected = before - (1.0 - fitting).max(0.0);
                 if before - loss >= PROOF * expected && expected > 0.0 {
@@ -242,7 +241,7 @@ impl Adapt {
 
     fn full(&mut self, now: Mono, loss: f32) {
         if loss >= WORTH {
-            // What was tried was too much: wait longer before the next time.
+            // The increase was too much: wait longer before the next one.
             if self
                 .was_too_much
                 .is_none_or(|too_much| self.keep < too_much)
@@ -276,7 +275,7 @@ impl Adapt {
         self.clean_since = now;
     }
 
-    /// What such viewers have reported is of another rate, or of the time before the loss.
+    /// Drops what such viewers have reported: it is of another rate, or of the time before the loss.
     fn forget(&mut self, is_such: impl Fn(&Viewer) -> bool) {
         let such = self.viewers.iter_mut().filter(|viewer| is_such(viewer));
         such.for_each(|viewer| viewer.first = None);
@@ -292,7 +291,7 @@ fn hosts(viewers: &[Viewer], is_such: impl Fn(&Viewer) -> bool) -> usize {
     hosts.len()
 }
 
-/// Passes a share of frames on, evenly spread.
+/// Lets a share of the frames through, evenly spread.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FrameDropper {
     /// Frames owed.
@@ -492,7 +491,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_are_thinned_evenly() {
+    fn frames_are_left_out_evenly() {
         for (keep, of) in [(1.0, 1), (0.5, 2), (0.1, 10), (0.25, 4)] {
             let mut dropper = FrameDropper::default();
             let passed: Vec<bool> = (0..100).map(|_| dropper.passes(keep)).collect();

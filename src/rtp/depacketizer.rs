@@ -1,13 +1,13 @@
-//! From datagrams to frames: follows one source, sorts its packets into frames, hands whole
-//! frames out in order, and gives up those that cannot become whole. Bytes and a time in, events out:
-//! no socket, no clock. Change it ([`Depacketizer::push`]), then drain it ([`Depacketizer::poll`]), then
+//! From datagrams to frames: follows one source, sorts its packets into frames, hands out whole
+//! frames in order, and gives up those that cannot become whole. In: bytes and a time; out: events.
+//! No socket, no clock. Change it ([`Depacketizer::push`]), then drain it ([`Depacketizer::poll`]), then
 //! wait no longer than [`Depacketizer::deadline`].
 //!
 //! Who sends is decided by [`super::source`]; what packets carry is known to [`super::payload`].
 //!
 //! # Memory
 //! At most 4 frames being put together, 8 waiting to be polled, 6 kept
-//! for reuse. A buffer grows to the end of the furthest fragment, and that is refused where it
+//! for reuse. A buffer grows to the end of the furthest fragment, which is refused if it
 //! lies beyond all of: 1 MiB, twice the largest frame that ever came whole, eight times the bytes that
 //! have arrived for this frame; and always beyond [`Options::max_frame`]. Header copies and records add
 //! what arrived, at most 16 MiB a frame.
@@ -37,28 +37,28 @@ const MAX_SPARE: usize = 6;
 
 /// How far a buffer may grow before anything proves that frames are larger.
 const FREE_GROWTH: usize = 1 << 20;
-/// How long a whole frame waits for one before it that may merely be late, where few packets follow.
+/// How long a whole frame waits for an earlier one that may merely be late, if few packets follow.
 const HOLD: Duration = Duration::from_millis(5);
-/// How long a frame waits for its rest when nothing else comes.
+/// How long a frame waits for the rest of it when nothing else comes.
 const STALLED: Duration = Duration::from_secs(1);
 
 /// How to receive.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
-    /// Payload type of JPEG; another only where an SDP says so.
+    /// Payload type of JPEG; not 26 only if an SDP says so.
     pub payload_type: u8,
-    /// True size from the SDP, for pictures over 2040 pixels whose packets do not tell it.
+    /// True size from the SDP, for pictures over 2040 pixels whose packets lack it.
     pub size: Option<(u16, u16)>,
     /// Largest frame in bytes; at most 16 MiB.
     pub max_frame: usize,
-    /// Packets of later frames that prove a missing one lost. With repair, which may come behind them, larger: then
+    /// Packets of later frames that prove a missing one lost. Larger with repair, which may come after them: then
     /// [`Depacketizer::deadline`] decides.
     pub reorder: u16,
     /// How long to wait for an incomplete frame after its newest packet, in frame intervals.
     pub late: u8,
-    /// Whether frames that stay incomplete come as [`Event::Partial`] where anything of them can be shown.
+    /// Whether frames that stay incomplete come as [`Event::Partial`] if anything of them can be shown.
     pub give_partial: bool,
-    /// Who sends, where that is announced: no other is followed then. `None`: whoever comes first.
+    /// The announced source, the only one to follow. `None`: whoever comes first.
     pub source: Option<AnnouncedSource>,
 }
 
@@ -81,9 +81,9 @@ impl Default for Options {
 pub struct LostFrame {
     /// Its RTP timestamp.
     pub time: RtpTime,
-    /// Packets of it that came.
+    /// Packets of it that arrived.
     pub received: u32,
-    /// Packets of it that did not, as far as the numbers tell; 0 if all came and made no frame.
+    /// Packets of it that did not, as far as sequence numbers show; 0 if all came but made no frame.
     pub missing: u32,
 }
 
@@ -92,8 +92,8 @@ pub struct LostFrame {
 pub enum Event {
     /// A whole frame. Give the buffer back with [`Depacketizer::recycle`].
     Frame(ReceivedFrame),
-    /// A frame that was given up, with what is there of it (only with [`Options::give_partial`]). It is
-    /// counted by who shows it, or cannot. Give the buffer back with [`Depacketizer::recycle`].
+    /// A frame that was given up, with what has arrived of it (only with [`Options::give_partial`]).
+    /// Whoever shows it, or cannot, counts it. Give the buffer back with [`Depacketizer::recycle`].
     Partial(ReceivedFrame),
     /// A frame was given up.
     Lost(LostFrame),
@@ -105,7 +105,7 @@ pub enum Event {
         ssrc: Ssrc,
         /// Its address.
         address: IpAddr,
-        /// Packets ignored since this was reported last.
+        /// Packets ignored since the last report.
         packets: u64,
     },
 }
@@ -124,7 +124,7 @@ struct Closed {
 #[derive(Clone, Copy, Debug)]
 pub struct IncompleteFrame<'a> {
     packets: &'a Packets,
-    /// Extended numbers that are its own for all that is known.
+    /// Extended numbers that belong to it as far as is known.
     from: u64,
     to: u64,
     /// Whether its last number is known.
@@ -142,7 +142,7 @@ impl<'a> IncompleteFrame<'a> {
         self.packets.last_arrival()
     }
 
-    /// How many of its packets are there.
+    /// How many of its packets have arrived.
     pub fn received(&self) -> usize {
         self.packets.len()
     }
@@ -152,7 +152,7 @@ impl<'a> IncompleteFrame<'a> {
         self.packets.first()
     }
 
-    /// The extended number behind the last one that is known to be its own.
+    /// The extended number after the last one known to be its own.
     pub fn end(&self) -> u64 {
         self.to
     }
@@ -176,17 +176,17 @@ impl<'a> IncompleteFrame<'a> {
     }
 }
 
-/// Puts frames together from one group's datagrams.
+/// Assembles frames from one group's datagrams.
 #[derive(Debug)]
 pub struct Depacketizer {
     options: Options,
-    /// Missing packets are sent again.
+    /// Missing packets are retransmitted.
     has_retransmission: bool,
     stats: Arc<ViewerStats>,
     sources: Sources,
-    /// What the payload format keeps of the source.
+    /// What the payload format remembers of the source.
     stream: Stream,
-    /// Frames being put together, oldest first.
+    /// Incomplete frames, oldest first.
     slots: Vec<ReceivedFrame>,
     closed: Option<Closed>,
     spare: Vec<ReceivedFrame>,
@@ -196,7 +196,7 @@ pub struct Depacketizer {
 }
 
 impl Depacketizer {
-    /// Waits for its first packet; bumps `stats`.
+    /// A depacketizer that waits for its first packet and counts in `stats`.
     pub fn new(options: Options, stats: Arc<ViewerStats>) -> Depacketizer {
         let max_frame = options.max_frame.min(payload::MAX_DATA);
         let mut sources = Sources::default();
@@ -218,7 +218,7 @@ impl Depacketizer {
         }
     }
 
-    /// Takes a datagram that came from `address` to the group. [`Depacketizer::poll`] tells what came of it.
+    /// Takes a datagram that came from `address` to the group. [`Depacketizer::poll`] returns the outcome.
     pub fn push(&mut self, now: Mono, address: IpAddr, datagram: &[u8]) {
         self.stats.bytes_received.add(datagram.len() as u64);
         let Some((packet, fragment)) = self.read(datagram) else {
@@ -254,7 +254,7 @@ impl Depacketizer {
         self.take(now, packet, &fragment, datagram);
     }
 
-    /// Takes a packet that repair or retransmission brought back, byte for byte as it was sent. It
+    /// Takes a packet that repair or retransmission recovered, byte for byte as it was sent. It
     /// counts as repaired, not as received.
     pub fn insert_recovered(&mut self, now: Mono, datagram: &[u8]) {
         let Some((packet, fragment)) = self.read(datagram) else {
@@ -279,7 +279,7 @@ impl Depacketizer {
         }
     }
 
-    /// The next thing that happened, or that `now` makes happen; None: nothing until the next packet
+    /// The next event, perhaps due at `now`; `None`: nothing until the next packet
     /// or [`Depacketizer::deadline`].
     pub fn poll(&mut self, now: Mono) -> Option<Event> {
         loop {
@@ -293,7 +293,7 @@ impl Depacketizer {
         }
     }
 
-    /// When [`Depacketizer::poll`] may have something to say though no packet came.
+    /// When [`Depacketizer::poll`] may return something even if no packet came.
     pub fn deadline(&self) -> Option<Mono> {
         let source = self.sources.followed()?;
         let head = self.slots.first()?.packets();
@@ -308,7 +308,7 @@ impl Depacketizer {
         Some(later.map(|since| since + hold).fold(own, Mono::min))
     }
 
-    /// How long an incomplete frame is waited for.
+    /// How long to wait for an incomplete frame.
     fn late(&self, source: &Source) -> Duration {
         source.interval() * u32::from(self.options.late)
     }
@@ -321,7 +321,7 @@ impl Depacketizer {
         }
     }
 
-    /// When a frame that stays incomplete is given up. Without a packet behind it nothing says that the
+    /// When a frame that stays incomplete is given up. Without a later packet nothing shows that the
     /// rest was lost: the sender may have been held up in the middle of it.
     fn due(&self, source: &Source, frame: &Packets) -> Mono {
         let wait = match source.tracker.highest() > frame.newest() {
@@ -354,19 +354,19 @@ impl Depacketizer {
         self.sources.bye(address, ssrc);
     }
 
-    /// What a receiver report says of the source that is followed.
+    /// What a receiver report says about the source that is followed.
     pub fn reception(&self) -> Option<Reception> {
         self.sources.followed().map(Source::reception)
     }
 
-    /// The packets that are there of a frame still being put together, in order; nothing if there is
-    /// no such frame. What repair builds its shards from.
+    /// The packets that have arrived of an incomplete frame, in order; nothing if there is no such
+    /// frame. Repair builds its shards from them.
     pub fn received(&self, ssrc: Ssrc, time: RtpTime) -> impl Iterator<Item = ReceivedPacket<'_>> {
         let frame = self.slot_of(ssrc, time);
         frame.into_iter().flat_map(ReceivedFrame::received)
     }
 
-    /// How many packets [`Depacketizer::received`] has, without going through them.
+    /// How many packets [`Depacketizer::received`] gives.
     pub fn received_count(&self, ssrc: Ssrc, time: RtpTime) -> usize {
         self.slot_of(ssrc, time).map_or(0, |s| s.packets().len())
     }
@@ -376,23 +376,23 @@ impl Depacketizer {
         self.slots.iter().find(|s| s.packets().time() == time)
     }
 
-    /// Another [`Options::source`] from now on.
+    /// Sets [`Options::source`].
     pub fn expect(&mut self, source: Option<AnnouncedSource>) {
         self.sources.expect(source);
     }
 
-    /// Another [`Options::reorder`] from now on.
+    /// Sets [`Options::reorder`].
     pub fn set_reorder(&mut self, reorder: u16) {
         self.options.reorder = reorder;
     }
 
-    /// Whether missing packets are sent again from now on: then only time proves one lost, and whole frames wait
-    /// as long as [`Options::late`] says for one before them.
+    /// Sets whether missing packets are retransmitted: then only time proves one lost, and whole frames wait
+    /// as long as [`Options::late`] says for an earlier one.
     pub fn set_retransmission(&mut self, has_retransmission: bool) {
         self.has_retransmission = has_retransmission;
     }
 
-    /// The frames that wait for packets, oldest first.
+    /// The incomplete frames, oldest first.
     pub fn incomplete(&self) -> impl Iterator<Item = IncompleteFrame<'_>> {
         // What came before the first packet of all was not lost.
         let mut next = self.closed.map(|c| c.ext + 1);
@@ -424,7 +424,7 @@ impl Depacketizer {
         self.sources.followed().map(|s| s.tracker.highest())
     }
 
-    /// The time from frame to frame, as the frames tell it.
+    /// The frame interval, as measured.
     pub fn interval(&self) -> Duration {
         let source = self.sources.followed();
         source.map_or(DEFAULT_INTERVAL, Source::interval)
@@ -484,7 +484,7 @@ impl Depacketizer {
         self.sources.give_back(held);
     }
 
-    /// Records a packet of the source that is followed, and puts it in its place.
+    /// Records a packet of the source that is followed, and puts it into its frame.
     fn take(&mut self, now: Mono, packet: Packet<'_>, fragment: &Fragment<'_>, datagram: &[u8]) {
         let Some(source) = self.sources.followed_mut() else {
             return;
@@ -531,7 +531,7 @@ impl Depacketizer {
         placed
     }
 
-    /// Begins a frame; None if it is older than all that are being put together and there is no room.
+    /// Begins a frame; `None` if it is older than all incomplete ones and there is no room.
     fn open(&mut self, p: &Arrived<'_>, fragment: &Fragment<'_>) -> Option<usize> {
         if self.slots.len() == MAX_SLOTS {
             let oldest = self.slots.first().map(|s| s.packets().oldest());
@@ -546,7 +546,7 @@ impl Depacketizer {
         Some(index)
     }
 
-    /// Whether the oldest frame is to be handed out or given up.
+    /// Whether to hand out or give up the oldest frame.
     fn is_oldest_due(&self, now: Mono) -> bool {
         let (Some(source), Some(head)) = (self.sources.followed(), self.slots.first()) else {
             return false;
@@ -574,7 +574,7 @@ impl Depacketizer {
             || now >= self.due(source, head)
     }
 
-    /// Hands the oldest frame out, or gives it up.
+    /// Hands out the oldest frame, or gives it up.
     fn close_oldest(&mut self) {
         let mut frame = self.slots.remove(0);
         let Some(source) = self.sources.followed_mut() else {
@@ -593,7 +593,7 @@ impl Depacketizer {
         let lost = source.tracker.settle(packets.newest());
         self.stats.packets_lost.add(lost);
 
-        // Who comes in the middle of a frame has not lost it.
+        // A viewer that joins in the middle of a frame has not lost it.
         if is_first && packets.first().is_none() {
             self.recycle(frame);
             return;

@@ -20,7 +20,7 @@ pub const PICTURE_SIZE_URI: &str = "urn:x-lancam:picture-size";
 /// The "defined by profile" field that announces one-byte extensions. RFC 8285 §4.2.
 const ONE_BYTE_PROFILE: u16 = 0xBEDE;
 
-/// Why bytes are no RTP packet.
+/// Why bytes are not an RTP packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidHeader {
     /// Shorter than the fixed header.
@@ -34,15 +34,15 @@ pub enum InvalidHeader {
     Truncated {
         /// Bytes that the header claims.
         need: usize,
-        /// Bytes that there are.
+        /// Bytes available.
         have: usize,
     },
-    /// The padding count is zero or more than there is behind the header.
+    /// The padding count is zero or more than what follows the header.
     #[error("padding of {padding} bytes where {have} follow the header")]
     Padding {
         /// Bytes of padding that the last byte claims.
         padding: usize,
-        /// Bytes behind the header.
+        /// Bytes after the header.
         have: usize,
     },
 }
@@ -70,7 +70,7 @@ pub struct Packet<'a> {
 }
 
 impl<'a> Packet<'a> {
-    /// Checks `datagram` and gives a view of it.
+    /// Checks `datagram` and returns a view of it.
     ///
     /// # Errors
     /// Whatever makes the header unreadable; the payload is not looked at.
@@ -144,7 +144,7 @@ impl<'a> Packet<'a> {
         RtpTime(u32::from_be_bytes([f[4], f[5], f[6], f[7]]))
     }
 
-    /// Who sent it.
+    /// The source of the packet.
     pub fn ssrc(&self) -> Ssrc {
         let f = self.fixed;
         Ssrc(u32::from_be_bytes([f[8], f[9], f[10], f[11]]))
@@ -183,7 +183,7 @@ impl<'a> Packet<'a> {
     /// The capture time in lancam's own packets. Other senders may use the identifier for something
     /// else: ask only where [`Packet::picture_size`] marks a lancam sender, or SDP says so.
     pub fn captured(&self) -> Option<Ntp> {
-        // 16 bytes is the long form, with a clock offset behind the time.
+        // 16 bytes is the long form, with a clock offset after the time.
         let data = self.extension(ABS_CAPTURE_TIME_ID)?;
         if data.len() != 8 && data.len() != 16 {
             return None;
@@ -214,7 +214,7 @@ pub struct Header {
     pub seq: SeqNo,
     /// Timestamp.
     pub time: RtpTime,
-    /// Who sends.
+    /// The source.
     pub ssrc: Ssrc,
 }
 

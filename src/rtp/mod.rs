@@ -1,10 +1,10 @@
-//! RTP (RFC 3550) and what travels with it. Bytes and a time in, bytes and events out: no sockets, no clocks, no
+//! RTP (RFC 3550) and what travels with it. In: bytes and a time; out: bytes and events. No sockets, no clocks, no
 //! threads.
 //!
 //! | module | what it is |
 //! |---|---|
 //! | [`types`], [`header`], [`plan`] | numbers, the RTP header with its extensions (RFC 8285), a frame's packets to send |
-//! | [`source`], [`reception`] | who sends, and what of it arrives; whatever the payload is |
+//! | [`source`], [`reception`] | who sends, and what arrives, whatever the payload is |
 //! | [`depacketizer`], [`packets`] | sorts packets into frames, and gives up those that cannot become whole |
 //! | [`payload`] | the payload formats: one arm each |
 //! | [`jpeg`] | JPEG as payload (RFC 2435) |

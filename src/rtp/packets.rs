@@ -1,16 +1,16 @@
-//! The packets of one frame: which have come, in order of their numbers, and whether they make it whole. Their
-//! payload lies in the frame's own buffer; this module knows no payload format.
+//! The packets of one frame: which have arrived, in the order of their numbers, and whether the frame is whole. Their
+//! payload is in the frame's own buffer; this module knows no payload format.
 
 use super::header::Packet;
 use super::types::{RtpTime, SeqNo};
 use crate::clock::Mono;
 
-/// Packets of one frame: a quarter of the sequence numbers, so that their order stays clear.
+/// Most packets of one frame: a quarter of the sequence numbers, so that their order is unambiguous.
 pub const MAX_PACKETS: usize = 1 << 14;
 /// Most bytes of headers that a packet may have.
 const MAX_HEADER: usize = 1024;
 
-/// A packet that the frame has, as repair needs it.
+/// A packet of the frame, as repair needs it.
 #[derive(Clone, Copy, Debug)]
 struct Record {
     /// Extended sequence number.
@@ -31,7 +31,7 @@ impl Record {
     }
 }
 
-/// A packet that has arrived or was rebuilt: `header` followed by `payload` is the datagram, but for
+/// A packet that has arrived or was rebuilt: `header` followed by `payload` is the datagram without
 /// RTP padding.
 #[derive(Clone, Copy, Debug)]
 pub struct ReceivedPacket<'a> {
@@ -51,11 +51,11 @@ pub(super) struct Arrived<'a> {
     pub(super) ext: u64,
     pub(super) packet: Packet<'a>,
     pub(super) datagram: &'a [u8],
-    /// Whether repair or retransmission brought it.
+    /// Whether repair or retransmission recovered it.
     pub(super) recovered: bool,
 }
 
-/// What a packet brings, by its payload format.
+/// A packet's place in its frame, by its payload format.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Part {
     /// Where it belongs in the frame's data.
@@ -71,7 +71,7 @@ impl Part {
     }
 }
 
-/// How large a frame's data may become.
+/// How large a frame's data may grow.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     /// However little has arrived.
@@ -83,17 +83,17 @@ pub(super) struct Limits {
 /// What became of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Placed {
-    /// It is in its place.
+    /// It was stored.
     New,
-    /// The frame had it already.
+    /// The frame already had it.
     Duplicate,
-    /// Its frame is older than all that are being put together.
+    /// Its frame is older than all incomplete ones.
     Late,
     /// It contradicts the frame's other packets, or asks for more memory than it should.
     Refused,
 }
 
-/// What a frame came to when nothing more was waited for.
+/// The outcome when a frame stops waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     Whole,
@@ -109,7 +109,7 @@ enum State {
     Open,
     /// All packets are there, since then.
     Whole(Mono),
-    /// All packets are there and do not fit together.
+    /// All packets are there but do not fit together.
     Broken,
 }
 
@@ -150,7 +150,7 @@ impl Default for Packets {
 }
 
 impl Packets {
-    /// Forgets all, keeps the memory, and begins the frame of `time`.
+    /// Forgets everything but keeps the memory, and begins the frame of `time`.
     pub(super) fn reset(&mut self, now: Mono, time: RtpTime) {
         let (mut records, mut headers) = (
             std::mem::take(&mut self.records),
@@ -182,7 +182,7 @@ impl Packets {
         self.last_arrival
     }
 
-    /// How many are there.
+    /// How many have arrived.
     pub(super) fn len(&self) -> usize {
         self.records.len()
     }
@@ -191,17 +191,17 @@ impl Packets {
         self.records.is_empty()
     }
 
-    /// How many the frame was sent in, as far as the numbers tell.
+    /// How many the frame was sent in, as far as sequence numbers show.
     pub(super) fn sent(&self) -> u32 {
         (self.newest() + 1 - self.oldest()) as u32
     }
 
-    /// How many of these are not there.
+    /// How many of these are missing.
     pub(super) fn missing(&self) -> u32 {
         self.sent() - self.records.len() as u32
     }
 
-    /// How many repair or retransmission brought.
+    /// How many repair or retransmission recovered.
     pub(super) fn recovered(&self) -> u32 {
         self.recovered
     }
@@ -211,7 +211,7 @@ impl Packets {
         self.records.iter().map(|r| r.seq)
     }
 
-    /// Which parts of the data they are, in order of their numbers.
+    /// Which parts of the data they carry, in the order of their numbers.
     pub(super) fn parts(&self) -> impl Iterator<Item = std::ops::Range<usize>> + use<'_> {
         self.records.iter().map(|r| r.offset as usize..r.end())
     }
@@ -259,12 +259,12 @@ impl Packets {
         self.records.last().map_or(0, |r| r.seq)
     }
 
-    /// Where the data of the newest end.
+    /// Where the newest one's data ends.
     pub(super) fn data_end(&self) -> usize {
         self.records.last().map_or(0, Record::end)
     }
 
-    /// Whether a packet with this number and timestamp is one of this frame.
+    /// Whether a packet with this number and timestamp belongs to this frame.
     pub(super) fn takes(&self, ext: u64, time: RtpTime) -> bool {
         // The numbers tell frames apart for senders whose timestamps stand still.
         self.time == time
@@ -272,10 +272,10 @@ impl Packets {
             && self.last.is_none_or(|last| ext <= last)
     }
 
-    /// Takes a packet in. Where it is [new](Placed::New), its payload is to be written to its place.
+    /// Adds a packet. If it is [new](Placed::New), its payload must be written to its place.
     pub(super) fn insert(&mut self, p: &Arrived<'_>, part: &Part, limits: Limits) -> Placed {
         let arrived = self.arrived + part.len;
-        // A hostile offset must not make the buffer much larger than what has come.
+        // A hostile offset must not make the buffer much larger than what has arrived.
         let limit = limits.free.max(8 * arrived).min(limits.max);
         if part.end() > limit || !self.fits(p) {
             return Placed::Refused;
@@ -318,9 +318,9 @@ impl Packets {
         Placed::New
     }
 
-    /// Whether a packet stands where it can.
+    /// Whether a packet's place is possible.
     fn fits(&self, p: &Arrived<'_>) -> bool {
-        // One marker, and nothing behind it (`takes` sees to the latter).
+        // One marker, and nothing after it (`takes` ensures the latter).
         let marker = !p.packet.marker()
             || self.last.is_none_or(|last| last == p.ext) && p.ext >= self.newest();
         let furthest = p
@@ -330,7 +330,7 @@ impl Packets {
         marker && (self.records.is_empty() || furthest < MAX_PACKETS as u64)
     }
 
-    /// Sees whether all packets are there, and whether each goes on where the one before it ends.
+    /// Checks whether all packets are there, and each continues where the one before it ends.
     fn check(&mut self, now: Mono) {
         let (Some(first), Some(last)) = (self.first, self.last) else {
             return;

@@ -1,4 +1,4 @@
-//! The payload formats that are understood. This is the one place where the depacketizer meets them: a further format is
+//! The payload formats. This is the one place where the depacketizer meets them: another format is
 //! a folder beside [`super::jpeg`] and an arm in each `match` here.
 
 use super::header::Packet;
@@ -6,24 +6,24 @@ use super::jpeg::wire::{MAX_SCAN, PAYLOAD_TYPE, Payload};
 use super::jpeg::{self, FrameBuffer};
 use super::packets::{Arrived, Limits, Outcome, Packets, Placed, ReceivedPacket};
 
-/// The payload type that is taken where nothing else is said.
+/// The payload type unless something else is said.
 pub(super) const DEFAULT_TYPE: u8 = PAYLOAD_TYPE;
 /// The largest frame that any format can carry, in bytes.
 pub(super) const MAX_DATA: usize = MAX_SCAN;
 
-/// What the payload of one packet says.
+/// The parsed payload of one packet.
 #[derive(Debug)]
 pub(super) enum Fragment<'a> {
     Jpeg(Payload<'a>),
 }
 
-/// What a format keeps from frame to frame of one source.
+/// What a format remembers of one source from frame to frame.
 #[derive(Debug)]
 pub(super) enum Stream {
     Jpeg(jpeg::Stream),
 }
 
-/// A frame, whole or with gaps. The depacketizer makes it, lends it out and takes it back.
+/// A frame, whole or with gaps, which the depacketizer assembles, lends out and takes back.
 #[derive(Debug)]
 pub enum ReceivedFrame {
     /// A JPEG. RFC 2435.
@@ -36,14 +36,14 @@ impl Stream {
         Stream::Jpeg(jpeg::Stream::new(size))
     }
 
-    /// Reads a packet's payload; `None`: it is none of this format.
+    /// Parses a packet's payload; `None`: it is not of this format.
     pub(super) fn read<'a>(&self, packet: &Packet<'a>) -> Option<Fragment<'a>> {
         match self {
             Stream::Jpeg(_) => Payload::parse(packet.payload()).ok().map(Fragment::Jpeg),
         }
     }
 
-    /// Forgets what the source before has said.
+    /// Forgets the previous source.
     pub(super) fn forget(&mut self) {
         match self {
             Stream::Jpeg(stream) => stream.forget(),
@@ -84,7 +84,7 @@ impl Stream {
         }
     }
 
-    /// Makes a frame what it can be; with gaps only if `may_be_partial`.
+    /// Finishes a frame; one with gaps only if `may_be_partial`.
     pub(super) fn finish(&self, frame: &mut ReceivedFrame, may_be_partial: bool) -> Outcome {
         match (self, frame) {
             (Stream::Jpeg(stream), ReceivedFrame::Jpeg(frame)) => {
@@ -107,7 +107,7 @@ impl ReceivedFrame {
         }
     }
 
-    /// The packets that are there, in order.
+    /// The packets that have arrived, in order.
     pub(super) fn received(&self) -> impl Iterator<Item = ReceivedPacket<'_>> {
         match self {
             ReceivedFrame::Jpeg(frame) => frame.received(),

@@ -6,10 +6,10 @@ use std::net::IpAddr;
 use super::types::{RtpTime, SeqNo, Ssrc};
 use crate::clock::Mono;
 
-/// Sequence numbers that the tracker remembers behind the newest.
+/// How many sequence numbers back the tracker remembers.
 const WINDOW: u64 = 1 << 15;
 
-/// Reception of one source since its first packet: what a receiver report is made of. RFC 3550 §6.4.1.
+/// Reception of one source since its first packet, as receiver reports need it. RFC 3550 §6.4.1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reception {
     /// The source.
@@ -18,9 +18,9 @@ pub struct Reception {
     pub address: IpAddr,
     /// Highest sequence number, with the count of wraps in the upper half.
     pub highest: u32,
-    /// Packets that it has sent as far as the numbers tell.
+    /// Packets that it has sent, as far as sequence numbers show.
     pub expected: u64,
-    /// Different packets that came by themselves; those rebuilt by repair are not among them.
+    /// Packets received, without duplicates and without those that repair rebuilt.
     pub received: u64,
     /// Interarrival jitter in RTP ticks (90 kHz).
     pub jitter: u32,
@@ -41,7 +41,7 @@ pub(super) struct Tracker {
     base: u64,
     highest: u64,
     received: u64,
-    /// Up to here missing packets have been counted as lost.
+    /// Missing packets have been counted as lost up to here.
     settled: u64,
     /// Jitter times 16, and the last packet's transit time. RFC 3550 §A.8.
     jitter: u32,
@@ -98,7 +98,7 @@ impl Tracker {
         true
     }
 
-    /// Takes the time of a packet into the jitter. RFC 3550 §A.8.
+    /// Updates the jitter with the time of a packet. RFC 3550 §A.8.
     pub(super) fn clock(&mut self, now: Mono, time: RtpTime) {
         let arrival = RtpTime::from_nanos(now.0).0;
         let transit = arrival.wrapping_sub(time.0);
@@ -109,7 +109,7 @@ impl Tracker {
         }
     }
 
-    /// Counts what is missing up to `end` as lost; gives how many that are since the last call.
+    /// Counts what is missing up to `end` as lost; returns how many were added.
     pub(super) fn settle(&mut self, end: u64) -> u64 {
         let end = end.min(self.highest);
         let start = (self.settled + 1).max(self.highest.saturating_sub(WINDOW - 1));

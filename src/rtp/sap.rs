@@ -1,6 +1,6 @@
 //! Session announcements (SAP, RFC 2974): packets, where and how often they are sent, and a directory of what others
-//! announce. The descriptions inside are [`super::sdp`]'s. Encrypted and compressed announcements are refused: nobody is
-//! known to send them.
+//! announce. The descriptions inside are [`super::sdp`]'s. Encrypted and compressed announcements are refused: no
+//! sender of them is known.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -37,7 +37,7 @@ pub fn group_for(destination: IpAddr) -> Option<SocketAddr> {
 }
 
 /// "The highest multicast address in the relevant administrative scope zone" (RFC 2974 §3), with the zones of
-/// RFC 2365 §6. Of 239/8 outside of its two named zones nobody can know the zone: it is taken for local, as
+/// RFC 2365 §6. The zone of 239/8 outside its two named zones cannot be known: it is taken for local, as
 /// ffmpeg takes it.
 fn v4_group(destination: Ipv4Addr) -> Ipv4Addr {
     match destination.octets() {
@@ -52,7 +52,7 @@ fn v6_group(scope: u16) -> Ipv6Addr {
     Ipv6Addr::new(0xff00 | scope, 0, 0, 0, 0, 0, 2, 0x7ffe)
 }
 
-/// All groups that announcements may come to.
+/// All groups that announcements may be sent to.
 pub fn groups() -> Vec<IpAddr> {
     let v4 = [V4_GLOBAL, V4_ORGANISATION, V4_LOCAL, V4_LINK].map(IpAddr::V4);
     v4.into_iter()
@@ -93,7 +93,7 @@ pub struct Packet<'a> {
     pub is_deletion: bool,
     /// With `origin`, identifies this version of this announcement. 0: unknown.
     pub hash: u16,
-    /// Who announces.
+    /// The announcing host.
     pub origin: IpAddr,
     /// The SDP; of a deletion its `o=` line, or nothing.
     pub sdp: &'a [u8],
@@ -135,7 +135,7 @@ impl<'a> Packet<'a> {
             _ => {}
         }
         let (origin, rest) = origin(flags, rest).ok_or(SapError::Short)?;
-        // Authentication data is stepped over: lancam knows no keys.
+        // Authentication data is skipped: lancam has no keys.
         let rest = rest
             .get(usize::from(auth_words) * 4..)
             .ok_or(SapError::Short)?;
@@ -185,8 +185,8 @@ fn payload(rest: &[u8], is_deletion: bool) -> Option<&[u8]> {
     name.eq_ignore_ascii_case(PAYLOAD_TYPE).then_some(payload)
 }
 
-/// A message id hash for `sdp`: another one for another text, as RFC 2974 §6 wants it, and never 0, which says that there
-/// is none; VLC drops those.
+/// A message id hash for `sdp`: different for different text, as RFC 2974 §6 wants, and never 0, which means "none" and
+/// which VLC drops.
 pub fn hash(sdp: &[u8]) -> u16 {
     // FNV-1a, folded.
     let fnv = sdp.iter().fold(0x811c_9dc5_u32, |hash, &byte| {
@@ -195,17 +195,17 @@ pub fn hash(sdp: &[u8]) -> u16 {
     ((fnv >> 16) as u16 ^ fnv as u16).max(1)
 }
 
-/// What all announcements together may take of the network, in bits a second. RFC 2974 §3.1 has 4,000 "if not otherwise
+/// Bandwidth of all announcements together, in bits a second. RFC 2974 §3.1 has 4,000 "if not otherwise
 /// specified", for a scope that may be the whole Internet; on a LAN a viewer should not wait for minutes.
 const BANDWIDTH: u64 = 40_000;
 /// Announcements are not repeated more often than this. RFC 2974 §3.1 has 300 s, for the same reason.
 const SHORTEST_INTERVAL: Duration = Duration::from_secs(2);
-/// Nor less often, whatever others announce: at most 30 s apart, a third of this added at random.
+/// Nor less often, whatever others announce: at most 30 s apart, a third of it random.
 const LONGEST_INTERVAL: Duration = Duration::from_millis(22_500);
 /// The first repeats of an announcement, which may be lost: the waits before the second and the third.
 const FIRST_WAITS: [Duration; 2] = [Duration::from_millis(250), Duration::from_millis(700)];
 
-/// The mean time between two announcements of a stream whose host announces `bytes` bytes in all, where so many hosts
+/// The mean time between two announcements of a stream if its host announces `bytes` bytes in all, and this many hosts
 /// announce. RFC 2974 §3.1, with the bandwidth shared by hosts: one that announces much delays itself, not the others.
 pub fn interval(bytes: usize, hosts: usize) -> Duration {
     let bits = (bytes as u64 * 8).saturating_mul(hosts as u64);
@@ -225,8 +225,8 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// How long to wait after an announcement before the next, with the mean `interval`. `random`: any number, another
-    /// one each time.
+    /// How long to wait after an announcement before the next, with the mean `interval`. `random`: any number, different
+    /// each time.
     pub fn next(&mut self, interval: Duration, random: u32) -> Duration {
         let first = FIRST_WAITS.get(self.sent);
         self.sent = self.sent.saturating_add(1);
@@ -237,7 +237,7 @@ impl Schedule {
         interval.mul_f64(2.0 / 3.0 + 2.0 / 3.0 * f64::from(random) / f64::from(u32::MAX))
     }
 
-    /// Begins again with the quick repeats: what is announced has changed, or the network was away.
+    /// Restarts with the quick repeats: the description has changed, or the network was down.
     pub fn restart(&mut self) {
         self.sent = 0;
     }
@@ -248,7 +248,7 @@ const MAX_STREAMS: usize = 1024;
 /// Of one host's.
 const MAX_OF_HOST: usize = 64;
 /// A stream is forgotten after ten of its periods, but not before the shorter and at the latest after the longer time; after
-/// the longer where its period is not known. RFC 2974 §4 would keep each for an hour: a sender that was
+/// the longer if its period is not known. RFC 2974 §4 would keep each for an hour: a sender that was
 /// unplugged is gone sooner.
 const TIMEOUT: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(3600));
 
@@ -270,9 +270,9 @@ pub struct Listing {
 }
 
 impl Listing {
-    /// Whether both are of one stream, perhaps of two versions of its description.
+    /// Whether both are of the same stream, perhaps with different versions of its description.
     pub fn is_same(&self, other: &Listing) -> bool {
-        // Not by the session of the `o=` line: ffmpeg gives all of its streams the same one, and a sender that was
+        // Not by the session of the `o=` line: ffmpeg gives all its streams the same one, and a sender that was
         // killed and comes back has another.
         self.from == other.from && self.stream.addr == other.stream.addr
     }
@@ -282,7 +282,7 @@ impl Listing {
         self.origin
     }
 
-    /// Whether this was announced later than the other, so that the other may be over.
+    /// Whether this was announced later than the other, which may be over.
     pub fn is_newer_than(&self, other: &Listing) -> bool {
         self.last > other.last
     }
@@ -300,9 +300,9 @@ impl Listing {
 pub enum What {
     /// It is new.
     Appeared,
-    /// Its description is another one.
+    /// Its description has changed.
     Changed,
-    /// It is announced no more.
+    /// It is no longer announced.
     Gone,
 }
 
@@ -315,8 +315,8 @@ pub struct Change {
     pub listing: Arc<Listing>,
 }
 
-/// The streams that are announced, in the order in which they appeared. Bounded and fair by host: one that announces many
-/// cannot keep another's out.
+/// The announced streams, in the order in which they appeared. Bounded and fair to hosts: one that announces many cannot
+/// keep another's out.
 #[derive(Debug, Default)]
 pub struct Directory {
     streams: Vec<Arc<Listing>>,
@@ -330,7 +330,7 @@ impl Directory {
         &self.streams
     }
 
-    /// Datagrams that are not announcements lancam can read, and deletions of nothing.
+    /// Datagrams that lancam cannot read as announcements, and deletions of unknown streams.
     pub fn refused(&self) -> u64 {
         self.refused
     }
@@ -340,7 +340,7 @@ impl Directory {
         self.turned_away
     }
 
-    /// The hosts that keep announcing, each with the bytes of its announcements. What came only once may never come again.
+    /// The hosts that keep announcing, each with the bytes of its announcements. What came once may never come again.
     pub fn hosts(&self) -> HashMap<IpAddr, usize> {
         let mut hosts = HashMap::new();
         for listing in self.streams.iter().filter(|l| l.period.is_some()) {
@@ -349,7 +349,7 @@ impl Directory {
         hosts
     }
 
-    /// The longest that any of them takes between two announcements.
+    /// The longest time that any of them takes between two announcements.
     pub fn longest_interval(&self) -> Duration {
         let hosts = self.hosts();
         let intervals = hosts.values().map(|&bytes| interval(bytes, hosts.len()));
@@ -386,7 +386,7 @@ impl Directory {
         })
     }
 
-    /// Forgets what has not been announced for long.
+    /// Removes what has not been announced for long.
     pub fn expire(&mut self, now: Mono) -> Vec<Change> {
         let mut gone = Vec::new();
         while let Some(i) = self.streams.iter().position(|l| l.times_out() <= now) {
@@ -447,8 +447,8 @@ impl Directory {
         self.streams.iter().filter(|l| l.from == host).count()
     }
 
-    /// The stream that makes room for a new one of `host`: the newest of the host that has most, one that was announced
-    /// only once before others. That host may be `host` itself, which then keeps what it announces again and again.
+    /// The stream to remove for a new one of `host`: the newest of the host that has most, preferably one announced only
+    /// once. That host may be `host` itself, which then keeps what it announces repeatedly.
     fn dispensable(&self, host: IpAddr) -> Option<usize> {
         let mut counts = HashMap::from([(host, 0)]);
         for listing in &self.streams {
@@ -472,9 +472,8 @@ impl Directory {
         }
     }
 
-    /// The stream that `name` means: the one of that name, else the one of that name with other capitals, else (if
-    /// `or_beginning`) the one whose name begins so. Several where there are several of the best kind; none where there is
-    /// none. `name@address` means those of one host.
+    /// The streams that `name` means: those of that name, else of that name in other capitals, else (if `or_beginning`)
+    /// those whose names begin with it. `name@address` means those of one host.
     pub fn find(&self, name: &str, or_beginning: bool) -> Vec<Arc<Listing>> {
         let found = self.of_name(name, None, or_beginning);
         if !found.is_empty() {

@@ -1,5 +1,5 @@
-//! Session descriptions (RFC 8866): writing that of a lancam stream, and reading what a viewer needs
-//! out of anybody's. Not SAP, which carries them.
+//! Session descriptions (RFC 8866): writing a lancam stream's, and reading what a viewer needs from any.
+//! Not SAP, which carries them.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -16,12 +16,12 @@ use crate::text::printable;
 
 /// Longest description that is read, in bytes.
 pub const MAX_LEN: usize = 64 * 1024;
-/// Characters of a name, a format or a session that are kept.
+/// Characters kept of a name, a format or a session.
 const MOST_CHARACTERS: usize = 128;
 /// The attribute that names the port of a lancam stream's repair packets.
 pub const REPAIR_ATTRIBUTE: &str = "x-lancam-repair";
 
-/// Why a session description says nothing about a stream.
+/// Why a session description describes no stream.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SdpError {
     /// Longer than [`MAX_LEN`].
@@ -40,16 +40,16 @@ pub enum SdpError {
     NoAddress(String),
 }
 
-/// What lancam says of its own stream.
+/// The description of a lancam stream.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Announcement<'a> {
     /// Name of the stream.
     pub name: &'a str,
-    /// What makes the session unique for this host; the same as long as the stream runs.
+    /// The session's number, unique on this host; constant while the stream runs.
     pub session: u64,
     /// Grows with each change of the description.
     pub version: u64,
-    /// What its packets carry as their source, and that source's CNAME, if they are known. RFC 5576.
+    /// The packets' SSRC, and its CNAME, if known. RFC 5576.
     pub ssrc: Option<(Ssrc, &'a str)>,
     /// Address of the sender.
     pub origin: IpAddr,
@@ -63,7 +63,7 @@ pub struct Announcement<'a> {
     pub framerate: Option<f64>,
     /// Width and height in pixels.
     pub size: Option<(u16, u16)>,
-    /// Port of the repair packets, where there are any.
+    /// Port of the repair packets, if there are any.
     pub repair_port: Option<u16>,
 }
 
@@ -97,11 +97,11 @@ impl Announcement<'_> {
         if let Some(rate) = self.framerate {
             media.add_attribute_with_value("framerate", rate);
         }
-        // For those who only read about the stream; 3GPP TS 26.234 §5.3.3.2.
+        // For programs that only read the description; 3GPP TS 26.234 §5.3.3.2.
         if let Some((w, h)) = self.size {
             media.add_attribute_with_value("framesize", format_args!("{PAYLOAD_TYPE} {w}-{h}"));
         }
-        // The JPEG header says sizes up to 2040; GStreamer reads larger ones here.
+        // The payload header has sizes up to 2040; GStreamer reads larger ones here.
         if let Some((w, h)) = self.size.filter(|&(w, h)| w > MAX_SIDE || h > MAX_SIDE) {
             media.add_attribute_with_value("x-dimensions", format_args!("{w},{h}"));
         }
@@ -112,7 +112,7 @@ impl Announcement<'_> {
             media.add_attribute_with_value("ssrc", format_args!("{} cname:{cname}", ssrc.0));
         }
         if let Some(source) = self.source {
-            // RFC 4570 §3 has a space behind the colon.
+            // RFC 4570 §3 has a space after the colon.
             let filter = source_filter(self.destination.ip(), source);
             media.add_attribute_with_value("source-filter", format_args!(" {filter}"));
         }
@@ -137,47 +137,47 @@ fn source_filter(group: IpAddr, source: IpAddr) -> SourceFilter {
     }
 }
 
-/// What a session description says of one stream.
+/// What a session description says about one stream.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StreamDescription {
     /// Name of the session, without control characters.
     pub name: String,
-    /// Number of the session, which with its origin tells it from others.
+    /// Number of the session, which identifies it together with its origin.
     pub session: u64,
     /// Grows with each change of the description.
     pub version: u64,
-    /// The program that wrote it, where it says so.
+    /// The program that wrote it, if it says so.
     pub tool: Option<String>,
-    /// What the stream is, as `a=rtpmap` or else the `m=` line calls it.
+    /// The stream's format, from `a=rtpmap` or else the `m=` line.
     pub format: String,
     /// Where the RTP packets go.
     pub addr: SocketAddr,
-    /// What they carry as their source, if it says so. RFC 5576.
+    /// Their SSRC, if it says so. RFC 5576.
     pub ssrc: Option<Ssrc>,
-    /// The host that the session is of: the address in the `o=` line, if it is one.
+    /// The session's host: the address in the `o=` line, if it is one.
     pub origin: Option<IpAddr>,
     /// The only sender of a source-specific group.
     pub source: Option<IpAddr>,
     /// Time to live of IPv4 multicast packets.
     pub ttl: Option<u8>,
-    /// Width and height in pixels, where they are told.
+    /// Width and height in pixels, if given.
     pub size: Option<(u16, u16)>,
-    /// Frames a second, where they are told.
+    /// Frames a second, if given.
     pub framerate: Option<f64>,
     /// Payload type of JPEG: 26, or what an `a=rtpmap` says.
     pub payload_type: u8,
     /// Port of a lancam stream's repair packets.
     pub repair_port: Option<u16>,
-    /// Whether lancam can show it; if not, why.
+    /// Whether lancam can show it; if not, why not.
     pub playable: Result<(), String>,
 }
 
 impl StreamDescription {
-    /// Reads a description, as leniently as it can be understood. Where it has several streams, this is
-    /// the first JPEG one, else the first.
+    /// Reads a description, as leniently as possible. If it has several streams, takes the first JPEG one,
+    /// else the first.
     ///
     /// # Errors
-    /// If there is no stream in it, or it does not say where its packets go.
+    /// If it has no stream, or does not say where the packets go.
     pub fn parse(text: &[u8]) -> Result<StreamDescription, SdpError> {
         if text.len() > MAX_LEN {
             return Err(SdpError::TooLong(text.len()));
@@ -231,7 +231,7 @@ fn address(session: &Session, media: &Media) -> Result<ConnectionAddress, SdpErr
         .map_err(|e| SdpError::NoAddress(e.to_string()))
 }
 
-/// RFC 4570: the one source that is let in.
+/// RFC 4570: the one allowed source.
 fn source(session: &Session, media: &Media) -> Option<IpAddr> {
     let text = attribute(session, media, "source-filter")?;
     let filter: SourceFilter = text.trim().parse().ok()?;
@@ -241,7 +241,7 @@ fn source(session: &Session, media: &Media) -> Option<IpAddr> {
     }
 }
 
-/// The stream's payload type that is JPEG.
+/// The stream's payload type for JPEG.
 fn jpeg_format(media: &Media) -> Option<u8> {
     let formats = || {
         media
@@ -278,7 +278,7 @@ fn playable(media: &Media) -> Result<(), String> {
     ))
 }
 
-/// What the stream is called that would be shown: JPEG, or the first one's format.
+/// The format of the stream that would be shown: JPEG, or else the first one's.
 fn format(media: &Media) -> String {
     if jpeg_format(media).is_some() {
         return "JPEG".to_owned();
@@ -293,7 +293,7 @@ fn ssrc(text: &str) -> Option<Ssrc> {
     number.parse().ok().map(Ssrc)
 }
 
-/// Text as it may be shown and kept.
+/// Text that is safe to show, and short enough to keep.
 fn text_of(text: &str) -> String {
     printable(text, MOST_CHARACTERS)
 }

@@ -1,9 +1,9 @@
-//! Who sends: which source is followed, when another takes its place, and when it has begun again. Whatever its packets
-//! carry. Headers, addresses and a time in, a verdict out.
+//! Who sends: which source is followed, when another takes its place, and when it has restarted, whatever its packets
+//! carry. In: headers, addresses and a time; out: a verdict.
 //!
 //! A source is an SSRC *and* an address (RFC 3550 §8.2): anybody can write another's SSRC into a packet, and a host that
-//! does not forge its address can do no more here than send as another source. The port says nothing: a sender's RTP,
-//! RTCP and repair come from several, and its next socket has another.
+//! does not forge its address can do no more here than send as another source. The port means nothing: a sender's RTP,
+//! RTCP and repair come from different ones, and its next socket has another.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -14,32 +14,32 @@ use super::reception::{Reception, Tracker};
 use super::types::{RtpTime, SeqNo, Ssrc};
 use crate::clock::Mono;
 
-/// Steps forward that are taken as they come; a packet further ahead is taken when the next one agrees with it.
+/// Steps forward that are accepted at once; a packet further ahead is accepted when the next one agrees with it.
 const MAX_STEP: i16 = 32;
 /// Steps forward that are still the same run of numbers: most of a second of a fast stream.
 /// RFC 3550 §A.1 has 3000, for audio.
 const MAX_DROPOUT: i16 = 16_000;
 /// Steps back that are still reordering. RFC 3550 §A.1 has 100, for audio.
 const MAX_MISORDER: i16 = -3_000;
-/// How far apart two packets of one frame may be that came in another order than they were sent in.
+/// How far apart two packets of one frame may be that arrived out of order.
 const FRAME_REACH: u16 = 512;
 /// RTP ticks within which neighbouring packets' timestamps lie: 10 s.
 const MAX_TIME_STEP: i32 = 900_000;
-/// How far numbers and times may be ahead where the SSRC is another than before: a frame or two, and 1 s.
+/// How far numbers and times may be ahead if the SSRC has changed: a frame or two, and 1 s.
 const MAX_STEP_OF_SSRC: i16 = 512;
 const MAX_TIME_STEP_OF_SSRC: i32 = 90_000;
 /// How near the second packet of a restarted source must be to the first, in numbers.
 const RESTART_REACH: u16 = 16;
-/// A source that has been quiet for this long gives way to another.
+/// A source that has been quiet for this long may be replaced by another.
 const SILENCE: Duration = Duration::from_millis(500);
 /// The frame interval before two frames have shown it, and its bounds.
 pub(super) const DEFAULT_INTERVAL: Duration = Duration::from_millis(100);
 const MIN_INTERVAL: Duration = Duration::from_millis(5);
 const MAX_INTERVAL: Duration = Duration::from_millis(1000);
-/// A source that gave way to another because it was silent comes back within this time. Later its address may be another
+/// A source that was replaced because it was silent may come back within this time. Later its address may be another
 /// host's.
 const COMES_BACK: Duration = Duration::from_secs(3600);
-/// Packets of other sources are reported once in this time.
+/// How often packets of other sources are reported.
 const OTHERS_EVERY: Duration = Duration::from_secs(60);
 
 /// Why another run of packets is followed.
@@ -49,11 +49,11 @@ pub enum Cause {
     First,
     /// The one before fell silent.
     Silence,
-    /// The one before said goodbye.
+    /// The one before sent BYE.
     Bye,
-    /// The same source began again, with other numbers or times.
+    /// The same source restarted, with other numbers or times.
     Restart,
-    /// The same source goes on from another address, and is silent at the old one.
+    /// The same source continues from another address, and is silent at the old one.
     Move,
     /// The source that was followed before the last one fell silent is back.
     Return,
@@ -61,14 +61,14 @@ pub enum Cause {
     Announced,
 }
 
-/// Who sends a stream, as its announcement says. No other source is followed then, however loud it is.
+/// The source of a stream, as announced. No other source is followed then, whatever it sends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AnnouncedSource {
     /// The session's origin and the host that announces it.
     pub addresses: Vec<IpAddr>,
-    /// What its packets carry, where the description says so. RFC 5576.
+    /// Its packets' SSRC, if the description says so. RFC 5576.
     pub ssrc: Option<Ssrc>,
-    /// What other streams of the same group are announced to carry: one host may send several.
+    /// The announced SSRCs of other streams in the same group: one host may send several.
     pub others: Arc<[Ssrc]>,
 }
 
@@ -77,9 +77,9 @@ pub struct AnnouncedSource {
 enum Fit {
     /// It is not the announced one.
     No,
-    /// The address is right, the SSRC another: the sender may have begun again, and some draw one for each frame.
+    /// The address is right, but not the SSRC: the sender may have restarted, and some draw one for each frame.
     Address,
-    /// All that is announced is right.
+    /// Everything announced is right.
     Full,
 }
 
@@ -113,19 +113,19 @@ pub struct SourceChange {
 /// What a packet is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// One of the source that is followed.
+    /// From the source that is followed.
     Followed,
-    /// One of the source that is followed, the first from its new address.
+    /// From the source that is followed, the first from its new address.
     Moved,
     /// The first of a source to be [followed](Sources::follow) from now on.
     New(Cause),
-    /// It does not go on where the others are, and is held until the next one shows what it was.
+    /// It does not continue the run, and is held until the next one shows what it was.
     Held,
-    /// It agrees with the one that is held: both are further ahead because packets were lost.
+    /// It agrees with the held one: both are further ahead because packets were lost.
     Ahead,
-    /// It agrees with the one that is held: both are of a source that began again.
+    /// It agrees with the held one: both are from a source that restarted.
     Restarted,
-    /// Another source's. The number: how many came since that was reported last, if it is to be reported again.
+    /// From another source. The number: how many came since the last report, if another one is due.
     Other(Option<u64>),
 }
 
@@ -167,7 +167,7 @@ impl Source {
         self.tracker.reception(self.ssrc, self.address)
     }
 
-    /// Records a packet's arrival. Its extended number; `None`: it came before.
+    /// Records a packet's arrival. Returns its extended number; `None`: it is a duplicate.
     pub(super) fn record(&mut self, now: Mono, packet: &Packet<'_>) -> Option<u64> {
         self.last_arrival = now;
         self.said_bye = false;
@@ -183,7 +183,7 @@ impl Source {
         Some(ext)
     }
 
-    /// The time from frame to frame.
+    /// The frame interval.
     pub(super) fn interval(&self) -> Duration {
         self.interval
             .unwrap_or(DEFAULT_INTERVAL)
@@ -195,7 +195,7 @@ impl Source {
         self.interval
     }
 
-    /// Two frames that follow each other are so many ticks apart.
+    /// Notes that two successive frames are this many ticks apart.
     pub(super) fn learn_interval(&mut self, ticks: i32) {
         if ticks <= 0 || ticks > MAX_TIME_STEP {
             return;
@@ -204,7 +204,7 @@ impl Source {
         self.interval = Some(self.interval.map_or(new, |old| (old * 7 + new) / 8));
     }
 
-    /// How long it may be quiet before another takes over: a slow stream is quiet between frames.
+    /// How long it may be quiet before another takes over; a slow stream is quiet between frames.
     fn patience(&self) -> Duration {
         SILENCE.max(3 * self.interval.map_or(Duration::ZERO, |_| self.interval()))
     }
@@ -214,8 +214,7 @@ impl Source {
         seq.distance(SeqNo(self.tracker.highest() as u16))
     }
 
-    /// Whether a packet with this number and time goes on where the others are, as opposed to a source that began
-    /// again.
+    /// Whether a packet with this number and time continues the run, as opposed to that of a restarted source.
     pub(super) fn continues(&self, seq: SeqNo, time: RtpTime) -> bool {
         let ticks = time.distance(self.newest);
         match self.steps(seq) {
@@ -226,8 +225,8 @@ impl Source {
         }
     }
 
-    /// Whether it is the source of a packet by its SSRC or, since some senders draw another one for each frame, by
-    /// numbers and times that go on all the same.
+    /// Whether it is the source of a packet, by SSRC or, since some senders draw a new one for each frame, by
+    /// numbers and times that continue the run.
     fn is_of(&self, packet: &Packet<'_>) -> bool {
         let ticks = packet.time().distance(self.newest);
         self.ssrc == packet.ssrc()
@@ -241,7 +240,7 @@ impl Source {
     }
 }
 
-/// Where a source was that gave way to another because it was silent.
+/// Where a source was before it was replaced because it was silent.
 #[derive(Clone, Copy, Debug)]
 struct Absent {
     address: IpAddr,
@@ -251,15 +250,15 @@ struct Absent {
 /// All who send.
 #[derive(Debug, Default)]
 pub(super) struct Sources {
-    /// `None`: nothing is known, so whoever comes first is followed.
+    /// `None`: not announced, so whoever comes first is followed.
     announced: Option<AnnouncedSource>,
     followed: Option<Source>,
-    /// The first one that was followed, while another is.
+    /// The first source followed, while another is.
     absent: Option<Absent>,
-    /// A packet that does not go on where the others are: perhaps the first of a source that began again.
+    /// A packet that does not continue the run: perhaps the first of a restarted source.
     suspect: Option<(SeqNo, RtpTime)>,
     held: Vec<u8>,
-    /// Packets of others that were not reported, and when they were last.
+    /// Packets of others not yet reported, and when they last were.
     others: u64,
     reported: Option<Mono>,
 }
@@ -270,12 +269,12 @@ impl Sources {
         self.followed.as_ref()
     }
 
-    /// The same, to record what it sends.
+    /// The same, for recording what it sends.
     pub(super) fn followed_mut(&mut self) -> Option<&mut Source> {
         self.followed.as_mut()
     }
 
-    /// Who sends, as is announced; `None`: nothing is known.
+    /// Sets the announced source; `None`: not announced.
     pub(super) fn expect(&mut self, announced: Option<AnnouncedSource>) {
         self.announced = announced;
     }
@@ -296,7 +295,7 @@ impl Sources {
             .unwrap_or_else(|| Verdict::Other(self.count_other(now)))
     }
 
-    /// Whether a packet of another source than the one that is followed makes that one the source; `None`: it does not.
+    /// Whether a packet of another source makes that the one to follow; `None`: it does not.
     fn change(&self, now: Mono, address: IpAddr, packet: &Packet<'_>) -> Option<Verdict> {
         let fit = self.fit(address, packet.ssrc());
         let Some(source) = &self.followed else {
@@ -317,7 +316,7 @@ impl Sources {
         }
         let goes_on = source.continues(packet.seq(), packet.time());
         match source.ssrc == packet.ssrc() && goes_on {
-            // Also from an address that is not announced yet.
+            // Even from an address that is not announced yet.
             true => Some(Verdict::Moved),
             false => new(Cause::Silence),
         }
@@ -328,15 +327,15 @@ impl Sources {
         announced.map_or(Fit::Full, |a| a.fit(address, ssrc))
     }
 
-    /// Whether a packet from `address` is of the source that was followed first and only paused. Its SSRC says nothing: it
-    /// may have been started anew.
+    /// Whether a packet from `address` is from the source that was followed first and only paused. Its SSRC means nothing:
+    /// it may have been restarted.
     fn is_back(&self, now: Mono, address: IpAddr) -> bool {
         self.absent
             .is_some_and(|a| a.address == address && now.since(a.since) < COMES_BACK)
     }
 
-    /// Whether the packet goes on where the others are. Of one that does not, the next one tells whether packets were
-    /// lost or the source began again; it is held until then, so that nothing of it is lost. RFC 3550 §A.1.
+    /// Whether the packet continues the run. If not, the next one shows whether packets were lost or the source restarted;
+    /// until then it is held, so that it is not lost. RFC 3550 §A.1.
     fn in_run(&mut self, packet: &Packet<'_>, datagram: &[u8]) -> Verdict {
         let Some(source) = &self.followed else {
             return Verdict::Held;
@@ -375,7 +374,7 @@ impl Sources {
         Verdict::Held
     }
 
-    /// How many packets of others to report, if it is time.
+    /// How many packets of others to report, if that is due.
     fn count_other(&mut self, now: Mono) -> Option<u64> {
         self.others += 1;
         if (self.reported).is_some_and(|at| now.since(at) < OTHERS_EVERY) {
@@ -385,7 +384,7 @@ impl Sources {
         Some(std::mem::take(&mut self.others))
     }
 
-    /// Follows the source of `first` afresh.
+    /// Starts to follow the source of `first`.
     pub(super) fn follow(
         &mut self,
         now: Mono,
@@ -407,7 +406,7 @@ impl Sources {
         }
     }
 
-    /// Goes on with the source that is followed at its new address.
+    /// Continues with the followed source at its new address.
     pub(super) fn follow_to(&mut self, now: Mono, address: IpAddr) -> Option<SourceChange> {
         let source = self.followed.as_mut()?;
         let (ssrc, old) = (source.ssrc, std::mem::replace(&mut source.address, address));
@@ -420,7 +419,7 @@ impl Sources {
         })
     }
 
-    /// The source at `address` gives way because it is silent. The first one to do so is shown again when it is back.
+    /// Notes that the source at `address` is replaced because it is silent. The first such is followed again when it is back.
     fn note_absent(&mut self, now: Mono, address: IpAddr) {
         let is_known = self.absent.is_some_and(|a| now.since(a.since) < COMES_BACK);
         if !is_known {
@@ -431,7 +430,7 @@ impl Sources {
         }
     }
 
-    /// The datagram that is held; its memory is to be [given back](Sources::give_back).
+    /// The held datagram; its memory must be [given back](Sources::give_back).
     pub(super) fn take_held(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.held)
     }
@@ -440,7 +439,7 @@ impl Sources {
         self.held = held;
     }
 
-    /// The source `ssrc` at `address` said goodbye.
+    /// BYE of `ssrc` came from `address`.
     pub(super) fn bye(&mut self, address: IpAddr, ssrc: Ssrc) {
         let source = self.followed.as_mut();
         if let Some(source) = source.filter(|s| (s.address, s.ssrc) == (address, ssrc)) {

@@ -1,4 +1,4 @@
-//! What is counted of a stream that is received, and what viewers report of it. [`crate::stats`] shows both.
+//! What a viewer counts of a stream, and what it reports to the sender. [`crate::stats`] shows both.
 
 use std::net::SocketAddr;
 
@@ -13,13 +13,13 @@ counters! {
         frames_whole: Counter,
         /// Frames made whole by repair or retransmission.
         frames_repaired: Counter,
-        /// Frames shown in part (headless: of which a part came that could be shown).
+        /// Frames shown in part (headless: that could be shown in part).
         frames_partial: Counter,
         /// Frames given up.
         frames_lost: Counter,
         /// Frames decoded and put on the screen (headless: handed on).
         frames_shown: Counter,
-        /// Whole frames passed over because a newer one was there.
+        /// Whole frames skipped because a newer one was there.
         frames_skipped: Counter,
         /// RTP packets received, duplicates included.
         packets_received: Counter,
@@ -29,15 +29,15 @@ counters! {
         repair_packets_received: Counter,
         /// RTP packets rebuilt by repair.
         packets_repaired: Counter,
-        /// RTP packets that came after their frame had been given up or handed on.
+        /// RTP packets that came after their frame was given up or handed on.
         packets_late: Counter,
-        /// Datagrams that are no valid packet of the stream.
+        /// Datagrams that are not valid packets of the stream.
         packets_invalid: Counter,
-        /// Packets that are not the source's that is followed, by SSRC or address, its RTCP among them.
+        /// Packets of sources other than the one followed, by SSRC or address, RTCP included.
         packets_foreign: Counter,
         /// UDP payload bytes received.
         bytes_received: Counter in Bytes,
-        /// Datagrams on the RTCP port that are no reports.
+        /// Datagrams on the RTCP port that are not valid RTCP.
         reports_invalid: Counter,
     }
 }
@@ -49,19 +49,19 @@ pub struct ViewerReport {
     pub ssrc: u32,
     /// Where its reports come from.
     pub address: SocketAddr,
-    /// Its CNAME or, where it tells one, its NAME; without control characters.
+    /// Its NAME, if it has one, else its CNAME; without control characters.
     pub name: String,
-    /// Share of the packets that did not arrive since its report before, 0 to 1, before any repair.
+    /// Share of the packets lost since its previous report, 0 to 1, before any repair.
     pub fraction_lost: f32,
-    /// Packets that did not arrive since it began.
+    /// Packets lost since it began, before any repair.
     pub packets_lost: i64,
     /// Interarrival jitter in milliseconds. RFC 3550 §6.4.1.
     pub jitter_ms: f32,
-    /// Round trip in milliseconds, once it can be told.
+    /// Round trip in milliseconds, once known.
     pub round_trip_ms: Option<f32>,
     /// Seconds since its last report.
     pub last_seen_s: f32,
-    /// What only lancam's own viewers tell.
+    /// What only lancam's own viewers report.
     pub frames: Option<ViewerFrames>,
 }
 
@@ -74,7 +74,7 @@ pub struct ViewerFrames {
     pub repaired: u32,
     /// Frames shown in part or given up.
     pub lost: u32,
-    /// Packets that neither came nor were brought back.
+    /// Packets that neither arrived nor were recovered.
     pub packets_missing: u32,
     /// Capture-to-screen delay in milliseconds, median; `None`: not known.
     pub delay_ms: Option<f32>,

@@ -1,4 +1,4 @@
-//! RTP's numbers: who sends, which packet, which moment.
+//! RTP's numbers: SSRC, sequence number, timestamp.
 
 /// Synchronisation source: names a sender's stream in its packets. RFC 3550 §3.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -9,7 +9,7 @@ pub struct Ssrc(pub u32);
 pub struct SeqNo(pub u16);
 
 impl SeqNo {
-    /// Signed steps from `earlier` to `self`, right across the wrap for gaps under 32768.
+    /// Signed steps from `earlier` to `self`, correct across the wrap for gaps under 32768.
     pub fn distance(self, earlier: SeqNo) -> i16 {
         self.0.wrapping_sub(earlier.0) as i16
     }
@@ -35,7 +35,7 @@ impl RtpTime {
         RtpTime((whole * 9 + rest * 9 / 100_000) as u32)
     }
 
-    /// Signed ticks from `earlier` to `self`, right across the wrap.
+    /// Signed ticks from `earlier` to `self`, correct across the wrap.
     pub fn distance(self, earlier: RtpTime) -> i32 {
         self.0.wrapping_sub(earlier.0) as i32
     }

@@ -1,5 +1,5 @@
-//! One vote a host: what the viewers of one host report counts once, and what one host alone reports is weighed
-//! differently where there are others. Anybody can send reports under any number of SSRCs.
+//! One vote per host: the reports of all viewers on one host count once, and what only one of several hosts reports is
+//! weighed differently. Anybody can send reports under any number of SSRCs.
 
 use std::net::IpAddr;
 
@@ -11,7 +11,7 @@ pub(super) struct Votes {
 }
 
 impl Votes {
-    /// One viewer's value; of one host the largest counts.
+    /// Adds one viewer's value; per host the largest counts.
     pub(super) fn add(&mut self, host: IpAddr, value: f32) {
         match self.worst {
             Some((worst, old)) if worst == host => self.worst = Some((host, old.max(value))),
@@ -32,7 +32,7 @@ impl Votes {
         self.worst.map_or(0.0, |(_, value)| value)
     }
 
-    /// The largest value that a second host confirms by its own; where there is one host only, its value.
+    /// The largest value that a second host confirms; with only one host, its value.
     pub(super) fn confirmed(&self) -> f32 {
         self.second.or(self.worst).map_or(0.0, |(_, value)| value)
     }

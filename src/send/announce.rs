@@ -1,6 +1,6 @@
-//! The thread that keeps every stream's SDP true: in the file of `--sdp`, and in the announcements (SAP, RFC 2974) that it sends
-//! on the stream's interface. One for all streams; their own threads send it what has changed and never wait for it. It
-//! receives the others' announcements too, and warns where another host takes a stream's name or group.
+//! The thread that keeps every stream's SDP up to date: in the file of `--sdp`, and in the announcements (SAP,
+//! RFC 2974) that it sends on the stream's interface. One for all streams; their own threads send it what has changed and
+//! never wait for it. It receives other hosts' announcements too, and warns if one takes a stream's name or group.
 
 use std::io::Write;
 use std::net::IpAddr;
@@ -26,15 +26,15 @@ use crate::rtp::sap::{self, Directory, Listing, Packet, Schedule};
 
 /// The first announcement waits this long for the first frame, which has the size.
 const FIRST_FRAME: Duration = Duration::from_millis(300);
-/// How long to wait for a network that is away before trying again.
+/// How long to wait before trying again while the network is down.
 const RETRY: Duration = Duration::from_secs(1);
-/// A stream whose media keep changing is not described more often than this.
+/// A stream whose format keeps changing is described no more often than this.
 const CHANGE_PERIOD: Duration = Duration::from_secs(1);
-/// How often the announcements of others are read.
+/// How often other hosts' announcements are read.
 const LISTEN_PERIOD: Duration = Duration::from_secs(1);
 /// After its start a stream may move to another group for this long; later its viewers would lose it.
 const DISPLACEABLE: Duration = Duration::from_secs(10);
-/// Deletions of one stream, and the wait between them: one may be lost.
+/// How many deletions to send for a stream, and the pause between them: one may be lost.
 const DELETIONS: u8 = 3;
 const DELETION_WAIT: Duration = Duration::from_millis(60);
 
@@ -51,7 +51,7 @@ pub(super) struct Announcer {
 }
 
 impl Announcer {
-    /// Starts it. `tells`: whether it prints, once for each stream, the commands that watch it.
+    /// Starts it. `tells`: whether to print, once for each stream, the commands that watch it.
     ///
     /// # Errors
     /// No thread can be started.
@@ -70,24 +70,24 @@ impl Announcer {
         Ok(Announcer { messages, thread })
     }
 
-    /// For a stream's thread.
+    /// A handle for a stream's thread.
     pub(super) fn handle(&self) -> Handle {
         Handle(self.messages.clone())
     }
 
-    /// Ends it, once every announcement is deleted. The streams have ended before.
+    /// Ends it once every announcement is deleted. The streams must have ended.
     pub(super) fn finish(self) {
         drop(self.messages);
         thread::join(self.thread);
     }
 }
 
-/// By which streams reach the [`Announcer`].
+/// What streams reach the [`Announcer`] by.
 #[derive(Clone)]
 pub(super) struct Handle(mpsc::Sender<Message>);
 
 impl Handle {
-    /// Begins to announce a stream; its SDP is left in `stats` too.
+    /// Starts to announce a stream; its SDP goes into `stats` too.
     pub(super) fn announce(
         &self,
         description: Description,
@@ -98,7 +98,7 @@ impl Handle {
         static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
         let id = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let entry = Entry::new(id, description, stats, demand);
-        // Sending fails only where the thread has ended by a bug.
+        // Sending fails only if the thread has ended because of a bug.
         let _ = self.0.send(Message::Start(Box::new(entry)));
         Publication {
             id,
@@ -137,7 +137,7 @@ struct Entry {
     id: u64,
     description: Description,
     stats: Arc<StreamStats>,
-    /// By which interface its packets leave.
+    /// The interface that its packets leave by.
     demand: Arc<Demand>,
     media: MediaInfo,
     has_told: bool,
@@ -150,13 +150,13 @@ struct Entry {
     /// When it was last described or announced.
     acted: Option<Mono>,
     out: Option<Out>,
-    /// The announcement as it was sent last.
+    /// The last announcement sent.
     packet: Vec<u8>,
-    /// It is over, and so many deletions are still to be sent.
+    /// The stream has ended; this many deletions are still to be sent.
     leaving: Option<u8>,
 }
 
-/// Where its announcements leave, and where others' come in.
+/// The sockets that announcements leave and arrive by.
 struct Out {
     sender: BatchSender,
     interface: Interface,
@@ -167,7 +167,7 @@ struct Out {
 struct AnnounceThread {
     tells: bool,
     entries: Vec<Entry>,
-    /// What is announced in the same groups, own streams among it where they are looped back.
+    /// What is announced in the same groups, including our own streams if they are looped back.
     others: Directory,
     changes: Changes,
 }
@@ -185,7 +185,7 @@ impl AnnounceThread {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => {
                     is_open = false;
-                    // There is nothing left to be woken by, but perhaps a deletion to be sent.
+                    // Nothing can wake this thread any more, but a deletion may still be due.
                     std::thread::sleep(due.map_or(Duration::ZERO, |due| due.since(now)));
                 }
             }
@@ -244,7 +244,7 @@ impl AnnounceThread {
             }
         }
         self.others.expire(now);
-        // Two senders of one host take turns in the directory: what has changed is looked at too.
+        // Two senders on one host replace each other in the directory, so changes are checked too.
         let changed = changed.iter().map(|change| &change.listing);
         for listing in changed.chain(self.others.streams()) {
             if !self.entries.iter().any(|e| e.is_own(listing)) {
@@ -297,8 +297,8 @@ impl Entry {
             && listing.stream.session == self.description.session()
     }
 
-    /// Warns where another sender's stream has the name or the group of this one. A group that nobody chose is left to
-    /// who was there before: both may have begun at once, as boards on one switch do, and heard nothing of each other.
+    /// Warns if another sender's stream has the name or the group of this one. A default group is left to whoever
+    /// had it first: both may have started at once, as boards on one switch do, before either announced anything.
     fn compare(&mut self, now: Mono, other: &Listing) {
         let stream = self.description.stream();
         let (name, from) = (&other.stream.name, other.from);
@@ -323,7 +323,7 @@ impl Entry {
         }
     }
 
-    /// What is due: an announcement or a deletion. `interval`: see [`Schedule::next`].
+    /// Sends what is due: an announcement or a deletion. `interval`: see [`Schedule::next`].
     fn act(&mut self, now: Mono, interval: Duration, tells: bool) {
         if let Some(left) = self.leaving {
             self.leaving = Some(self.delete(left));
@@ -354,7 +354,7 @@ impl Entry {
             };
     }
 
-    /// Says once why it is not announced; that the network is away, the stream says itself.
+    /// Logs once why it is not announced; a missing network is logged by the stream itself.
     fn complain(&mut self, error: &anyhow::Error) {
         let is_away = match error.downcast_ref::<SendError>() {
             Some(error) => is_network_down(&error.cause),
@@ -369,7 +369,7 @@ impl Entry {
         }
     }
 
-    /// Whether it is announced on an interface, or with an address, that the stream has no longer.
+    /// Whether it is announced on an interface, or with an address, that the stream no longer has.
     fn has_moved(&self, network_changed: bool) -> bool {
         self.out.as_ref().is_some_and(|out| {
             let is_other = self.demand.interface() != Some(out.interface.index);
@@ -377,7 +377,7 @@ impl Entry {
         })
     }
 
-    /// The interface that the stream takes; `None`: it is away.
+    /// The interface that the stream uses; `None`: it is gone.
     fn interface(&self) -> Option<Interface> {
         let stream = self.description.stream();
         let named = stream.interface.as_deref();
@@ -385,7 +385,7 @@ impl Entry {
         found.map_err(|error| debug!("{error}")).ok()
     }
 
-    /// Brings the description up to date, and publishes it.
+    /// Updates the description and publishes it.
     fn describe(&mut self, interface: Option<&Interface>) {
         let is_ipv6 = self.description.stream().group.is_ipv6();
         let before = self.description.origin();
@@ -442,7 +442,7 @@ impl Entry {
         Ok(())
     }
 
-    /// Sends a deletion; gives how many are left.
+    /// Sends a deletion; returns how many are left.
     fn delete(&mut self, left: u8) -> u8 {
         if self.packet.is_empty() || left == 0 {
             return 0;

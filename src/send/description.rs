@@ -1,5 +1,5 @@
-//! What a stream says of itself: the one SDP that serves the file of `--sdp`, the announcements and whoever else
-//! shows it. Its version grows when size, rate or the sender's address turn out to be others.
+//! A stream's SDP, shared by the file of `--sdp`, the announcements and the printed commands. Its version grows when
+//! size, rate or the sender's address change.
 
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -30,17 +30,17 @@ pub(super) struct Description {
     sdp: String,
 }
 
-/// What is known only while the stream runs, and may change then.
+/// What is known only while the stream runs, and may change.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct MediaInfo {
     /// Width and height of the pictures in pixels.
     pub(super) size: Option<(u16, u16)>,
-    /// The time from frame to frame that the source promises.
+    /// The frame interval that the source states.
     pub(super) interval: Option<Duration>,
 }
 
 impl Description {
-    /// That of `stream` as sent by `origin`, before anything else is known of it.
+    /// The SDP of `stream` as sent by `origin`, before size and rate are known.
     pub(super) fn new(stream: &Stream, identity: &Identity, origin: IpAddr) -> Description {
         let mut description = Description {
             stream: stream.clone(),
@@ -56,7 +56,7 @@ impl Description {
         description
     }
 
-    /// Whether that makes it another one.
+    /// Updates it; whether that changed anything.
     pub(super) fn update(&mut self, media: MediaInfo, origin: IpAddr) -> bool {
         if (media, origin) == (self.media, self.origin) {
             return false;
@@ -88,7 +88,7 @@ impl Description {
         .to_sdp();
     }
 
-    /// Writes the file that `--sdp` asks for, if it does.
+    /// Writes the file of `--sdp`, if there is one.
     ///
     /// # Errors
     /// If it cannot be written.

@@ -1,6 +1,5 @@
 //! What a sender does about its viewers' feedback: how much repair and how many frames it sends, and what it retransmits.
-//! It is told in the reports' thread, which may lock and allocate; what the stream's thread is to know goes there
-//! by atomics.
+//! It runs on the RTCP thread, which may lock and allocate, and reaches the stream's thread through atomics.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -19,9 +18,9 @@ use crate::rtp::repair::retransmit::RetransmitQueue;
 use crate::rtp::repair::{self, RetransmitBuffer};
 use crate::rtp::rtcp::{Feedback, ViewerLoss};
 
-/// Pause before a socket that could not be opened is tried again.
+/// How long to wait before retrying a socket that could not be opened.
 const RETRY: Duration = Duration::from_secs(1);
-/// Takes the feedback of one stream's viewers.
+/// Handles the feedback of one stream's viewers.
 pub(super) struct Responder {
     steering: Arc<Steering>,
     stats: Arc<StreamStats>,
@@ -59,7 +58,7 @@ impl Responder {
     }
 
     /// A viewer reported, asked for packets, or left.
-    pub(super) fn heard(&mut self, now: Mono, feedback: Feedback<'_>) {
+    pub(super) fn handle(&mut self, now: Mono, feedback: Feedback<'_>) {
         match feedback {
             Feedback::Report(loss) => self.report(now, &loss),
             Feedback::Nack {
@@ -93,7 +92,7 @@ impl Responder {
         self.steering.highest()
     }
 
-    /// To be called about once a second.
+    /// Call it about once a second.
     pub(super) fn tick(&mut self, now: Mono) {
         if let Some(overhead) = &mut self.overhead {
             overhead.update(now);
@@ -127,7 +126,7 @@ impl Responder {
         self.steer();
     }
 
-    /// Tells the stream's thread.
+    /// Passes repair and frame share to the stream's thread.
     fn steer(&mut self) {
         if let Some(overhead) = &self.overhead {
             let share = overhead.share();
@@ -137,7 +136,7 @@ impl Responder {
             let keep = adapt.keep();
             if self.steering.set_keep(keep) {
                 let percent = keep * 100.0;
-                info!("{percent:.0} % of the frames are sent, so that the link is not overrun");
+                info!("sending {percent:.0} % of the frames: the network is full");
             }
         }
         let sent = (self.steering.share() * 1000.0) as u64;
@@ -149,7 +148,7 @@ impl Responder {
 struct Retransmitter {
     buffer: RetransmitBuffer,
     options: crate::net::SendOptions,
-    /// By which interface the stream leaves.
+    /// The interface that the stream leaves by.
     demand: Arc<Demand>,
     sender: Option<BatchSender>,
     retry_at: Mono,

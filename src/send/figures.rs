@@ -11,10 +11,10 @@ use crate::config::Stream;
 use crate::stats::report::{Report, StreamReport, Tracker};
 use crate::status::Scene;
 
-/// What is remembered from one second to the next.
+/// Kept from one second to the next.
 pub(super) struct Figures {
     started: Instant,
-    /// By the streams' names.
+    /// By stream name.
     trackers: HashMap<String, Tracker>,
 }
 

@@ -1,5 +1,5 @@
-//! Where a stream goes whose user chose no group: the default one, unless another sender has it; then a free one of
-//! 239.255/16 (RFC 2365 §6.1), made from the stream's name, so that it is the same at the next start.
+//! The group of a stream that was given none: the default one or, if another sender has that, a free one of 239.255/16
+//! (RFC 2365 §6.1) derived from the stream's name, so that it is the same at the next start.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -12,20 +12,20 @@ use crate::net::{BatchReceiver, Listener, ReceiveOptions, ReceiveSocket, choice}
 use crate::rtp::header::Packet;
 use crate::rtp::sap::{self, Directory};
 
-/// How long to listen for others before the first packet: some frames of any stream that moves.
+/// How long to listen for others before the first packet: several frame intervals of a moving picture.
 const LISTEN: Duration = Duration::from_millis(150);
-/// How often each group is looked at meanwhile.
+/// How often each group is checked meanwhile.
 const TICK: Duration = Duration::from_millis(10);
-/// Groups made from one name.
+/// How many groups are derived from one name.
 const CANDIDATES: u8 = 4;
 
-/// A group that another sender has, and which sender that is.
+/// A group that is taken, and the sender that has it.
 struct Taken {
     group: SocketAddr,
     by: IpAddr,
 }
 
-/// The group for `config`. Listens to the network if the user chose none. `lost`: the group that the stream had, and the
+/// The group for `config`. Listens on the network if the user chose none. `lost`: the group that the stream had, and the
 /// sender that took it.
 pub(super) fn choose(config: &Stream, lost: Option<(SocketAddr, IpAddr)>) -> SocketAddr {
     if config.group_chosen || !config.group.ip().is_multicast() {
@@ -39,7 +39,7 @@ pub(super) fn choose(config: &Stream, lost: Option<(SocketAddr, IpAddr)>) -> Soc
         .collect();
     find_taken(config, &candidates, &mut taken);
     let is_free = |group: &&SocketAddr| taken.iter().all(|t| t.group != **group);
-    // Where all of them are taken none is better than the first.
+    // If all are taken, the first is as good as any.
     let group = *candidates.iter().find(is_free).unwrap_or(&config.group);
     for taken in taken.iter().filter(|t| t.group != group) {
         warn!(
@@ -50,11 +50,11 @@ pub(super) fn choose(config: &Stream, lost: Option<(SocketAddr, IpAddr)>) -> Soc
     group
 }
 
-/// Adds those of `candidates` to `taken` that others send to, or announce.
+/// Adds to `taken` those of `candidates` that others send to or announce.
 fn find_taken(config: &Stream, candidates: &[SocketAddr], taken: &mut Vec<Taken>) {
     let interface = match choice::choose(config.interface.as_deref(), config.group, None) {
         Ok(interface) => interface.name,
-        // Opening the stream's socket says it better.
+        // Opening the stream's socket gives a better error.
         Err(error) => return debug!("{error}"),
     };
     let open = |group: &SocketAddr| {
@@ -102,7 +102,7 @@ fn find_taken(config: &Stream, candidates: &[SocketAddr], taken: &mut Vec<Taken>
     }
 }
 
-/// The `n`th group made from `name`. Not in 239.255.255/24, where RFC 2974's and SSDP's groups are.
+/// The `n`th group derived from `name`. Not in 239.255.255/24, where RFC 2974's and SSDP's groups are.
 fn from_name(name: &str, n: u8, port: u16) -> SocketAddr {
     let hash = sap::hash(&[name.as_bytes(), &[n]].concat());
     let group = Ipv4Addr::new(239, 255, (hash >> 8) as u8 % 255, hash as u8 % 254 + 1);

@@ -1,11 +1,11 @@
-//! What a stream's receivers know it by: it outlives sockets, settings and reloads.
+//! What receivers identify a stream by; it outlives sockets, settings and reloads.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::host;
 use crate::rtp::{SeqNo, Ssrc};
 
-/// What a receiver knows a sender by; it stays when sockets and settings change.
+/// What receivers identify a stream by.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Identity {
     pub(super) ssrc: Ssrc,
@@ -20,7 +20,7 @@ impl Identity {
     /// Numbers that no other sender has, as RFC 3550 §8.1 asks.
     pub(super) fn random() -> Identity {
         let ssrc = host::random() as u32;
-        // RFC 8866 §5.2 recommends a timestamp; the SSRC tells streams apart that began in the same second.
+        // RFC 8866 §5.2 recommends a timestamp; the SSRC distinguishes streams that began in the same second.
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let seconds = now.unwrap_or_default().as_secs();
         Identity {

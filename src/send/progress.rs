@@ -1,4 +1,4 @@
-//! The line on a terminal that tells how far a file has got. None where standard error is no terminal.
+//! The line on a terminal that shows how far a file has been sent; nothing if standard error is not a terminal.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ impl Progress {
         }
     }
 
-    /// Draws the line anew, if there is a terminal and a stream whose end is known.
+    /// Redraws the line, if there is a terminal and a stream of known length.
     pub(super) fn show<'a>(&mut self, streams: impl Iterator<Item = &'a Arc<StreamStats>>) {
         if !self.is_terminal {
             return;

@@ -1,4 +1,4 @@
-//! One stream's RTCP: a thread beside the stream's own, which sends its reports, hears its viewers, and says
+//! One stream's RTCP: a thread beside the stream's own that sends its reports, receives its viewers', and finds out
 //! whether anybody watches. The stream's thread reads and writes atomics only; nothing here makes it wait.
 
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
-use tracing::{debug, info, info_span, warn};
+use tracing::{debug, info, warn};
 
 use super::feedback::Responder;
 use super::identity::Identity;
@@ -15,24 +15,25 @@ use super::shared::{Demand, StreamStats};
 use crate::clock::{Mono, Ntp};
 use crate::config::Stream;
 use crate::host;
+use crate::logging::stream_span;
 use crate::net::thread::join;
 use crate::net::{Bell, BellRope, GroupError, Interface, ReportOptions, ReportSocket};
 use crate::rtp::rtcp::sender::{self, Sent};
 use crate::rtp::rtcp::{self, Due, SenderSide};
 
-/// How often the counters are looked at, silent viewers are taken out, and the network is looked after.
+/// How often the counters are read, silent viewers removed and the network checked.
 const TICK: Duration = Duration::from_secs(1);
-/// The longest that a goodbye is waited for: the stop has one second in all.
+/// The longest wait for sending BYE: stopping may take one second in all.
 const BYE_PATIENCE: Duration = Duration::from_millis(300);
-/// How long a source stays open after the last viewer has left: for one that merely starts again.
+/// How long a source stays open after the last viewer has left, which may only be restarting.
 pub(super) const LINGER: Duration = Duration::from_secs(10);
-/// Datagrams heard in one tick; a flood of more waits in the kernel, which drops what does not fit.
+/// Datagrams read in one tick; in a flood the rest waits in the kernel, which drops what does not fit.
 const MAX_PER_TICK: u32 = 4_000;
 
 /// How the thread is to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
-    /// The stream ends: its viewers are told.
+    /// The stream ends: send BYE.
     Goodbye,
     /// The stream goes on in another thread, under the same SSRC.
     Silent,
@@ -49,7 +50,7 @@ impl Reporter {
     /// Starts the thread. `before`: the viewers of the same stream as it ran until now.
     ///
     /// # Errors
-    /// No thread or no descriptors may be had.
+    /// If there are no threads or descriptors left.
     pub(super) fn start(
         config: &Stream,
         identity: Identity,
@@ -58,7 +59,7 @@ impl Reporter {
         demand: Arc<Demand>,
         responder: Responder,
     ) -> Result<Reporter> {
-        let (bell, rope) = Bell::new().context("no descriptors are left")?;
+        let (bell, rope) = Bell::new().context("no file descriptors are left")?;
         let end = Arc::new(AtomicU8::new(0));
         let now = Mono::now();
         let side = before.unwrap_or_else(|| {
@@ -82,13 +83,13 @@ impl Reporter {
             way: None,
             socket: None,
             has_complained: false,
-            told: (0, now),
+            logged: (0, now),
             was_watched: false,
             watched_at: now,
             obeyed: None,
-            heard: 0,
+            received: 0,
         };
-        let span = info_span!("stream", name = %config.name);
+        let span = stream_span(&config.name);
         let thread = std::thread::Builder::new()
             .name("lancam-rtcp".to_owned())
             .spawn(move || span.in_scope(|| rtcp.run(&bell)))
@@ -96,7 +97,7 @@ impl Reporter {
         Ok(Reporter { end, rope, thread })
     }
 
-    /// Ends the thread; gives what it knows of the viewers.
+    /// Ends the thread; returns what it knows about the viewers.
     pub(super) fn end(self, how: End) -> SenderSide {
         self.end.store(how as u8 + 1, Ordering::Relaxed);
         self.rope.pull();
@@ -105,7 +106,7 @@ impl Reporter {
 }
 
 fn options(config: &Stream) -> ReportOptions {
-    // RFC 3550 §11; the config has seen to it that this port exists.
+    // RFC 3550 §11; the config check makes sure that this port exists.
     let send = config.send_options().at_port_above(rtcp::PORT_OFFSET);
     let group = send.group;
     ReportOptions {
@@ -131,16 +132,16 @@ struct RtcpThread {
     /// `None` while the network is down.
     socket: Option<ReportSocket>,
     has_complained: bool,
-    /// How many viewers were told of, and from when on it may be told again.
-    told: (usize, Mono),
-    /// Whether anybody has reported on this way.
+    /// How many viewers were logged last, and when they may be logged again.
+    logged: (usize, Mono),
+    /// Whether anybody has reported by this interface.
     was_watched: bool,
-    /// When somebody watched last.
+    /// When somebody last watched.
     watched_at: Mono,
-    /// What the camera was told last.
+    /// What the camera was last told.
     obeyed: Option<bool>,
-    /// Datagrams in this tick.
-    heard: u32,
+    /// Datagrams read in this tick.
+    received: u32,
 }
 
 impl RtcpThread {
@@ -178,11 +179,11 @@ impl RtcpThread {
     }
 
     fn tick(&mut self, now: Mono) {
-        self.heard = 0;
+        self.received = 0;
         let sent = self.sent();
         let responder = &mut self.responder;
         responder.tick(now);
-        (self.side).tick(now, sent, |feedback| responder.heard(now, feedback));
+        (self.side).tick(now, sent, |feedback| responder.handle(now, feedback));
         self.was_watched |= self.side.viewers() > 0;
         self.connect();
         self.look_for_a_move();
@@ -190,21 +191,21 @@ impl RtcpThread {
         self.tell(now);
     }
 
-    /// Says how many viewers there are, at once but not more than once a tick.
+    /// Logs how many viewers there are, at once but at most once a tick.
     fn tell(&mut self, now: Mono) {
         let viewers = self.side.viewers();
-        if self.told.0 == viewers || now < self.told.1 {
+        if self.logged.0 == viewers || now < self.logged.1 {
             return;
         }
-        self.told = (viewers, now + TICK);
+        self.logged = (viewers, now + TICK);
         match viewers {
             1 => info!("1 viewer reports"),
             _ => info!("{viewers} viewers report"),
         }
     }
 
-    /// A cable that is plugged in after the start, an address by DHCP, a default route that moved before anybody watched:
-    /// packets would go on leaving by the old way, without an error. The reports take the same way.
+    /// After a cable is plugged in, DHCP gives an address or the default route moves, packets would go on leaving by the
+    /// old interface, without an error. RTCP follows the stream.
     fn look_for_a_move(&mut self) {
         let Some(way) = self.socket.as_ref().map(ReportSocket::interface) else {
             return;
@@ -222,7 +223,7 @@ impl RtcpThread {
     /// Opens the sockets, or follows the interface.
     fn connect(&mut self) {
         let result = match &mut self.socket {
-            // Where somebody has watched, the stream stays.
+            // Once somebody has watched, the stream stays.
             Some(socket) => socket.refresh(self.was_watched).map(|_| None),
             None => {
                 let opened = ReportSocket::open(self.options.clone(), self.demand.interface());
@@ -240,7 +241,7 @@ impl RtcpThread {
 
     fn complain(&mut self, error: &GroupError) {
         if !std::mem::replace(&mut self.has_complained, true) {
-            warn!("viewers' reports may not be heard: {error}");
+            warn!("viewers' reports may not arrive: {error}");
         }
     }
 
@@ -249,35 +250,39 @@ impl RtcpThread {
         let wall = Ntp::from(SystemTime::now());
         let (due, datagram) = self.side.poll(now, wall, self.sent())?;
         if let Some(Err(error)) = self.socket.as_ref().map(|s| s.send(None, &datagram)) {
-            debug!("a report was not sent: {error}");
+            debug!("an RTCP packet was not sent: {error}");
         }
         Some(due)
     }
 
-    /// Waits for datagrams, at most `limit`, and takes those that come.
+    /// Waits for datagrams, at most `limit`, and reads them.
     fn listen(&mut self, limit: Duration, bell: &Bell) {
-        let Some(socket) = self.socket.as_mut().filter(|_| self.heard < MAX_PER_TICK) else {
-            // Woken, or the time is over: both are looked at by the caller.
+        let Some(socket) = self
+            .socket
+            .as_mut()
+            .filter(|_| self.received < MAX_PER_TICK)
+        else {
+            // Woken, or the time is up: the caller checks both.
             let limit = limit.max(Duration::from_millis(1));
             let _ = bell.wait([], limit);
             return;
         };
-        let (side, responder, heard) = (&mut self.side, &mut self.responder, &mut self.heard);
+        let (side, responder, received) = (&mut self.side, &mut self.responder, &mut self.received);
         let stats = &self.stats;
         let result = socket.receive(limit, bell, |from, datagram| {
-            *heard += 1;
+            *received += 1;
             let now = Mono::now();
             let sent = sent(stats, responder);
-            let taken = side.receive(now, sent, from, datagram, |f| responder.heard(now, f));
+            let taken = side.receive(now, sent, from, datagram, |f| responder.handle(now, f));
             stats.sender.reports_invalid.add(u64::from(taken.is_err()));
         });
         if let Err(error) = result {
-            debug!("the sockets of reports are made anew: {error}");
+            debug!("the RTCP sockets are reopened: {error}");
             self.socket = None;
         }
     }
 
-    /// Counts the viewers, and says whether the source is to be open.
+    /// Counts the viewers and decides whether the source should be open.
     fn decide(&mut self, now: Mono) {
         let viewers = self.side.viewers();
         if self.stats.sender.viewers.get() != viewers as u64 {
@@ -304,7 +309,7 @@ impl RtcpThread {
     }
 }
 
-/// What was sent so far.
+/// What has been sent so far.
 fn sent(stats: &StreamStats, responder: &Responder) -> Sent {
     let stats = &stats.sender;
     Sent {

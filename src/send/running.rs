@@ -1,4 +1,4 @@
-//! A stream as the main thread has it: started, followed, ended.
+//! A stream as the main thread sees it: started, watched, ended.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, mpsc};
@@ -22,9 +22,9 @@ use crate::source::{SourceSpec, Stop};
 use crate::stats::State;
 use crate::text::counted;
 
-/// How long a stream that was asked to stop is waited for. A source may hang in a system call.
+/// How long to wait for a stream to stop. A source may hang in a system call.
 pub(super) const END_LIMIT: Duration = Duration::from_secs(1);
-/// How often it is looked whether it has.
+/// How often to check whether it has.
 const LOOK: Duration = Duration::from_millis(5);
 
 /// A stream whose thread runs.
@@ -48,19 +48,19 @@ pub(super) struct Ended {
     pub(super) stats: Arc<StreamStats>,
     pub(super) result: Result<()>,
     identity: Identity,
-    /// The index of the interface that it left by.
+    /// The index of the interface that its packets left by.
     interface: Option<u32>,
     /// Its viewers.
     reports: SenderSide,
 }
 
 impl Ended {
-    /// Its settings, with the group that it went to.
+    /// Its settings, with the group that it was sent to.
     pub(super) fn sent(&self) -> Stream {
         self.config.clone().sent_to(self.group)
     }
 
-    /// The group for `config`, which the same stream is to go on with.
+    /// The group for `config`, the new settings of the same stream.
     fn next_group(&self, config: &Stream) -> SocketAddr {
         let of = |s: &Stream| (s.group, s.group_chosen);
         let lost = self.stats.displaced_by.take();
@@ -70,7 +70,7 @@ impl Ended {
         }
     }
 
-    /// One line on what was sent; `None`: nothing, and the error says why.
+    /// One line on what was sent; `None`: nothing was, and the error says why.
     pub(super) fn summary(&self) -> Option<String> {
         let s = self.stats.sender.snapshot();
         if s.frames_sent == 0 && self.result.is_err() {
@@ -88,12 +88,12 @@ impl Ended {
 }
 
 impl Running {
-    /// Starts the thread and waits until its socket is open; the source is the thread's own business.
+    /// Starts the thread and waits until its socket is open, but not for its source.
     /// `before` is the same stream as it ran until now: SSRC, sequence and counters go on.
-    /// `ends_with_source`: a source that cannot be used from the start is an error, not waited for.
+    /// `ends_with_source`: a source that cannot be used at the start is an error and not retried.
     ///
     /// # Errors
-    /// If the socket cannot be opened; no thread is left then.
+    /// If the socket cannot be opened; no thread is left running then.
     pub(super) fn start(
         config: Stream,
         before: Option<&Ended>,
@@ -111,7 +111,7 @@ impl Running {
             }),
         };
         let stop = Arc::<Stop>::default();
-        // In another group there are other viewers.
+        // Another group has other viewers.
         let same_group = before.filter(|b| b.group == group);
         let reports = same_group.map(|b| b.reports.clone());
         let is_watched = reports.as_ref().is_some_and(|r| r.viewers() > 0);
@@ -159,18 +159,18 @@ impl Running {
             reporter,
             thread,
         };
-        // The channel is closed without a word where the start failed: the result says why.
+        // If the start failed, the channel is closed without a message: the result says why.
         if has_started.recv().is_err() {
             running
                 .join(End::Silent, Instant::now() + END_LIMIT)
                 .result?;
-            anyhow::bail!("a stream ended before it began");
+            anyhow::bail!("a stream ended before it started");
         }
         Ok(running)
     }
 
-    /// Whether the stream is as `wanted`, perhaps by a change that it takes while it runs: a camera's
-    /// controls.
+    /// Whether the stream has the settings `wanted`, perhaps after a change that it takes while running:
+    /// a camera's controls.
     pub(super) fn adopt(&mut self, wanted: &Stream) -> bool {
         if self.config == *wanted {
             return true;
@@ -193,22 +193,22 @@ impl Running {
         true
     }
 
-    /// Its settings, with the group that it goes to.
+    /// Its settings, with the group that it is sent to.
     pub(super) fn sent(&self) -> Stream {
         self.config.clone().sent_to(self.group)
     }
 
-    /// Whether another sender has its group, so that it is to go to another.
+    /// Whether it must move because another sender has its group.
     pub(super) fn is_displaced(&self) -> bool {
         self.stats.displaced_by.get().is_some()
     }
 
-    /// Asks the thread to stop at a frame's end.
+    /// Asks the thread to stop at the end of a frame.
     pub(super) fn stop(&self) {
         self.stop.raise();
     }
 
-    /// Whether the thread waits for its source to open, which may take what it will.
+    /// Whether the thread is waiting for its source to open, which may take any time.
     pub(super) fn is_opening(&self) -> bool {
         matches!(self.stats.state.get(), State::Waiting | State::NoSignal(_))
     }
@@ -222,8 +222,8 @@ impl Running {
         self.thread.is_finished()
     }
 
-    /// Waits for the thread's end, but not longer than `until`, then ends its reports. A thread that
-    /// hangs in its source is left behind: what comes after it has an identity of its own.
+    /// Waits for the thread to end, at most until `until`, then ends its RTCP. A thread that hangs in its
+    /// source is left behind; its successor gets a new identity.
     pub(super) fn join(self, how: End, until: Instant) -> Ended {
         while !self.thread.is_finished() && Instant::now() < until {
             std::thread::sleep(LOOK);
@@ -232,10 +232,10 @@ impl Running {
         let (result, identity) = if self.thread.is_finished() {
             thread::join(self.thread)
         } else {
-            warn!("{name}: the source does not answer and is left behind");
+            warn!("{name}: the source does not respond and is left behind");
             (Ok(()), Identity::random())
         };
-        // Behind the last packet.
+        // After the last packet.
         let reports = self.reporter.end(how);
         Ended {
             reports,

@@ -1,5 +1,5 @@
-//! What the threads of one stream share: counters, and the atomics by which the RTCP thread steers the stream's own, which
-//! never waits and never locks for them.
+//! What the threads of one stream share: counters, and the atomics by which the RTCP thread steers the stream's
+//! thread, which never waits or locks for them.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -19,7 +19,7 @@ use crate::stats::report::{Rates, StreamReport, Totals};
 use crate::stats::{Audience, FormatSeen, SenderStats, State};
 use crate::status::preview::Preview;
 
-/// Packets of a frame before one was sent.
+/// Assumed packets per frame before the first is sent.
 const DEFAULT_PACKETS: u32 = 100;
 
 /// What one stream counts, shared with whoever shows it.
@@ -40,16 +40,16 @@ pub(super) struct StreamStats {
     pub(super) position: Gauge,
     /// Frames in the file; 0: not known.
     pub(super) frames_in_all: Gauge,
-    /// When another sender in its group was warned of.
+    /// When the warning about another sender in its group was last logged.
     pub(super) group_warning: Latest<Limit>,
-    /// The sender that has the stream's group, where the stream is to move away.
+    /// The sender that has the stream's group, if the stream must move.
     pub(super) displaced_by: Latest<Option<IpAddr>>,
     /// Its SDP. Never touched by the thread that sends.
     pub(super) sdp: Latest<String>,
 }
 
 impl StreamStats {
-    /// Whether to warn of another sender in the group, whichever thread found it.
+    /// Whether to warn about another sender in the group, whichever thread noticed it.
     pub(super) fn warns_of_group(&self, now: Mono) -> bool {
         let mut limit = self.group_warning.get();
         let passes = limit.passes(now);
@@ -57,7 +57,7 @@ impl StreamStats {
         passes
     }
 
-    /// All figures of this moment but the rates.
+    /// All present figures except the rates.
     pub(super) fn report(&self) -> StreamReport {
         StreamReport {
             name: self.name.clone(),
@@ -76,16 +76,16 @@ impl StreamStats {
 /// Between the two threads of a stream.
 #[derive(Debug)]
 pub(super) struct Steering {
-    /// Parity packets for each packet, as the bits of an `f32`.
+    /// Parity packets per packet, as the bits of an `f32`.
     share: AtomicU32,
-    /// The share of frames that is sent, likewise.
+    /// The share of frames to send, likewise.
     keep: AtomicU32,
-    /// Packets of the last frame, and the time from frame to frame in microseconds.
+    /// Packets of the last frame, and the frame interval in microseconds.
     packets: AtomicU32,
     interval: AtomicU32,
     /// The highest sequence number.
     highest: AtomicU32,
-    /// Where frames are stored for retransmission; `None`: none are.
+    /// Frames kept for retransmission; `None`: none are kept.
     pub(super) retransmit: Option<Arc<RetransmitQueue>>,
 }
 
@@ -107,7 +107,7 @@ impl Steering {
         }
     }
 
-    /// Parity packets for each packet of the next frame.
+    /// Parity packets per packet of the next frame.
     pub(super) fn share(&self) -> f32 {
         f32::from_bits(self.share.load(Ordering::Relaxed))
     }
@@ -117,18 +117,18 @@ impl Steering {
         f32::from_bits(self.keep.load(Ordering::Relaxed))
     }
 
-    /// From the next frame on, `share` parity packets for each packet.
+    /// From the next frame on, sends `share` parity packets per packet.
     pub(super) fn set_share(&self, share: f32) {
         self.share.store(share.to_bits(), Ordering::Relaxed);
     }
 
-    /// From the next frame on, the share `keep` of the frames is sent; whether that is another one than before.
+    /// From the next frame on, sends the share `keep` of the frames; returns whether it has changed.
     pub(super) fn set_keep(&self, keep: f32) -> bool {
         let keep = keep.to_bits();
         self.keep.swap(keep, Ordering::Relaxed) != keep
     }
 
-    /// A frame of so many packets is sent, up to `highest`, and the next one is due after `interval`.
+    /// Notes that a frame of this many packets, up to `highest`, was sent, and the next is due after `interval`.
     pub(super) fn sent(&self, packets: usize, highest: SeqNo, interval: Duration) {
         self.highest.store(highest.0.into(), Ordering::Relaxed);
         self.packets.store(packets as u32, Ordering::Relaxed);
@@ -136,7 +136,7 @@ impl Steering {
         self.interval.store(micros, Ordering::Relaxed);
     }
 
-    /// The highest sequence number of all frames.
+    /// The highest sequence number sent.
     pub(super) fn highest(&self) -> SeqNo {
         SeqNo(self.highest.load(Ordering::Relaxed) as u16)
     }
@@ -155,19 +155,19 @@ impl Steering {
     }
 }
 
-/// What the stream's thread hears from the RTCP thread: whether the source is to be open, and by which interface packets leave.
+/// What the RTCP thread tells the stream's thread: whether the source should be open, and which interface to use.
 #[derive(Debug)]
 pub(super) struct Demand {
     wanted: AtomicBool,
     has_moved: AtomicBool,
     /// The index of the interface; 0: none yet.
     interface: AtomicU32,
-    /// A camera is told by this to close and open again.
+    /// Tells a camera to close and open again.
     pub(super) remote: OnceLock<Remote>,
 }
 
 impl Demand {
-    /// For a stream that is open always, or else until it turns out that nobody watches; `interface` is what it used before.
+    /// For a stream that is always open, or until it turns out that nobody watches; `interface`: the one it used before.
     pub(super) fn new(wanted: bool, interface: Option<u32>) -> Demand {
         Demand {
             wanted: AtomicBool::new(wanted),
@@ -177,18 +177,18 @@ impl Demand {
         }
     }
 
-    /// From now on frames are wanted, or are not.
+    /// Sets whether frames are wanted.
     pub(super) fn set_wanted(&self, wanted: bool) {
         self.wanted.store(wanted, Ordering::Relaxed);
     }
 
-    /// Packets are to leave by this interface from now on: sockets are to be made anew.
+    /// Packets should leave by this interface from now on: the sockets must be reopened.
     pub(super) fn set_moved(&self, interface: u32) {
         self.set_interface(interface);
         self.has_moved.store(true, Ordering::Relaxed);
     }
 
-    /// Packets leave by this interface.
+    /// Notes that packets leave by this interface.
     pub(super) fn set_interface(&self, index: u32) {
         self.interface.store(index, Ordering::Relaxed);
     }
@@ -203,7 +203,7 @@ impl Demand {
         self.wanted.load(Ordering::Relaxed)
     }
 
-    /// Whether the interface has changed since this was asked last.
+    /// Whether the interface has changed since the last call.
     pub(super) fn take_move(&self) -> bool {
         self.has_moved.load(Ordering::Relaxed) && self.has_moved.swap(false, Ordering::Relaxed)
     }

@@ -1,5 +1,5 @@
 //! The way out of one stream: packetizer, socket and pacing. It outlives its socket: when the network
-//! goes, frames are dropped, never queued, and the socket is made anew.
+//! goes down, frames are dropped, never queued, and the socket is reopened.
 
 use std::net::IpAddr;
 use std::ops::Range;
@@ -28,14 +28,14 @@ use crate::stats::SenderStats;
 /// ffmpeg's receiver reads no RTP packet above 8,192 bytes, whatever the MTU (RTP_MAX_PACKET_LENGTH
 /// in its libavformat/rtp.h).
 const LARGEST_DEFAULT_DATAGRAM: usize = 8_192;
-/// How often a socket is tried again while the network is down.
+/// How often to retry a socket while the network is down.
 const RETRY: Duration = Duration::from_millis(500);
-/// Taken for the frame interval before two frames have told it.
+/// Assumed frame interval until two frames have been sent.
 const DEFAULT_INTERVAL: Duration = Duration::from_millis(33);
 /// Frames further apart than this say nothing about the rate.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Where a stream's pictures leave.
+/// Where a stream's pictures go out.
 pub(super) struct Sink {
     options: SendOptions,
     /// Largest IP packet that the config asks for; `None`: what the interface takes.
@@ -48,17 +48,17 @@ pub(super) struct Sink {
     sender: Option<BatchSender>,
     /// `None`: no repair packets.
     repair: Option<RepairSink>,
-    /// How much of them, and where frames are laid down that may be asked for again.
+    /// How many of them, and the frames kept for retransmission.
     steering: Arc<Steering>,
     retry_at: Mono,
-    /// Why nothing could be sent lately, as it was told.
+    /// Why nothing can be sent, as it was logged; `None`: all is well.
     outage: Option<String>,
-    /// Says when the way out is another one.
+    /// Signals that the route changed.
     demand: Arc<Demand>,
     rate: FrameRate,
     size: Option<(u32, u32)>,
     has_told_size: bool,
-    /// Its description, once it is published.
+    /// Its description, once published.
     publication: Option<Publication>,
 }
 
@@ -66,7 +66,7 @@ impl Sink {
     /// Opens the socket.
     ///
     /// # Errors
-    /// If it cannot be opened; what is wrong then is more likely the config than the network.
+    /// If it cannot be opened; more likely the config is wrong than the network.
     pub(super) fn open(
         config: &Stream,
         identity: Identity,
@@ -106,7 +106,7 @@ impl Sink {
         Ok(sink)
     }
 
-    /// Makes the socket anew.
+    /// Reopens the socket.
     fn connect(&mut self) -> Result<()> {
         let socket = SendSocket::open_on(&self.options, self.demand.interface())?;
         let index = socket.interface().index;
@@ -124,7 +124,7 @@ impl Sink {
         Ok(())
     }
 
-    /// UDP payload that fits: the interface's, less what the config or other receivers ask for.
+    /// UDP payload that fits: the interface's, limited by the config and by what other receivers can take.
     fn datagram(&self, socket: &SendSocket) -> usize {
         let headers = if self.options.group.is_ipv6() { 48 } else { 28 };
         let wanted = self
@@ -146,7 +146,7 @@ impl Sink {
         )
     }
 
-    /// Says where the pictures of `source` go.
+    /// Logs where the pictures of `source` go.
     pub(super) fn introduce(&self, source: &str) {
         let group = self.options.group;
         let where_to = format!("{source} to {}", self.describe());
@@ -160,7 +160,7 @@ impl Sink {
         }
     }
 
-    /// What the stream is known by, for the sink that comes after this one.
+    /// The stream's identity, for the sink that comes after this one.
     pub(super) fn identity(&self) -> Identity {
         Identity {
             ssrc: self.packetizer.ssrc(),
@@ -177,7 +177,7 @@ impl Sink {
         Some(description::origin(socket.interface(), is_ipv6))
     }
 
-    /// From now on `publication` is kept true.
+    /// Keeps `publication` up to date from now on.
     pub(super) fn publish(&mut self, publication: Publication) {
         self.publication = Some(publication);
     }
@@ -225,7 +225,7 @@ impl Sink {
             self.lose(&error, stats);
             return;
         }
-        // By the gauge, which outlives this sink: one that a reload has made says so too.
+        // The gauge outlives this sink, so the outage also ends after a reload.
         if stats.offline.get() > 0 && self.sender.is_some() {
             stats.offline.set(0);
             self.outage = None;
@@ -233,8 +233,8 @@ impl Sink {
         }
     }
 
-    /// Sends the frame that was planned last, then its parity: behind the frame and in bursts of its own, since what
-    /// takes one of them leaves the others, and a frame that needs no repair has not waited for it.
+    /// Sends the frame that was planned last, then its parity: after the frame and in bursts of its own, so that one
+    /// loss does not hit both, and a frame that needs no repair does not wait for it.
     fn transmit(
         &mut self,
         scan: &[u8],
@@ -272,7 +272,7 @@ impl Sink {
                 stats.frames_dropped.add(1);
                 return Err(error);
             }
-            // In the pause before the second burst, or behind the only one: no packet waits for this copy, and
+            // In the pause before the second burst, or after the only one: no packet waits for this copy, and
             // it is there before the first request.
             if let Some(queue) = self.steering.retransmit.as_ref().filter(|_| is_first) {
                 queue.store(plan, scan);
@@ -290,7 +290,7 @@ impl Sink {
         Ok(())
     }
 
-    /// After a refused send: the socket is made anew, now and then, until it works again. Told once for each reason.
+    /// After a refused send: retries the socket now and then until it works. Logged once for each reason.
     fn lose(&mut self, error: &SendError, stats: &SenderStats) {
         stats.send_errors.add(1);
         stats.offline.set(1);
@@ -306,7 +306,7 @@ impl Sink {
         self.retry_at = Mono::now() + RETRY;
     }
 
-    /// Goes on by the way that packets take now. Where that does not work yet, the old sockets are as good.
+    /// Reopens the sockets after the route changed. If that does not work yet, the old ones stay.
     fn follow(&mut self) {
         match self.connect() {
             Ok(()) => info!("the network has changed: {}", self.describe()),
@@ -327,7 +327,7 @@ impl Sink {
     }
 }
 
-/// Where a stream's repair packets leave.
+/// Where a stream's repair packets go out.
 #[derive(Default)]
 struct RepairSink {
     encoder: RepairEncoder,
@@ -337,14 +337,14 @@ struct RepairSink {
 impl RepairSink {
     /// Opens the socket beside that of a stream, on the same interface.
     fn connect(&mut self, stream: &SendOptions, interface: u32) -> Result<()> {
-        // The config has seen to it that this port exists.
+        // The config check makes sure that this port exists.
         let options = stream.clone().at_port_above(repair::PORT_OFFSET);
         let socket = SendSocket::open_on(&options, Some(interface))?;
         self.sender = Some(BatchSender::new(socket));
         Ok(())
     }
 
-    /// Sends some of the parity packets that were made last.
+    /// Sends some of the newest parity packets.
     fn send(&mut self, burst: Range<usize>, stats: &SenderStats) -> Result<(), SendError> {
         let Some(sender) = &mut self.sender else {
             return Ok(());
@@ -357,7 +357,7 @@ impl RepairSink {
     }
 }
 
-/// What went out, refused in the end or not.
+/// Counts what went out, even if an error followed.
 fn sent(result: &Result<Sent, SendError>) -> Sent {
     result.as_ref().map_or_else(|e| e.sent, |sent| *sent)
 }
@@ -372,7 +372,7 @@ fn count(stats: &SenderStats, sent: &Sent, has_first_packet: bool) {
         .add(sent.bytes.saturating_sub(headers) as u64);
 }
 
-/// The time from frame to frame, as the source promises it or as it is seen.
+/// The frame interval, as the source states it or as measured.
 #[derive(Default)]
 struct FrameRate {
     last: Option<Mono>,

@@ -5,7 +5,7 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
-use tracing::{info, info_span, warn};
+use tracing::{info, warn};
 
 use super::announce::Handle;
 use super::description::Description;
@@ -17,23 +17,24 @@ use crate::config::{Stream, WaitForViewers};
 use crate::jpeg::Picture;
 use crate::jpeg::gate::{Gate, GateOptions};
 use crate::jpeg::rebuild::write_jpeg;
+use crate::logging::stream_span;
 use crate::net::thread;
 use crate::rtp::adapt::FrameDropper;
 use crate::source::{self, Frame, OpenOptions, Source, SourceError, SourceSpec, Stop, slate};
 use crate::stats::State;
-use crate::text::counted;
+use crate::text::{counted, without_codes};
 
-/// First and longest pause before a source that failed is opened again.
+/// First and longest pause before a failed source is opened again.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(2));
-/// A source of which no frame could be sent for so long gives no signal.
+/// A source of which no frame could be sent for this long counts as without signal.
 const REFUSED: Duration = Duration::from_secs(5);
-/// The slate's size where neither a picture nor the config has told one.
+/// The slate's size if neither a picture nor the config gives one.
 const SLATE_SIZE: (u32, u32) = (1280, 720);
 /// More than one tick of RTP's 90 kHz clock.
 const RTP_TICK: Duration = Duration::from_micros(12);
-/// How often it is looked whether viewers have come, or the stream is to stop.
+/// How often to check for viewers, or whether to stop.
 const LOOK: Duration = Duration::from_millis(20);
-/// At most one line about refused frames in this time.
+/// At most one log line about refused frames in this time.
 const REFUSAL_LOG_PERIOD: Duration = Duration::from_secs(10);
 
 /// What the thread owns.
@@ -44,7 +45,7 @@ pub(super) struct StreamThread {
     pub(super) demand: Arc<Demand>,
     pub(super) steering: Arc<Steering>,
     pub(super) announcer: Handle,
-    /// A source that cannot be used from the start ends the stream with an error.
+    /// A source that cannot be used at the start ends the stream with an error.
     pub(super) ends_with_source: bool,
 }
 
@@ -56,13 +57,13 @@ enum Played {
 }
 
 impl StreamThread {
-    /// Runs the stream; `started` hears of it once the socket is open.
+    /// Runs the stream; `started` is signalled once the socket is open.
     pub(super) fn run(
         self,
         identity: Identity,
         started: &mpsc::SyncSender<()>,
     ) -> (Result<()>, Identity) {
-        let span = info_span!("stream", name = %self.config.name);
+        let span = stream_span(&self.config.name);
         let _entered = span.enter();
         self.prepare_thread();
         let sink = Sink::open(
@@ -76,12 +77,15 @@ impl StreamThread {
             Err(error) => return (Err(error), identity),
         };
         let result = self.stream(&mut pipeline, started);
-        let failure = result.as_ref().err().map(|error| format!("{error:#}"));
+        let failure = result
+            .as_ref()
+            .err()
+            .map(|error| without_codes(format_args!("{error:#}")));
         self.stats.state.set(State::Ended(failure));
         (result, pipeline.sink.identity())
     }
 
-    /// Pinning, priority and memory lock: what is refused is said, and the stream runs all the same.
+    /// Pinning, priority and memory lock: a refusal is logged, and the stream runs all the same.
     fn prepare_thread(&self) {
         let wishes = [
             self.config.pin.map(thread::pin_to),
@@ -94,7 +98,7 @@ impl StreamThread {
     }
 
     fn stream(&self, pipeline: &mut Pipeline<'_>, started: &mpsc::SyncSender<()>) -> Result<()> {
-        // Before viewers are waited for: they are to find it.
+        // Before waiting for viewers, who must be able to find it.
         self.publish(&mut pipeline.sink)?;
         let _ = started.send(());
         if !self.await_viewers() {
@@ -135,7 +139,7 @@ impl StreamThread {
     /// Opens the source and sends its pictures until it ends, fails, or nobody wants them.
     fn play(&self, pipeline: &mut Pipeline<'_>) -> Result<Played, SourceError> {
         let mut source = self.open_source()?;
-        if pipeline.told.is_empty() {
+        if pipeline.logged.is_empty() {
             pipeline.sink.introduce(&source.describe());
         }
         if let Some(remote) = source.remote() {
@@ -156,8 +160,8 @@ impl StreamThread {
         )
     }
 
-    /// Whether `error` ends the stream. A source that comes to an end by itself is not begun again in the
-    /// middle of a service, and a mistake on the command line of a single stream is for its user to mend.
+    /// Whether `error` ends the stream. A source that ends by itself is not started again, and a mistake on the
+    /// command line of a single stream is for its user to fix.
     fn is_final(&self, error: &SourceError) -> bool {
         let has_played = self.pictures() > 0;
         match self.config.source {
@@ -248,7 +252,7 @@ struct Pipeline<'a> {
     /// The capture time that was sent last.
     sent_at: Mono,
     /// Why the source failed, as it was logged; empty once it works again.
-    told: String,
+    logged: String,
 }
 
 impl Pipeline<'_> {
@@ -267,7 +271,7 @@ impl Pipeline<'_> {
             picture_at: Mono(0),
             slate_at: Mono(0),
             sent_at: Mono(0),
-            told: String::new(),
+            logged: String::new(),
         }
     }
 
@@ -283,7 +287,7 @@ impl Pipeline<'_> {
         let before = self.thread.pictures();
         self.picture_at = Mono::now();
         loop {
-            // A camera that was plugged in again may have another rate.
+            // A camera that was plugged in again may have a different rate.
             let interval = source.interval();
             let frame = match source.next() {
                 Ok(Some(frame)) => frame,
@@ -305,7 +309,7 @@ impl Pipeline<'_> {
                 stats.position.set(at);
                 stats.frames_in_all.set(in_all.unwrap_or(0));
             }
-            // A camera closes and opens by itself, when its remote is told to.
+            // A camera closes and opens by itself, on its remote's orders.
             if !demand.is_wanted() && demand.remote.get().is_none() {
                 return Ok(Played::WhileWanted);
             }
@@ -320,15 +324,15 @@ impl Pipeline<'_> {
         )))
     }
 
-    /// A frame for which the link has no room.
+    /// Leaves out a frame that the network has no room for.
     fn leave_out(&mut self, frame: &Frame<'_>) {
         let stats = &self.thread.stats.sender;
         stats.frames_read.add(1);
         stats.frames_dropped.add(u64::from(frame.missed));
-        stats.frames_thinned.add(1);
+        stats.frames_decimated.add(1);
     }
 
-    /// One frame through gate and sink, or into the count of those that were dropped.
+    /// Sends one frame through gate and sink, or counts it as dropped.
     fn send(&mut self, frame: &Frame<'_>, interval: Option<Duration>) {
         let stats = &self.thread.stats;
         stats.sender.frames_read.add(1);
@@ -348,7 +352,7 @@ impl Pipeline<'_> {
         if !self.has_signal {
             self.has_signal = true;
             stats.state.set(State::Streaming);
-            if !std::mem::take(&mut self.told).is_empty() {
+            if !std::mem::take(&mut self.logged).is_empty() {
                 info!("the source works again");
             }
         }
@@ -363,12 +367,12 @@ impl Pipeline<'_> {
         }
     }
 
-    /// Lets `time` pass before a source that failed is opened again; viewers see the slate. False when the
+    /// Waits for `time` before a failed source is opened again; viewers see the slate. False when the
     /// stream is asked to stop.
     fn pause(&mut self, time: Duration, reason: &str) -> bool {
-        if self.told != reason {
+        if self.logged != reason {
             warn!("{reason}; trying again");
-            self.told = reason.to_owned();
+            self.logged = reason.to_owned();
         }
         let until = Mono::now() + time;
         loop {
@@ -390,13 +394,14 @@ impl Pipeline<'_> {
         let StreamThread { config, stats, .. } = self.thread;
         self.has_signal = false;
         self.slate_at = Mono::now();
-        stats.state.set(State::NoSignal(reason.to_owned()));
+        let reason = without_codes(reason);
+        stats.state.set(State::NoSignal(reason.clone()));
         let size = self.sink.picture_size().or(match &config.source {
             SourceSpec::Camera(camera) => camera.size,
             _ => None,
         });
         let size = size.unwrap_or(SLATE_SIZE);
-        let Ok(jpeg) = slate::no_signal(&config.name, reason, SystemTime::now(), size) else {
+        let Ok(jpeg) = slate::no_signal(&config.name, &reason, SystemTime::now(), size) else {
             return;
         };
         let Ok(picture) = self.gate.pass(&jpeg) else {
@@ -412,23 +417,23 @@ impl Pipeline<'_> {
     }
 }
 
-/// A capture time of `at`, but later than that of the frame before, so that no two frames have one RTP timestamp: a slate
-/// may be younger than the picture behind it, and a pipe may hold several frames at once.
+/// `at`, but later than the capture time before it, so that no two frames have the same RTP timestamp: a slate
+/// may be younger than the picture after it, and a pipe may hold several frames at once.
 fn after(before: &mut Mono, at: Mono) -> Mono {
     *before = at.max(*before + RTP_TICK);
     *before
 }
 
-/// Behind the sending, so that it delays no packet of the frame.
+/// After sending, so that it delays no packet of the frame.
 fn show(stats: &StreamStats, picture: &Picture<'_>) {
     stats.format.note(picture);
     stats.preview.offer(|out| write_jpeg(out, picture));
 }
 
-/// Tells about refused frames, but not about each.
+/// Logs refused frames, but not each one.
 #[derive(Default)]
 struct RefusalLog {
-    told: Option<Mono>,
+    logged: Option<Mono>,
     since: u64,
 }
 
@@ -436,7 +441,10 @@ impl RefusalLog {
     fn note(&mut self, refusal: &dyn Display) {
         self.since += 1;
         let now = Mono::now();
-        if self.told.is_some_and(|t| now.since(t) < REFUSAL_LOG_PERIOD) {
+        if self
+            .logged
+            .is_some_and(|t| now.since(t) < REFUSAL_LOG_PERIOD)
+        {
             return;
         }
         let frames = counted(self.since, "frame");
@@ -444,7 +452,7 @@ impl RefusalLog {
             1 => warn!("{frames} dropped: {refusal}"),
             _ => warn!("{frames} dropped; the last: {refusal}"),
         }
-        self.told = Some(now);
+        self.logged = Some(now);
         self.since = 0;
     }
 }

@@ -1,6 +1,5 @@
-//! What a supervisor such as systemd hears of the sender: that it is ready, a line on each stream, that it reads its
-//! config again, that it lives. sd_notify(3). Without `NOTIFY_SOCKET` nothing happens. Not a log: that goes to
-//! standard error.
+//! What a supervisor such as systemd is told by sd_notify(3): readiness, a status line, reloads, and the watchdog.
+//! Without `NOTIFY_SOCKET` nothing happens. Not a log: that goes to standard error.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -13,21 +12,21 @@ use crate::clock::Mono;
 use crate::stats::State;
 use crate::stats::report::{Report, StreamReport, Totals};
 
-/// How often the status line is told anew, if it has changed.
+/// How often the status line is sent again, if it has changed.
 const STATUS_PERIOD: Duration = Duration::from_secs(2);
 
 /// The supervisor, if there is one.
 pub(super) struct Supervisor {
     is_there: bool,
-    /// How long a stream's thread may stand still; `None`: there is no watchdog.
+    /// How long a stream's thread may show no progress; `None`: there is no watchdog.
     patience: Option<Duration>,
-    /// By the streams' names.
+    /// By stream name.
     streams: HashMap<String, Seen>,
-    said: String,
+    sent: String,
     say_at: Instant,
 }
 
-/// A stream's thread as it was seen last.
+/// A stream's thread as last seen.
 struct Seen {
     pulse: u64,
     at: Instant,
@@ -41,22 +40,22 @@ impl Supervisor {
             // It is fed once a second: half of its time is enough for both.
             patience: sd_notify::watchdog_enabled().map(|limit| limit / 2),
             streams: HashMap::new(),
-            said: String::new(),
+            sent: String::new(),
             say_at: Instant::now(),
         }
     }
 
-    /// Whether somebody starts this program again, and may be told of waiting.
+    /// Whether there is a supervisor, which would restart this program.
     pub(super) fn is_there(&self) -> bool {
         self.is_there
     }
 
-    /// The streams run, or wait for what is not theirs to mend.
+    /// Reports ready: the streams run, or wait for their sources.
     pub(super) fn ready(&self) {
         self.notify(&[NotifyState::Ready]);
     }
 
-    /// Nothing is sent yet, and why; all the same this is no reason to be started again.
+    /// Reports why nothing is sent yet; this is no reason to be restarted.
     pub(super) fn waits(&self, why: &str) {
         let line = one_line(why);
         self.notify(&[
@@ -66,20 +65,20 @@ impl Supervisor {
         ]);
     }
 
-    /// The config is read again; [`Supervisor::ready`] ends it.
+    /// Reports that the config is being read again, until [`Supervisor::ready`].
     pub(super) fn reloading(&self) {
-        // systemd tells this reload from an older one by the time. Microseconds since the boot, not by
+        // systemd distinguishes this reload from an older one by the time. Microseconds since the boot, not by
         // `NotifyState::monotonic_usec_now`, whose seconds overflow on 32-bit boards after half an hour.
         let now = i128::from(Mono::now().0 / 1000);
         self.notify(&[NotifyState::Reloading, NotifyState::MonotonicUsec(now)]);
     }
 
-    /// The end was asked for.
+    /// Reports that the sender is stopping.
     pub(super) fn stopping(&self) {
         self.notify(&[NotifyState::Stopping]);
     }
 
-    /// Takes in the figures of one more second.
+    /// Reports the figures of one more second.
     pub(super) fn tell(&mut self, report: &Report, running: &[Running]) {
         if !self.is_there {
             return;
@@ -91,14 +90,14 @@ impl Supervisor {
             self.notify(&[NotifyState::Watchdog]);
         }
         let line = status(report);
-        if now >= self.say_at && line != self.said {
+        if now >= self.say_at && line != self.sent {
             self.notify(&[NotifyState::Status(&line)]);
-            self.said = line;
+            self.sent = line;
             self.say_at = now + STATUS_PERIOD;
         }
     }
 
-    /// Whether the threads of these streams live. What their sources give is another matter.
+    /// Whether the threads of these streams are alive, whatever their sources do.
     fn all_live<'a>(&mut self, pulses: impl Iterator<Item = (&'a str, u64)>, now: Instant) -> bool {
         let patience = self.patience.unwrap_or(Duration::MAX);
         let mut before = std::mem::take(&mut self.streams);
@@ -154,7 +153,7 @@ fn line(stream: &StreamReport) -> String {
     line
 }
 
-/// Assignments are lines of their own. sd_notify(3).
+/// sd_notify(3) takes one assignment per line.
 fn one_line(text: &str) -> String {
     text.replace(['\n', '\r'], " ")
 }
@@ -203,7 +202,7 @@ mod tests {
             is_there: true,
             patience: Some(Duration::from_secs(10)),
             streams: HashMap::new(),
-            said: String::new(),
+            sent: String::new(),
             say_at: Instant::now(),
         }
     }

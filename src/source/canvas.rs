@@ -43,7 +43,7 @@ impl Colour {
     }
 }
 
-/// A rectangle in pixels; what lies outside the picture is not drawn.
+/// A rectangle in pixels; anything outside the picture is not drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rect {
     /// Left edge.
@@ -123,7 +123,7 @@ impl Canvas {
         self.height
     }
 
-    /// Fills a rectangle. Chroma samples that it covers in part take its colour.
+    /// Fills a rectangle. Chroma samples that it partly covers take its colour.
     pub fn fill(&mut self, rect: Rect, colour: Colour) {
         if rect.w == 0 || rect.h == 0 {
             return;
@@ -138,7 +138,7 @@ impl Canvas {
     }
 
     /// Draws one line of text with its top left corner at `x`, `y`; each character is
-    /// `scale` x 8 pixels wide and high. The ground is left as it is.
+    /// `scale` x 8 pixels wide and high. The background stays.
     pub fn text(&mut self, x: usize, y: usize, scale: usize, text: &str, colour: Colour) {
         for (i, c) in text.chars().enumerate() {
             let left = x + i * scale * GLYPH;
@@ -167,7 +167,7 @@ impl Canvas {
     }
 }
 
-/// Luma rows to a chroma row.
+/// Luma rows per chroma row.
 fn vertical_factor(sampling: Sampling) -> usize {
     match sampling {
         Sampling::Yuv422 => 1,
@@ -186,7 +186,7 @@ pub fn text_width(text: &str, scale: usize) -> usize {
     text.chars().count() * scale * GLYPH
 }
 
-/// Turns canvases into JPEGs in a buffer of its own that is used again and again.
+/// Encodes canvases as JPEGs into a buffer of its own that is reused.
 pub struct Encoder {
     compressor: Compressor,
     out: Vec<u8>,

@@ -1,7 +1,7 @@
-//! Child processes: each in a process group of its own, so that a shell and all that it started end
-//! together. One that is read for long logs its standard error here; one that answers a question has
-//! a deadline and a limit on what it says. Nothing here waits for a pipe's end: a grandchild may hold
-//! it open for ever.
+//! Child processes: each in a process group of its own, so that a shell and everything it started
+//! end together. A child that is read continuously has its standard error logged here; one that answers a
+//! question has a deadline and a limit on its output. Nothing here waits for a pipe's end: a grandchild
+//! may hold it open for ever.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
@@ -23,20 +23,20 @@ use super::SourceError;
 use super::pacer::SLICE;
 use super::stop::Stop;
 
-/// How long a child may take to end after it was asked to, or after it closed its output.
+/// How long a child may take to end after it was asked to, or closed its output.
 const GRACE: Duration = Duration::from_millis(500);
 const LOOK: Duration = Duration::from_millis(5);
 
-/// Log lines a second that a child gets.
+/// Log lines a second that a child may write.
 const LINES: u32 = 10;
-/// A longer line is cut into several.
+/// Longer lines are split.
 const LINE_BYTES: usize = 512;
 /// Standard error is read no faster than this many bytes a second: a flood costs the child, not us.
 const LOG_BYTES: usize = 1 << 20;
-/// The most that [`ask`] takes of an answer, and of what is said on standard error.
+/// The most that [`ask`] reads of an answer, and of standard error.
 const ANSWER_BYTES: usize = 64 << 10;
 
-/// A process and its group; dropped, all of it is ended.
+/// A process and its group, ended when dropped.
 struct Group {
     leader: process::Child,
     is_reaped: bool,
@@ -57,7 +57,7 @@ impl Group {
         })
     }
 
-    /// The reading ends of its output and of its standard error. They are there once.
+    /// The reading ends of its output and standard error, which can be taken once.
     fn pipes(&mut self) -> io::Result<(OwnedFd, OwnedFd)> {
         match (self.leader.stdout.take(), self.leader.stderr.take()) {
             (Some(output), Some(stderr)) => Ok((output.into(), stderr.into())),
@@ -65,7 +65,7 @@ impl Group {
         }
     }
 
-    /// Asks the group to end, then ends it; gives the leader's status.
+    /// Asks the group to end, then ends it; returns the leader's status.
     fn end(&mut self) -> Option<ExitStatus> {
         // The leader is not reaped before the last signal, so its group's number stays its own.
         let group = Pid::from_raw(self.leader.id() as i32);
@@ -110,7 +110,7 @@ pub(super) struct Child {
 }
 
 impl Child {
-    /// Starts `command` and gives the reading end of its output. `name` stands in its log lines.
+    /// Starts `command` and returns the reading end of its output. `name` goes before its log lines.
     pub(super) fn start(mut command: Command, name: &str) -> Result<(Child, OwnedFd), SourceError> {
         let program = command.get_program().to_string_lossy().into_owned();
         let failed = |e| SourceError::Unusable(format!("{program} cannot be started: {e}"));
@@ -346,7 +346,7 @@ impl Lines {
 }
 
 /// Runs `start` with the cores that the process may use: a child inherits its parent's, and a sending
-/// thread may be pinned to a single one. The main thread, which is never pinned, tells which.
+/// thread may be pinned to a single one. The main thread, which is never pinned, has them all.
 fn unpinned<T>(start: impl FnOnce() -> T) -> T {
     let this_thread = Pid::from_raw(0);
     let own = sched_getaffinity(this_thread);

@@ -11,11 +11,11 @@ use crate::clock::Mono;
 /// One JPEG as its source has it, lent until it is dropped.
 #[derive(Debug)]
 pub struct Frame<'a> {
-    /// The bytes as the source gave them: perhaps padded, perhaps broken (see [`crate::jpeg`]).
+    /// The bytes as the source delivered them: perhaps padded, perhaps broken (see [`crate::jpeg`]).
     pub data: &'a [u8],
     /// When the picture was taken (for files: when it was due).
     pub captured: Mono,
-    /// Frames that the source lost since the one before, by its own count.
+    /// Frames that the source lost since the previous one, by its own count.
     pub missed: u32,
     /// The source itself says that the data are broken (V4L2_BUF_FLAG_ERROR).
     pub flagged: bool,
@@ -29,19 +29,19 @@ pub trait Source: Send {
     /// end.
     fn next(&mut self) -> Result<Option<Frame<'_>>, SourceError>;
 
-    /// Time from frame to frame as the source promises it; `None` where frames come as they please.
+    /// Frame interval as the source states it; `None` if frames come irregularly.
     fn interval(&self) -> Option<Duration>;
 
     /// What this is, for a log line: `pattern 1280x720 at 30 fps`.
     fn describe(&self) -> String;
 
-    /// The number of the frame lent last, counted from 1, and how many there are, where that is
-    /// known. `None` for sources that have no end.
+    /// The number of the last frame lent, counted from 1, and how many there are, if known. `None`
+    /// for sources without an end.
     fn position(&self) -> Option<(u64, Option<u64>)> {
         None
     }
 
-    /// What other threads can ask of it while it runs; `None`: nothing.
+    /// A handle for other threads to control it with; `None`: there is none.
     fn remote(&self) -> Option<Remote> {
         None
     }
@@ -53,14 +53,14 @@ pub enum SourceError {
     /// The stop flag was raised.
     #[error("stopped")]
     Stopped,
-    /// No picture comes at present, for this reason; the source goes on, and is to be asked again. Said
-    /// once a second at most.
+    /// There is no picture at present, for this reason; the source goes on, so call it again. Returned
+    /// at most once a second.
     #[error("{0}")]
     NoSignal(String),
-    /// The source cannot work as it is described: trying again is of no use before something changes.
+    /// The source cannot work as configured: trying again is useless until something changes.
     #[error("{0}")]
     Unusable(String),
-    /// The source worked and then failed: it may be opened again after a pause.
+    /// The source worked and then failed: open it again after a pause.
     #[error("{0}")]
     Failed(String),
 }
@@ -72,17 +72,17 @@ impl SourceError {
     }
 }
 
-/// The rate of files that do not tell theirs, in frames a second.
+/// The rate of files that do not state theirs, in frames a second.
 pub const DEFAULT_FPS: f64 = 30.0;
 
 /// How to open a source.
 #[derive(Clone, Debug)]
 pub struct OpenOptions {
-    /// The stream's name: it stands in the pattern and in log lines.
+    /// The stream's name, which the pattern shows.
     pub name: String,
-    /// Frames a second, where the user asks for another rate than the source's own.
+    /// Frames a second, if the user sets a rate other than the source's own.
     pub fps: Option<f64>,
-    /// Files start again at their end.
+    /// Whether files start again at their end.
     pub looped: bool,
     /// Raised to end [`Source::next`] early.
     pub stop: Arc<Stop>,
@@ -92,12 +92,4 @@ pub struct OpenOptions {
 pub(super) fn fps_text(fps: f64) -> String {
     let text = format!("{fps:.3}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
-}
-
-/// The system's words on an error, without its number.
-pub(super) fn system_words(e: &std::io::Error) -> String {
-    let text = e.to_string();
-    text.split_once(" (os error")
-        .map_or(text.as_str(), |(words, _)| words)
-        .to_owned()
 }

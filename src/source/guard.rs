@@ -1,6 +1,6 @@
-//! A read of a mapped file behind its present end, or where the disk fails, raises SIGBUS, which ends
-//! the process with all its streams. Inside the ranges that are guarded here it gives zeros instead:
-//! the handler puts empty pages in the place of those that are gone (mmap(2), MAP_FIXED).
+//! A read of a mapped file past its present end, or where the disk fails, raises SIGBUS, which ends the
+//! process with all its streams. Inside the ranges guarded here it returns zeros instead: the handler
+//! replaces the missing pages by empty ones (mmap(2), MAP_FIXED).
 #![allow(unsafe_code)]
 
 use std::ffi::{c_int, c_void};
@@ -13,15 +13,15 @@ use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, raise, sigaction};
 use nix::unistd::{SysconfVar, sysconf};
 
-/// One guarded range, or a place for one: they are never freed, so that the handler may walk them at
-/// any time.
+/// One guarded range, or a free slot: they are never freed, so that the handler may walk them at any
+/// time.
 struct Range {
     is_taken: AtomicBool,
     /// 0: none.
     start: AtomicUsize,
     end: AtomicUsize,
     was_hit: AtomicBool,
-    /// Does not change any more once the range is published.
+    /// Constant once the range is published.
     next: AtomicPtr<Range>,
 }
 
@@ -32,12 +32,12 @@ static PAGE: AtomicUsize = AtomicUsize::new(4096);
 static INSTALLING: Mutex<()> = Mutex::new(());
 static BEFORE: OnceLock<SigAction> = OnceLock::new();
 
-/// Keeps a range of mapped memory readable, whatever happens to the file. Dropped before the memory
-/// is unmapped.
+/// Keeps a range of mapped memory readable, whatever happens to the file. Drop it before the memory is
+/// unmapped.
 pub(super) struct Guard(&'static Range);
 
 impl Guard {
-    /// Guards `len` bytes of a mapping that begins at `start`, a page's first byte.
+    /// Guards `len` bytes of a mapping that begins at `start`, the first byte of a page.
     pub(super) fn new(start: *const u8, len: usize) -> nix::Result<Guard> {
         install()?;
         let range = ranges().find(|range| !range.is_taken.swap(true, Ordering::Acquire));
@@ -61,7 +61,7 @@ impl Drop for Guard {
     }
 }
 
-/// A new range in front of the others, taken.
+/// Adds a new range before the others, in use.
 fn publish() -> &'static Range {
     let mut next = NEWEST.load(Ordering::Acquire);
     let range: &'static Range = Box::leak(Box::new(Range {
@@ -121,7 +121,7 @@ extern "C" fn on_sigbus(_: c_int, info: *mut libc::siginfo_t, _: *mut c_void) {
     }
 }
 
-/// Puts empty pages in the place of all from the one at `at` to its range's end.
+/// Replaces all pages from the one at `at` to the end of its range by empty ones.
 fn replace(at: usize) -> bool {
     let holds = |range: &&Range| {
         let start = range.start.load(Ordering::Acquire);

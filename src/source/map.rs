@@ -9,15 +9,15 @@ use memmap2::{Advice, Mmap, MmapOptions, UncheckedAdvice};
 use super::frame::SourceError;
 use super::guard::Guard;
 
-/// So much of a file may stay mapped in behind the reader before it is given back.
+/// How much of a file may stay resident behind the reader.
 const KEEP: usize = 2 << 20;
 
-/// A mapped file. What is cut away from it while it is mapped reads as zeros.
+/// A mapped file. What is truncated while it is mapped reads as zeros.
 pub(super) struct MappedFile {
     /// Dropped before the map.
     guard: Guard,
     map: Mmap,
-    /// Everything before this offset was given back to the page cache.
+    /// Everything before this offset has been released to the page cache.
     released: usize,
 }
 
@@ -31,10 +31,10 @@ impl MappedFile {
         // as a frame is lent, so its bytes may change between two reads. All that reads them (the
         // splitter, the containers' parsers, the gate, turbojpeg) takes them for hostile anyway and
         // relies on no value that it has read twice to be equal; what goes out is what the kernel
-        // copies. Reads behind a new end would raise SIGBUS: the guard makes zeros of them.
+        // copies. Reads past a new end would raise SIGBUS: the guard makes zeros of them.
         let map = unsafe { MmapOptions::new().map(file) }.map_err(failed)?;
         let guard = Guard::new(map.as_ptr(), map.len()).map_err(|e| failed(e.into()))?;
-        // Reading ahead is only a wish.
+        // Read-ahead is only a hint.
         let _ = map.advise(Advice::Sequential);
         Ok(MappedFile {
             guard,
@@ -47,13 +47,13 @@ impl MappedFile {
         &self.map
     }
 
-    /// Whether something that was read was not there any more.
+    /// Whether something read was no longer there.
     pub(super) fn has_lost_bytes(&self) -> bool {
         self.guard.was_hit()
     }
 
-    /// Tells that nothing before `offset` is needed soon: a long file must not fill this process's
-    /// memory with pages that it has passed.
+    /// Releases what is before `offset`: a long file must not fill this process's memory with pages that
+    /// it has passed.
     pub(super) fn passed(&mut self, offset: usize) {
         if offset < self.released {
             self.released = 0; // started again

@@ -1,10 +1,10 @@
-//! Where frames come from. Each source lends one JPEG at a time; what lies in it is the gate's business.
+//! Where frames come from. Each source lends one JPEG at a time; its contents are checked by the gate.
 //!
 //! | module | what it is |
 //! |---|---|
 //! | [`pattern`] | a moving test picture with a counter and a clock, made here |
 //! | [`mod@file`] | a video or picture file: mapped and lent without a copy, else through `ffmpeg` |
-//! | [`camera`] | a V4L2 camera: its own buffers, lent without a copy; survives what cameras do |
+//! | [`camera`] | a V4L2 camera: its own buffers, lent without a copy; reopened when it fails |
 //! | [`pipe`] | concatenated MJPEG from standard input or from a child process |
 //! | [`slate`] | not a source: the "no signal" picture that stands in for one that gives none |
 

@@ -1,5 +1,5 @@
-//! When the frames of a source without a clock of its own are due. Drift-free: the n-th frame is due
-//! n intervals after the first, however late the ones before were.
+//! When the frames of a source without a clock of its own are due. Drift-free: the n-th frame is due n
+//! intervals after the first, however late earlier ones were.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,15 +11,15 @@ use super::frame::SourceError;
 use super::stop::Stop;
 use crate::clock::Mono;
 
-/// How long a wait may go on without a look at the stop flag.
+/// Longest wait without a look at the stop flag.
 pub(super) const SLICE: Duration = Duration::from_millis(200);
 
-/// Someone who is later than this many intervals (and [`SLACK`]) does not get a burst to catch up:
-/// the beat starts anew.
+/// A source later than this many intervals (and [`SLACK`]) does not catch up in a burst: the schedule
+/// restarts.
 const LATE_INTERVALS: u32 = 3;
 const SLACK: Duration = Duration::from_millis(100);
 
-/// The beat of one source.
+/// The schedule of one source.
 pub(super) struct Pacer {
     fps: f64,
     /// When frame 0 was due, and how many have been planned since.
@@ -46,7 +46,7 @@ impl Pacer {
         Duration::from_secs_f64(1.0 / self.fps)
     }
 
-    /// Plans the next frame and tells when it is due: the first one now.
+    /// Plans the next frame and returns when it is due: the first one now.
     pub(super) fn plan(&mut self, now: Mono) -> Mono {
         if let Some(start) = self.start {
             let due = start + Duration::from_secs_f64(self.planned as f64 / self.fps);
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_very_late_starts_anew() {
+    fn a_very_late_source_starts_again() {
         let mut pacer = Pacer::new(25.0, Arc::default());
         assert_eq!(pacer.plan(ms(1000)), ms(1000));
         assert_eq!(

@@ -4,7 +4,7 @@
 //! and loss can be seen, and measured.
 //!
 //! Drawn in YUV and encoded in place. Each frame is ready before it is due; its clock shows the due
-//! time, so that what a viewer measures is the way, not this encoder.
+//! time, so that a viewer measures the network, not this encoder.
 
 use std::fmt::{self, Write};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -97,7 +97,7 @@ impl Source for Pattern {
     }
 }
 
-/// Knows where everything is, and paints only what moves.
+/// Draws the picture, repainting only what moves.
 struct Painter {
     canvas: Canvas,
     layout: Layout,
@@ -105,7 +105,7 @@ struct Painter {
     fps: f64,
     sweep: Rect,
     bouncer: Rect,
-    /// A line of text in the making: used again, so that a frame allocates nothing.
+    /// A line of text being composed: reused, so that a frame allocates nothing.
     text: String,
 }
 
@@ -260,7 +260,7 @@ impl Painter {
         }
     }
 
-    /// A line of text over whatever stood there.
+    /// Draws a line of text over the old one.
     fn line(&mut self, x: usize, y: usize, scale: usize, text: fmt::Arguments<'_>) {
         self.text.clear();
         // Writing to a string cannot fail.
@@ -275,7 +275,7 @@ impl Painter {
         self.canvas.text(x, y, scale, &self.text, WHITE);
     }
 
-    /// Puts the bars back where something moved away.
+    /// Redraws the bars where something moved away.
     fn restore_bars(&mut self, area: Rect) {
         let width = self.canvas.width();
         for (n, &colour) in self.bars.iter().enumerate() {
@@ -376,7 +376,7 @@ impl Strip {
     /// The columns with the fixed blocks, and whether they are white.
     const SYNC: [(usize, bool); 4] = [(0, true), (1, false), (34, false), (35, true)];
 
-    /// Its place in a picture; `None` where the picture is too small.
+    /// Its place in a picture; `None` if the picture is too small.
     fn new(width: usize, height: usize) -> Option<Strip> {
         let block = (width / Strip::COLUMNS).min(height / 30) / 8 * 8;
         if block == 0 {
@@ -443,7 +443,7 @@ impl Strip {
     }
 }
 
-/// Sixteen bits that tell a whole strip from a damaged one.
+/// A 16-bit check that detects a damaged strip.
 fn check(counter: u32, high: u32, low: u32) -> u16 {
     let mut sum = 0x811c_9dc5u32; // FNV-1a
     for byte in [counter, high, low]
@@ -457,7 +457,7 @@ fn check(counter: u32, high: u32, low: u32) -> u16 {
 
 /// Reads the frame counter and the capture time (milliseconds since 1970) off a decoded pattern:
 /// `rgb` holds `width` x `height` pixels of three bytes without padding. `None` if the picture is
-/// too small for a strip (under 288 x 240), is no pattern, or the strip is damaged.
+/// too small for a strip (under 288 x 240), not the pattern, or the strip is damaged.
 pub fn read_strip(rgb: &[u8], width: usize, height: usize) -> Option<(u32, u64)> {
     let strip = Strip::new(width, height)?;
     if rgb.len() < width * height * 3 {

@@ -1,6 +1,6 @@
 //! Concatenated MJPEG from a pipe: standard input, a named pipe, or a child such as `rpicam-vid`. A
-//! camera's frames go out as they come, none is passed over silently; those of a film, which come as
-//! fast as they are taken, are paced, and so are all with `fps`.
+//! camera's frames go out as they come, and none is dropped uncounted; those of a film, which come as
+//! fast as they are read, are paced, and so is everything with `fps`.
 
 use std::fs::{self, File};
 use std::io::{self, IsTerminal, Read};
@@ -17,36 +17,36 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::poll::{PollFd, PollFlags, poll};
 
 use super::child::Child;
-use super::frame::{Frame, OpenOptions, Source, SourceError, fps_text, system_words};
+use super::frame::{Frame, OpenOptions, Source, SourceError, fps_text};
 use super::pacer::{Pacer, SLICE};
 use super::spec::FPS_RANGE;
 use super::stop::Stop;
 use crate::clock::Mono;
 use crate::jpeg::split::{Found, Splitter};
-use crate::text::counted;
+use crate::text::{counted, without_codes};
 
-/// A frame that is longer than this is given up.
+/// Longer frames are given up.
 const MOST_BYTES: usize = 16 << 20;
 /// The buffer's first size; it grows when a frame needs it.
 const FIRST_BYTES: usize = 512 << 10;
 /// The buffer is moved up when less than this is free at its end.
 const LEAST_FREE: usize = 64 << 10;
-/// What the kernel is asked to hold, so that a whole frame fits and its writer need not wait.
+/// Pipe size to request, so that a whole frame fits and its writer need not wait.
 const PIPE_BYTES: i32 = 1 << 20;
 
-/// The rate of a film in a pipe, which tells none.
+/// The rate of a film in a pipe, which states none.
 const FILM_FPS: f64 = 25.0;
-/// So many frames may come at once without a closer look: what a camera's program had stored up.
+/// This many frames may come at once without a closer look: a camera program's backlog.
 const BURST: u32 = 8;
-/// How long that look takes, and how much of it a camera's stored frames may take.
+/// How long that look takes, and how much of it a camera's backlog may take.
 const LOOK: Duration = Duration::from_millis(250);
 const RUSH: Duration = Duration::from_millis(100);
 
-/// Nothing for so long, or for this many times what the last frame was waited for, is said.
+/// Silence is reported after this long, or this many times the wait for the last frame.
 const SILENCE: (Duration, u32) = (Duration::from_secs(5), 3);
-/// How often it is said.
+/// How often it is reported.
 const SILENCE_PERIOD: Duration = Duration::from_secs(1);
-/// So long a pipe is read that is open though the child has ended: somebody else holds it.
+/// How long to read a pipe after the child has ended, if somebody else holds it open.
 const ORPHANED: Duration = Duration::from_secs(2);
 
 /// Cuts a pipe into frames.
@@ -54,16 +54,16 @@ pub(super) struct Reader {
     pipe: File,
     /// For messages.
     name: String,
-    /// Who writes into the pipe, if it was started here.
+    /// The child that writes into the pipe, if it was started here.
     child: Option<Child>,
     buffer: Vec<u8>,
-    /// The bytes that have been read and not yet lent.
+    /// Bytes read and not yet lent.
     filled: Range<usize>,
     splitter: Splitter,
     stop: Arc<Stop>,
-    /// When the first byte of what is in the buffer came.
+    /// When the first byte in the buffer came.
     began: Mono,
-    /// Frames given up since the last one that was lent.
+    /// Frames given up since the last one lent.
     missed: u32,
     silence: Silence,
 }
@@ -71,9 +71,9 @@ pub(super) struct Reader {
 /// How long the next frame is waited for.
 #[derive(Default)]
 struct Silence {
-    /// `None`: a frame is not waited for.
+    /// `None`: not waiting for a frame.
     since: Option<Mono>,
-    /// How long the last one was waited for.
+    /// How long the wait for the last one was.
     last: Duration,
     said_at: Option<Mono>,
 }
@@ -83,13 +83,13 @@ impl Silence {
         self.since.map_or(Duration::ZERO, |since| now.since(since))
     }
 
-    /// A frame came; after how long, if its absence was said.
+    /// Notes that a frame came; returns after how long, if its absence was reported.
     fn ends(&mut self, now: Mono) -> Option<Duration> {
         self.last = now.since(self.since.take()?);
         self.said_at.take().map(|_| self.last)
     }
 
-    /// Whether it is time to say that nothing comes, and whether for the first time.
+    /// Whether to report now that nothing comes, and whether for the first time.
     fn is_due(&mut self, now: Mono) -> Option<bool> {
         let since = *self.since.get_or_insert(now);
         let is_long = now.since(since) >= SILENCE.0.max(self.last * SILENCE.1);
@@ -150,7 +150,7 @@ impl Reader {
             .map_or_else(Default::default, Child::finish)
     }
 
-    /// How long the next frame has been waited for.
+    /// How long the wait for the next frame has been.
     pub(super) fn silent_for(&self) -> Duration {
         self.silence.lasts(Mono::now())
     }
@@ -172,8 +172,8 @@ impl Reader {
         }
     }
 
-    /// What is left when no more will come: perhaps a frame without its end, or what was given up
-    /// before; both are counted where frames are refused.
+    /// What is left at the end: perhaps a frame without its end, or frames given up before; both are
+    /// counted where frames are refused.
     fn last(&mut self) -> Option<Piece> {
         if let Some(range) = self.splitter.finish(&self.buffer[self.filled.clone()]) {
             return Some(self.take(range));
@@ -182,8 +182,8 @@ impl Reader {
         Some(self.take(0..0))
     }
 
-    /// Reads ahead for a moment, as far as there is room: whether more than `most` bytes a second come
-    /// when the first rush is over, or the end does. Frames that were lent are forgotten.
+    /// Reads ahead for a moment, as far as there is room; returns whether more than `most` bytes a second
+    /// still come after the initial burst, or the end does. Frames already lent are discarded.
     fn is_faster_than(&mut self, most: f64) -> Result<bool, SourceError> {
         let start = Mono::now();
         let mut late = 0;
@@ -220,7 +220,7 @@ impl Reader {
         Err(SourceError::NoSignal(why))
     }
 
-    /// The bytes of the piece that [`Reader::next`] gave last.
+    /// The bytes of the last piece that [`Reader::next`] returned.
     pub(super) fn bytes(&self, piece: &Piece) -> &[u8] {
         &self.buffer[piece.range.clone()]
     }
@@ -228,7 +228,7 @@ impl Reader {
     fn take(&mut self, range: Range<usize>) -> Piece {
         if let Some(silence) = self.silence.ends(Mono::now()) {
             let seconds = silence.as_secs();
-            tracing::info!("{} sends pictures again, after {seconds} s", self.name);
+            tracing::info!("{} sends pictures again after {seconds} s", self.name);
         }
         let start = self.filled.start;
         self.filled.start += range.end;
@@ -237,7 +237,7 @@ impl Reader {
             arrived: self.began,
             missed: std::mem::take(&mut self.missed),
         };
-        // What follows it came with the last read.
+        // What follows it arrived with the last read.
         self.began = Mono::now();
         piece
     }
@@ -309,8 +309,8 @@ impl Reader {
     }
 }
 
-/// When the frames of a pipe go out: as they come if a camera makes them, at a rate if they are those
-/// of a film, which come as fast as they are taken.
+/// When the frames of a pipe go out: as they come if they are a camera's, at a fixed rate if they are a
+/// film's, which come as fast as they are read.
 struct Cadence {
     options: OpenOptions,
     pacer: Option<Pacer>,
@@ -318,7 +318,7 @@ struct Cadence {
     began: Option<Mono>,
     frames: u32,
     bytes: usize,
-    /// It was looked whether this is a film.
+    /// Whether the check for a film is done.
     is_known: bool,
 }
 
@@ -336,9 +336,8 @@ impl Cadence {
         }
     }
 
-    /// Looks, before a frame is taken, whether they come faster than any camera's, and go on doing so: then
-    /// it is a film. (Programs that read a camera over a network begin with a burst of what they have
-    /// stored.)
+    /// Checks, before a frame is taken, whether frames come faster than any camera's, and keep doing so:
+    /// then it is a film. (Programs that read a camera over a network begin with a burst of stored frames.)
     fn look(&mut self, reader: &mut Reader) -> Result<(), SourceError> {
         let Some(began) = self
             .began
@@ -364,7 +363,7 @@ impl Cadence {
         Ok(())
     }
 
-    /// Waits until a frame is due; gives its capture time.
+    /// Waits until a frame is due; returns its capture time.
     fn wait(&mut self, piece: &Piece) -> Result<Mono, SourceError> {
         if let Some(pacer) = &mut self.pacer {
             return pacer.next();
@@ -375,7 +374,7 @@ impl Cadence {
         Ok(piece.arrived)
     }
 
-    /// A new run of the same source: its frames are counted anew.
+    /// Starts a new run of the same source, counting its frames from zero.
     fn restart(&mut self) {
         (self.began, self.frames, self.bytes) = (None, 0, 0);
     }
@@ -391,9 +390,9 @@ impl Cadence {
     }
 }
 
-/// A pipe that is there already: standard input, or one with a name.
+/// An existing pipe: standard input, or a named one.
 pub struct Pipe {
-    /// Where it is opened again for the next writer; `None`: standard input.
+    /// The path to reopen for the next writer; `None`: standard input.
     path: Option<PathBuf>,
     options: OpenOptions,
     reader: Reader,
@@ -417,7 +416,7 @@ impl Pipe {
         let input = io::stdin()
             .as_fd()
             .try_clone_to_owned()
-            .map_err(|e| SourceError::Unusable(format!("standard input: {}", system_words(&e))))?;
+            .map_err(|e| SourceError::Unusable(format!("standard input: {}", without_codes(&e))))?;
         Ok(Pipe::new("standard input", None, input, options))
     }
 
@@ -462,14 +461,17 @@ impl Pipe {
     }
 }
 
-/// Does not wait for a writer: the frames are waited for, as everywhere. fifo(7)
+/// Does not wait for a writer, only for frames, as everywhere. fifo(7)
 fn open_fifo(path: &Path) -> Result<OwnedFd, SourceError> {
     let file = fs::OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_NONBLOCK)
         .open(path);
     file.map(OwnedFd::from).map_err(|e| {
-        SourceError::unusable(path, format_args!("cannot be opened: {}", system_words(&e)))
+        SourceError::unusable(
+            path,
+            format_args!("cannot be opened: {}", without_codes(&e)),
+        )
     })
 }
 
@@ -564,7 +566,7 @@ impl Exec {
         }
     }
 
-    /// Takes leave of a child that closed its output.
+    /// Ends a child that has closed its output.
     fn finish(&mut self) -> Result<(), SourceError> {
         let Some(mut reader) = self.reader.take() else {
             return Ok(());

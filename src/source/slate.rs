@@ -1,5 +1,5 @@
-//! The slate: the "no signal" picture that viewers see while a source gives none, with the reason and
-//! the time. Drawn once a second at most: it allocates and encodes as it goes.
+//! The slate: the "no signal" picture that viewers see while a source has none, with the reason and
+//! the time. Drawn at most once a second: it allocates and encodes as it goes.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -9,11 +9,11 @@ use super::pattern::TimeOfDay;
 use super::spec::{PATTERN_MAX, PATTERN_MIN};
 use crate::jpeg::Sampling;
 
-/// From slate to slate.
+/// Time from one slate to the next.
 pub const PERIOD: Duration = Duration::from_secs(1);
 
 const QUALITY: i32 = 80;
-/// Lines that the reason may take before it is cut.
+/// Lines that the reason may take before it is truncated.
 const REASON_LINES: usize = 5;
 
 const GROUND: Colour = Colour::grey(28);
@@ -54,7 +54,7 @@ fn paint(canvas: &mut Canvas, name: &str, reason: &str, at: SystemTime) {
         },
         GROUND,
     );
-    // A frame around it, so that it is not taken for a dark camera picture.
+    // A border, so that it does not pass for a dark camera picture.
     let edge = (width.min(height) / 120).max(1) * 2;
     for (x, y, w, h) in [
         (0, 0, width, edge),
@@ -97,7 +97,7 @@ fn centred(canvas: &mut Canvas, y: usize, scale: usize, text: &str, colour: Colo
 }
 
 /// Breaks `text` at spaces into lines of at most `columns` characters; words that are longer are cut
-/// across lines (a device path is one). What does not fit into `most` lines ends in `...`.
+/// across lines (a device path is one). Text beyond `most` lines ends in `...`.
 fn wrap(text: &str, columns: usize, most: usize) -> Vec<String> {
     let columns = columns.max(4);
     let mut lines = vec![String::new()];

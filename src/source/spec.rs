@@ -1,4 +1,4 @@
-//! What to send, as it is written on the command line: `/dev/video0`, a file, `-`, `exec:COMMAND`,
+//! What to send, as written on the command line: `/dev/video0`, a file, `-`, `exec:COMMAND`,
 //! `pattern:1280x720@30`. Only words to facts; nothing is opened here.
 
 use std::collections::BTreeMap;
@@ -44,7 +44,7 @@ pub enum SourceSpec {
     Camera(CameraSpec),
 }
 
-/// A V4L2 camera and what is asked of it; whatever is left open, the driver's choice stands.
+/// A V4L2 camera and its settings; whatever is left open is the driver's choice.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CameraSpec {
     /// `/dev/video0`, or better a path under `/dev/v4l/by-id/`, which survives replugging; the last
@@ -64,12 +64,12 @@ pub struct CameraSpec {
     pub sampling: Sampling,
 }
 
-/// What a camera's control is set to.
+/// The value of a camera's control.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ControlValue {
     /// A number, a menu's index, or 0 and 1 for off and on.
     Number(i64),
-    /// A menu's label, or what a text control takes; `on` and `off`, too.
+    /// A menu's label, or a text control's value; also `on` and `off`.
     Text(String),
 }
 
@@ -88,10 +88,10 @@ impl CameraSpec {
     }
 }
 
-/// The pixel format that a camera is asked for.
+/// The pixel format to ask a camera for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CameraFormat {
-    /// MJPEG where the camera has it, else the first of the others, encoded here.
+    /// MJPEG if the camera has it, else the first of the others, encoded here.
     #[default]
     Auto,
     /// MJPEG (`MJPG` or `JPEG`) or nothing.
@@ -115,14 +115,14 @@ pub enum SpecError {
     )]
     Empty,
     /// `exec:` without a command.
-    #[error("exec: has no command: write for example exec:rpicam-vid --codec mjpeg -t 0 -o -")]
+    #[error("exec: needs a command, such as exec:rpicam-vid --codec mjpeg -t 0 -o -")]
     EmptyCommand,
-    /// `pattern:` followed by something that is no `WIDTHxHEIGHT@FPS`.
-    #[error("`{0}` is no pattern: write pattern, pattern:1280x720 or pattern:1280x720@30")]
+    /// `pattern:` followed by something other than `WIDTHxHEIGHT@FPS`.
+    #[error("expected pattern, pattern:1280x720 or pattern:1280x720@30, not {0}")]
     Pattern(String),
     /// A pattern's size out of range.
     #[error(
-        "a pattern of {width}x{height} cannot be made: both sides must be {PATTERN_MIN} to {PATTERN_MAX} pixels"
+        "a pattern of {width}x{height} is out of range: expected {PATTERN_MIN} to {PATTERN_MAX} pixels a side"
     )]
     Size {
         /// Width asked for.
@@ -134,12 +134,12 @@ pub enum SpecError {
     #[error("{0}")]
     Address(String),
     /// A frame rate out of range.
-    #[error("a frame rate of {0} is out of range: it must be {min} to {max} frames a second", min = FPS_RANGE.start(), max = FPS_RANGE.end())]
+    #[error("{0} fps is out of range: expected {min} to {max} fps", min = FPS_RANGE.start(), max = FPS_RANGE.end())]
     Fps(String),
 }
 
 impl SpecError {
-    /// What to write in the place of an address such as `rtsp://…`; `None` if `source` is none.
+    /// What to write instead of an address such as `rtsp://…`; `None` if `source` is not one.
     pub(super) fn of_address(source: &str) -> Option<SpecError> {
         let (scheme, rest) = source.split_once("://")?;
         let is_scheme = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
@@ -374,7 +374,7 @@ mod tests {
         ));
         assert_eq!(
             parse("pattern:640x480@1e9").unwrap_err().to_string(),
-            "a frame rate of 1000000000 is out of range: it must be 0.1 to 240 frames a second"
+            "1000000000 fps is out of range: expected 0.1 to 240 fps"
         );
     }
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::clock::Ntp;
 
-/// Longer delays, and those below zero, are a clock that is wrong.
+/// Longer delays, like negative ones, mean that a clock is wrong.
 const ABSURD_DELAY: Duration = Duration::from_secs(60);
 /// Buckets per doubling: a percentile is off by at most 1/32, about 3 %.
 const STEPS: usize = 32;
@@ -80,8 +80,8 @@ impl DelayMeter {
         self.halves[self.present.load(Ordering::Relaxed)].record(delay);
     }
 
-    /// Adds the delay of a frame that the sender captured at `captured` and that is seen at `now`. Below zero, or
-    /// absurdly long, the two clocks disagree: nothing is added.
+    /// Adds the delay of a frame that the sender captured at `captured` and that is seen at `now`. If it is negative or
+    /// absurdly long, the two clocks disagree, and nothing is added.
     pub fn record_since(&self, captured: Ntp, now: SystemTime) {
         let nanos = Ntp::from(now).nanos_since(captured);
         let delay = u64::try_from(nanos).ok().map(Duration::from_nanos);
@@ -121,7 +121,7 @@ fn bucket(us: u64) -> usize {
     (STEPS * (doubling as usize + 1) + step).min(BUCKETS - 1)
 }
 
-/// The first microsecond behind bucket `index`.
+/// The first microsecond after bucket `index`.
 fn upper_edge_us(index: usize) -> u64 {
     if index < STEPS {
         return index as u64 + 1;

@@ -1,5 +1,5 @@
-//! What is counted and shown: the counters of sender and viewer, and one report of a moment that the log line,
-//! `--stats`, the status page and the metrics all show. All totals since the start.
+//! What is counted and shown: the counters of sender and viewer, and the report of one moment that the log
+//! line, `--stats`, the status page and the metrics all show. Totals count from the start.
 
 pub mod delay;
 pub mod report;
@@ -18,29 +18,29 @@ pub use writer::{StatsTo, StatsWriter};
 counters! {
     /// What one stream's sender counts.
     SenderStats, SenderSnapshot {
-        /// Frames that the source lent.
+        /// Frames read from the source.
         frames_read: Counter,
-        /// Frames whose packets went to the kernel, slates included.
+        /// Frames sent, slates included.
         frames_sent: Counter,
-        /// Slates among them: pictures that say why there is no signal.
+        /// Slates sent: pictures that say why there is no signal.
         slates_sent: Counter,
-        /// Frames that were not sent: refused by the gate, lost by the source, or no network.
+        /// Frames dropped: refused by the gate, lost by the source, or no network.
         frames_dropped: Counter,
         /// RTP packets sent.
         packets_sent: Counter,
-        /// Repair packets sent, those with packets that viewers asked for again included.
+        /// Repair packets sent, retransmissions included.
         repair_packets_sent: Counter,
-        /// Packets sent again because a viewer asked.
+        /// Packets retransmitted at a viewer's request.
         packets_resent: Counter,
-        /// Packets not sent again because those who asked had their share.
+        /// Retransmissions refused: viewer over its limit.
         requests_refused: Counter,
-        /// Repair packets for each thousand packets, at present.
+        /// Repair packets per thousand packets, at present.
         repair_permille: Gauge in Permille,
-        /// Frames left out because the link is full.
-        frames_thinned: Counter,
+        /// Frames left out because the network is full.
+        frames_decimated: Counter,
         /// UDP payload bytes sent, repair included.
         bytes_sent: Counter in Bytes,
-        /// Calls to send that the kernel refused.
+        /// Send calls that the kernel refused.
         send_errors: Counter,
         /// RTP payload bytes sent, without headers and repair: the octet count of sender reports. RFC 3550 §6.4.1.
         octets_sent: Counter in Bytes,
@@ -48,7 +48,7 @@ counters! {
         viewers: Gauge,
         /// 1 while there is no network to send by.
         offline: Gauge,
-        /// Datagrams on the RTCP port that are no reports.
+        /// Datagrams on the RTCP port that are not valid RTCP.
         reports_invalid: Counter,
     }
 }
@@ -57,20 +57,20 @@ counters! {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(tag = "state", content = "reason", rename_all = "snake_case")]
 pub enum State {
-    /// It has not begun: the source opens, or no packet came yet.
+    /// Not started: the source is being opened, or no packet has come yet.
     #[default]
     Waiting,
     /// The start is held until viewers report.
     WaitingForViewers,
     /// Frames go out, or come in.
     Streaming,
-    /// There is no source, or the sender fell silent; and why.
+    /// The source failed or the sender fell silent, and why.
     NoSignal(String),
-    /// It is over; and why, if it failed.
+    /// It has ended, and why if it failed.
     Ended(Option<String>),
 }
 
-/// What the pictures of a stream are.
+/// Size and sampling of a stream's pictures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Format {
     /// Width in pixels.
@@ -108,13 +108,13 @@ impl FormatSeen {
     }
 }
 
-/// Who watches a stream: written by the thread that hears reports, read by whoever shows them. Never touched by
-/// the thread that sends.
+/// Who watches a stream: written by the RTCP thread, read by whoever shows them. The thread that
+/// sends never touches it.
 #[derive(Debug, Default)]
 pub struct Audience(Latest<Vec<ViewerReport>>);
 
 impl Audience {
-    /// Puts the viewers of this moment in the place of those before.
+    /// Replaces the viewers.
     pub fn set(&self, viewers: Vec<ViewerReport>) {
         self.0.set(viewers);
     }

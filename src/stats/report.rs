@@ -1,5 +1,5 @@
-//! One moment of all figures. Made once a second by the thread that has the counters, and shown by the log line,
-//! `--stats`, the status page and the metrics alike. Rates and history come from the counters too: nothing here
+//! All figures at one moment. Made once a second by the thread that has the counters, and shown by the log line,
+//! `--stats`, the status page and the metrics. Rates and history come from the counters too: nothing here
 //! touches a streaming thread.
 
 use std::collections::VecDeque;
@@ -13,9 +13,9 @@ use crate::jpeg::gate::GateSnapshot;
 
 /// Seconds that the history covers.
 pub const HISTORY: usize = 300;
-/// Less time than this tells no rates.
+/// Rates are not computed over less time than this.
 const SHORTEST: Duration = Duration::from_millis(200);
-/// A stream without a frame for so long is not well, unless its frames are further apart than this by nature.
+/// A stream without a frame for this long is unhealthy, unless its frames are normally further apart.
 const QUIET: Duration = Duration::from_secs(3);
 
 /// One stream's figures at one moment.
@@ -36,7 +36,7 @@ pub struct StreamReport {
     pub rates: Rates,
 }
 
-/// What is counted, by which end counts it.
+/// The counters of either end.
 #[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
 pub enum Totals {
@@ -69,7 +69,7 @@ impl Totals {
         }
     }
 
-    /// Viewers that watch, as far as they are known.
+    /// Viewers that watch, as far as is known.
     fn viewers(&self) -> usize {
         match self {
             Totals::Sender { watching, .. } => watching.len(),
@@ -92,7 +92,7 @@ impl Totals {
     }
 }
 
-/// Counters of which rates are made.
+/// The counters that rates are computed from.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Amounts {
     frames: u64,
@@ -105,7 +105,7 @@ pub struct Amounts {
 impl From<&SenderSnapshot> for Amounts {
     fn from(sent: &SenderSnapshot) -> Amounts {
         Amounts {
-            // A slate is no picture of the source.
+            // A slate is not a picture of the source.
             frames: sent.frames_sent.saturating_sub(sent.slates_sent),
             bytes: sent.bytes_sent,
             packets: sent.packets_sent,
@@ -128,7 +128,7 @@ impl From<&ViewerSnapshot> for Amounts {
     }
 }
 
-/// What happens in a second.
+/// Rates over about one second.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Rates {
     /// Frames a second.
@@ -188,7 +188,7 @@ pub struct Tracker {
     rates: Rates,
     history: VecDeque<Point>,
     frame_at: Instant,
-    /// Time between the last two moments at which frames were seen.
+    /// Time between the last two updates that saw new frames.
     gap: Duration,
     is_live: bool,
 }
@@ -207,7 +207,7 @@ impl Tracker {
         }
     }
 
-    /// Takes in one more second. Right after the last one it gives the rates of that.
+    /// Adds one more second. Called again at once, it returns the last rates.
     pub fn update(&mut self, now: Instant, totals: &Totals) -> Rates {
         let amounts = totals.amounts();
         let elapsed = now.saturating_duration_since(self.at);
@@ -244,10 +244,10 @@ impl Tracker {
         self.history.iter().copied().collect()
     }
 
-    /// Whether pictures of the source go out, or frames come in; why not, as a sentence.
+    /// Whether pictures of the source go out, or frames come in.
     ///
     /// # Errors
-    /// The sentence.
+    /// Why not, as a sentence.
     pub fn health(&self, report: &StreamReport) -> Result<(), String> {
         let name = &report.name;
         match &report.state {
@@ -261,7 +261,7 @@ impl Tracker {
             return Err(format!("{name}: no network"));
         }
         let frames = report.totals.amounts().frames;
-        // Frames since the last update are as good as any: the first second has none yet.
+        // Before the first update there is no second to look back on: the counters must do.
         if self.is_live || frames > self.before.frames {
             return Ok(());
         }
@@ -273,7 +273,7 @@ impl Tracker {
     }
 }
 
-/// Two places are all that a line can show.
+/// Two decimal places are all that a line can show.
 fn rounded(value: f64) -> f32 {
     ((value * 100.0).round() / 100.0) as f32
 }
@@ -284,7 +284,7 @@ fn rounded(value: f64) -> f32 {
 pub struct Report {
     /// Seconds since the start.
     pub uptime_s: f64,
-    /// Nothing comes after this one.
+    /// Whether this is the last report.
     pub is_final: bool,
     /// The streams.
     pub streams: Vec<StreamReport>,

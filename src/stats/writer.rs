@@ -1,4 +1,4 @@
-//! The JSON lines of `--stats`. Knows nothing of what they say.
+//! The JSON lines of `--stats`. It does not know what they contain.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -12,11 +12,11 @@ use serde::Serialize;
 pub enum StatsTo {
     /// Standard output.
     Stdout,
-    /// A file, made anew.
+    /// A file, created or emptied.
     File(PathBuf),
 }
 
-/// Writes them there, one JSON object a line.
+/// Writes statistics, one JSON object a line.
 #[derive(Debug)]
 pub struct StatsWriter {
     out: Out,
@@ -29,7 +29,7 @@ enum Out {
 }
 
 impl StatsWriter {
-    /// Opens where `to` says; a file that exists is emptied.
+    /// Opens `to`; an existing file is emptied.
     ///
     /// # Errors
     /// When the file cannot be created; says which.

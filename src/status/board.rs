@@ -123,7 +123,7 @@ impl Board {
     }
 
     /// Puts up what holds now: a scene for each stream of the report, in the same order.
-    pub fn put_up(&self, report: Arc<Report>, scenes: Vec<Scene>) {
+    pub fn publish(&self, report: Arc<Report>, scenes: Vec<Scene>) {
         let contents = Arc::new(Contents {
             at: Instant::now(),
             report,

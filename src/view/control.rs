@@ -18,6 +18,7 @@ use crate::stats::delay::Percentiles;
 use crate::stats::report::{Rates, Report, StreamReport, Totals, Tracker};
 use crate::stats::{Format, StatsWriter, ViewerSnapshot};
 use crate::status::{Board, Scene};
+use crate::text::counted;
 
 const PERIOD: Duration = Duration::from_secs(1);
 /// Seconds between two log lines of figures where there is no terminal to draw them on.
@@ -55,7 +56,7 @@ impl Control {
 
     /// Works until the viewer is asked to stop, then says what came of it.
     pub(super) fn run(mut self, mut signals: Signals) {
-        self.put_up(self.stream_report());
+        self.publish(self.stream_report());
         let mut due = Instant::now() + PERIOD;
         while !self.shared.is_over() {
             let left = due.saturating_duration_since(Instant::now());
@@ -72,14 +73,14 @@ impl Control {
         self.tick(true);
         let s = self.shared.stats.snapshot();
         info!(
-            "{} frames whole, {} repaired, {} partial, {} lost, {} shown, {} skipped; {} packets, {} lost",
-            s.frames_whole,
+            "{} whole, {} repaired, {} partial, {} lost, {} shown, {} skipped; {}, {} lost",
+            counted(s.frames_whole, "frame"),
             s.frames_repaired,
             s.frames_partial,
             s.frames_lost,
             s.frames_shown,
             s.frames_skipped,
-            s.packets_received,
+            counted(s.packets_received, "packet"),
             s.packets_lost
         );
     }
@@ -104,7 +105,7 @@ impl Control {
             Totals::Viewer { received, delay_ms } => line(&stream.rates, received, *delay_ms),
             Totals::Sender { .. } => String::new(),
         };
-        let mut report = self.put_up(stream);
+        let mut report = self.publish(stream);
         if let Some(stats) = &mut self.outputs.stats {
             report.is_final = is_final;
             stats.write(&report);
@@ -116,7 +117,7 @@ impl Control {
     }
 
     /// Puts the figures on the status page, and gives them.
-    fn put_up(&self, stream: StreamReport) -> Report {
+    fn publish(&self, stream: StreamReport) -> Report {
         let wanted = self.shared.wanted.get();
         let sdp = sdp(&wanted, stream.format);
         let scene = Scene {
@@ -139,7 +140,7 @@ impl Control {
         };
         self.outputs
             .board
-            .put_up(Arc::new(report.clone()), vec![scene]);
+            .publish(Arc::new(report.clone()), vec![scene]);
         report
     }
 
@@ -184,7 +185,10 @@ fn line(rates: &Rates, totals: &ViewerSnapshot, delay_ms: Option<Percentiles>) -
         format!(", delay {:.1} ms (p99 {:.1})", d.p50, d.p99)
     });
     format!(
-        "{:.1} fps, {:.1} Mbit/s, {} frames, {} lost{delay}",
-        rates.fps, rates.mbit_per_s, totals.frames_shown, totals.frames_lost
+        "{:.1} fps, {:.1} Mbit/s, {}, {} lost{delay}",
+        rates.fps,
+        rates.mbit_per_s,
+        counted(totals.frames_shown, "frame"),
+        totals.frames_lost
     )
 }

@@ -17,6 +17,7 @@ use crate::counters::Counter;
 use crate::net::thread::join;
 use crate::record::{RecordError, Recorder, snapshot};
 use crate::rtp::jpeg::FrameBuffer;
+use crate::text::counted;
 
 /// Frames that may wait for the disk: a second of video.
 const QUEUE: usize = 32;
@@ -175,7 +176,8 @@ impl Recording {
         self.thread.thread().unpark();
         let missed = self.queue.missed.get();
         if missed > 0 {
-            warn!("{missed} frame(s) are missing in the recording: the disk was too slow");
+            let missed = counted(missed, "frame");
+            warn!("the recording lacks {missed}: the disk was too slow");
         }
         join(self.thread)
     }
@@ -207,8 +209,8 @@ impl Writer {
         };
         let recorded = recorder.finish()?;
         info!(
-            "recorded {} frames, {:.1} MB, {:.2} fps",
-            recorded.frames,
+            "recorded {}, {:.1} MB, {:.2} fps",
+            counted(recorded.frames, "frame"),
             recorded.bytes as f64 * 1e-6,
             recorded.fps
         );

@@ -154,7 +154,7 @@ impl Reporter {
     /// # Errors
     /// No thread or no descriptors may be had. That the port is taken is no error: it is said.
     pub(super) fn start(shared: &Arc<Shared>) -> Result<Reporter> {
-        let (bell, rope) = Bell::new().context("no descriptors are left")?;
+        let (bell, rope) = Bell::new().context("no file descriptors are left")?;
         let link = Arc::new(Link {
             reception: Published::default(),
             bye: AtomicU64::new(0),
@@ -326,7 +326,7 @@ impl Worker {
 
     fn complain(&mut self, error: &GroupError) {
         if !std::mem::replace(&mut self.has_complained, true) {
-            info!("what senders report is not heard: {error}");
+            info!("senders' reports cannot be received: {error}");
         }
     }
 
@@ -345,7 +345,7 @@ impl Worker {
             },
         };
         if let Some(Err(error)) = self.socket.as_ref().map(|s| s.send(to, &bytes)) {
-            debug!("a report was not sent: {error}");
+            debug!("an RTCP packet was not sent: {error}");
         }
         Some(due)
     }
@@ -371,7 +371,7 @@ impl Worker {
             }
         });
         if let Err(error) = result {
-            debug!("the sockets of reports are made anew: {error}");
+            debug!("the RTCP sockets are reopened: {error}");
             self.socket = None;
         }
     }

@@ -44,7 +44,7 @@ impl Shared {
             format: FormatSeen::default(),
             preview: Arc::default(),
             stop: signals.stop(),
-            waker: signals.waker().context("no descriptors are left")?,
+            waker: signals.waker().context("no file descriptors are left")?,
         })
     }
 

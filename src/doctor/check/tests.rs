@@ -280,16 +280,14 @@ fn cameras_each_have_a_line() {
         &["no path in /dev/v4l/by-id"],
     );
     findings.cameras = Some(Ok(vec![Camera {
-        problem: Some(
-            "/dev/video0 may not be opened: let the user into the video group".to_owned(),
-        ),
+        problem: Some("/dev/video0 cannot be opened: add the user to the video group".to_owned()),
         ..Camera::default()
     }]));
     expect(
         &findings,
         "camera",
         Outcome::Fail,
-        &["may not be opened -> let the user"],
+        &["cannot be opened -> add the user"],
     );
     findings.cameras = Some(Ok(Vec::new()));
     expect(&findings, "camera", Outcome::Skip, &["a viewer needs none"]);

@@ -1,7 +1,7 @@
-//! A frame with gaps made a whole picture: its intact MCUs, and the last frame's in the place of the
+//! A frame with gaps made a whole picture: its intact MCUs, and the last frame's in place of the
 //! others. Coefficients are copied, no pixel is computed: what is intact stays exactly as it was sent, and
-//! so does the rest where both frames have the same quantisation tables (else it is quantised anew).
-//! What cannot be placed without a doubt is not used.
+//! so does the rest where both frames have the same quantisation tables (else it is requantised).
+//! What cannot be placed with certainty is not used.
 
 use std::ops::Range;
 
@@ -13,18 +13,18 @@ use crate::jpeg::{Picture, Sampling};
 
 /// Restart markers count from 0 to 7. T.81 §B.1.1.3.
 const PHASES: usize = 8;
-/// Largest coefficient that is written when quantising anew: fits T.81's tables F.1 and F.2, as do the
+/// Largest coefficient written when requantising: fits T.81's tables F.1 and F.2, as do the
 /// differences of two.
 const MOST: i32 = 1023;
-/// Longest scan that is made, in bytes: as long as RFC 2435's offsets reach.
+/// Longest scan written, in bytes: as far as RFC 2435's offsets reach.
 const MAX_SCAN: usize = 1 << 24;
 
-/// What came of a frame.
+/// What arrived of a frame.
 #[derive(Clone, Copy, Debug)]
 pub struct Part<'a> {
-    /// Its facts and its scan, in the gaps of which anything may stand.
+    /// Its facts and its scan, whose gaps may contain anything.
     pub picture: Picture<'a>,
-    /// Which bytes of the scan are there, in order.
+    /// Which bytes of the scan are present, in order.
     pub present: &'a [Range<usize>],
     /// Whether the scan's last byte is the picture's.
     pub has_end: bool,
@@ -44,7 +44,7 @@ impl<'a> Part<'a> {
         .max(1)
     }
 
-    /// The present bytes, such that they can be relied upon.
+    /// The present bytes that can be relied on.
     fn ranges(&self) -> impl Iterator<Item = Range<usize>> + use<'a> {
         let (len, mut end) = (self.picture.scan.len(), 0);
         self.present.iter().filter_map(move |range| {
@@ -64,22 +64,22 @@ fn shape(picture: &Picture<'_>) -> (u16, u16, Sampling) {
     (picture.width, picture.height, picture.sampling)
 }
 
-/// The data of an interval, or as much of it as there is.
+/// The data of an interval, or as much of it as arrived.
 #[derive(Clone, Debug)]
 struct Interval {
     bytes: Range<usize>,
-    /// Whether it goes on to the interval's end.
+    /// Whether it reaches the interval's end.
     is_closed: bool,
 }
 
-/// Intervals that follow each other without a gap. Which ones they are is told by the markers, modulo
-/// 8, and by how many fit into the gaps around.
+/// Intervals that follow each other without a gap. Which ones they are follows from the markers, modulo
+/// 8, and from how many fit into the gaps around them.
 #[derive(Debug)]
 struct Run {
     intervals: Vec<Interval>,
     /// Number of the first one, modulo 8.
     phase: usize,
-    /// Where the marker before the first one stands.
+    /// Where the marker before the first one is.
     at: usize,
     /// Bounds on the number of the first one.
     least: usize,
@@ -123,7 +123,7 @@ struct Piece {
     bytes: Range<usize>,
 }
 
-/// Makes frames with gaps whole pictures; keeps its memory from frame to frame.
+/// Makes whole pictures of frames with gaps; keeps its memory from frame to frame.
 #[derive(Debug, Default)]
 pub struct Concealer {
     pieces: Vec<Piece>,
@@ -132,8 +132,8 @@ pub struct Concealer {
 }
 
 impl Concealer {
-    /// The scan of a picture with `part`'s facts: its intact MCUs, and in place of the others what `last`
-    /// has there. `None` if that cannot be: nothing is intact, `last` has another size or sampling, or is
+    /// The scan of a picture with `part`'s facts: its intact MCUs, and `last`'s in place of the
+    /// others. `None` if that is impossible: nothing is intact, `last` has another size or sampling, or is
     /// broken itself.
     pub fn conceal(&mut self, part: &Part<'_>, last: &Picture<'_>) -> Option<&[u8]> {
         let layout = part.layout();
@@ -218,7 +218,7 @@ fn decodable(decoder: &mut Decoder<'_>, one: &mut Rows, most: usize, interval: &
     for count in 0..most {
         match decoder.mcu(one, 0, 0) {
             Ok(()) => {}
-            // It is cut off, and whole up to there.
+            // It is truncated, and whole up to there.
             Err(ScanError::Short { .. }) if !interval.is_closed => return count,
             Err(_) => return 0,
         }
@@ -229,7 +229,7 @@ fn decodable(decoder: &mut Decoder<'_>, one: &mut Rows, most: usize, interval: &
     }
 }
 
-/// Which intervals are there; `None` if the markers contradict each other or the picture's size.
+/// Which intervals have arrived; `None` if the markers contradict each other or the picture's size.
 fn locate(part: &Part<'_>) -> Option<Vec<Run>> {
     let mut runs = runs(part)?;
     let total = part.layout().mcus().div_ceil(part.interval());
@@ -237,7 +237,7 @@ fn locate(part: &Part<'_>) -> Option<Vec<Run>> {
     let (first, rest) = runs.split_first_mut()?;
     (first.least, first.most) = (0, 0);
     total.checked_sub(first.len())?;
-    // Forward: each run comes behind the one before it, and no further than the gap has room.
+    // Forward: each run comes after the one before it, no further than the gap has room.
     let mut before = (0, first.len() - 1, first.intervals.last()?.bytes.start);
     let mut before_most = 0;
     let mut hidden = Vec::with_capacity(rest.len());
@@ -267,7 +267,7 @@ fn locate(part: &Part<'_>) -> Option<Vec<Run>> {
     Some(runs)
 }
 
-/// How many intervals later at most the one behind the marker at `at` is than the one that starts at
+/// How many intervals later at most the one after the marker at `at` is than the one that starts at
 /// `start`. All that are in between are complete.
 fn most_steps(start: usize, at: usize, shortest: usize) -> usize {
     ((at.saturating_sub(start) + 2) / (shortest + 2)).max(1)
@@ -281,7 +281,7 @@ fn shortest_interval(layout: &Layout, mcus: usize) -> usize {
     (mcus * bits).div_ceil(8)
 }
 
-/// The intervals that are there. The first run starts with interval 0, which has no data if the scan's
+/// The intervals that have arrived. The first run starts with interval 0, which has no data if the scan's
 /// start is missing. `None` if the markers are not in order.
 fn runs(part: &Part<'_>) -> Option<Vec<Run>> {
     let scan = part.picture.scan;
@@ -316,7 +316,7 @@ fn runs(part: &Part<'_>) -> Option<Vec<Run>> {
     Some(runs)
 }
 
-/// Where the restart markers in `data` from `from` on stand, and their numbers; `None` if there are
+/// Where the restart markers in `data` from `from` on are, and their numbers; `None` if there are
 /// others.
 fn restarts(data: &[u8], mut from: usize) -> Option<Vec<(usize, usize)>> {
     let mut markers = Vec::new();
@@ -373,7 +373,7 @@ fn seek<'a>(decoder: &mut Decoder<'a>, scan: &'a [u8], bytes: &Range<usize>) {
 }
 
 impl Rows {
-    /// Turns coefficients that were quantised by `from` into those that `to` has for the same picture.
+    /// Converts coefficients quantised by `from` into those that `to` gives for the same picture.
     fn requantise(&mut self, from: &[u8; 128], to: &[u8; 128]) {
         for (i, blocks) in self.blocks.iter_mut().enumerate() {
             let half = if i == 0 { 0..64 } else { 64..128 };

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 /// The largest UDP payload over IPv4: 65,535 less 20 bytes of IP and 8 of UDP header.
 pub const MAX_UDP_PAYLOAD: usize = 65_507;
 
-/// One received message: a datagram, or several equal ones that the kernel joined (UDP GRO).
+/// One received message: a datagram, or several equal ones that the kernel coalesced (UDP GRO).
 pub struct Received<'a> {
     /// The bytes, as far as they fit the slot.
     pub data: &'a [u8],

@@ -1,4 +1,4 @@
-//! One JPEG being put together, and handed out: each packet's part of the scan is written once, from the datagram to
+//! One JPEG being assembled, and handed out: each packet's part of the scan is written once, from the datagram to
 //! its place (RFC 2435's fragment offset *is* the place).
 
 use std::mem::take;
@@ -13,7 +13,7 @@ use crate::jpeg::{Picture, Sampling};
 use crate::rtp::packets::{Arrived, Limits, Outcome, Packets, Part, Placed, ReceivedPacket};
 use crate::rtp::types::RtpTime;
 
-/// Room in front of the scan for the rebuilt JPEG header; a multiple of a cache line.
+/// Room before the scan for the rebuilt JPEG header; a multiple of a cache line.
 const HEADROOM: usize = rebuild::MAX_HEADER.next_multiple_of(64);
 /// Buffers grow in steps of this many bytes.
 const STEP: usize = 1 << 16;
@@ -94,8 +94,8 @@ impl FrameBuffer {
         }
     }
 
-    /// Makes a partial frame a picture that can be shown: what came of it stays as it is, in place of the
-    /// rest stands what `last` has there. It has no gaps then, but is still not
+    /// Makes a partial frame a picture that can be shown: what arrived stays as it is, and the rest
+    /// comes from `last`. It has no gaps then, but is still not
     /// [whole](FrameBuffer::is_whole). False, and nothing changed, if nothing of it can be shown over `last`.
     pub fn conceal(&mut self, last: &FrameBuffer, concealer: &mut Concealer) -> bool {
         let part = PartialPicture {
@@ -117,13 +117,13 @@ impl FrameBuffer {
         true
     }
 
-    /// Bytes of [`FrameBuffer::jpeg`] in front of the scan.
+    /// Bytes of [`FrameBuffer::jpeg`] before the scan.
     pub fn jpeg_header_len(&self) -> usize {
         HEADROOM - self.jpeg.start
     }
 
-    /// Which parts of the scan (of [`Picture::scan`]) are there, in order; one that is all of it for a
-    /// whole frame.
+    /// Which parts of the scan (of [`Picture::scan`]) are present, in order; for a whole frame one part
+    /// that is all of it.
     pub fn present(&self) -> &[Range<usize>] {
         &self.present
     }
@@ -148,7 +148,7 @@ impl FrameBuffer {
         self.packets.time()
     }
 
-    /// When the picture was taken, by the sender's wall clock, where the sender tells.
+    /// When the picture was taken, by the sender's wall clock, if the sender says.
     pub fn captured(&self) -> Option<Ntp> {
         self.captured
     }
@@ -163,17 +163,17 @@ impl FrameBuffer {
         self.packets.last_arrival()
     }
 
-    /// Packets that it was sent in, as far as their numbers tell.
+    /// Packets that it was sent in, as far as sequence numbers show.
     pub fn packets(&self) -> u32 {
         self.packets.sent()
     }
 
-    /// Packets of it that are not there.
+    /// Packets of it that are missing.
     pub fn missing(&self) -> u32 {
         self.packets.missing()
     }
 
-    /// Packets of it that repair or retransmission brought back.
+    /// Packets of it that repair or retransmission recovered.
     pub fn repaired(&self) -> u32 {
         self.packets.recovered()
     }
@@ -211,7 +211,7 @@ impl FrameBuffer {
         placed
     }
 
-    /// Takes what only a frame's first packet tells.
+    /// Reads what only a frame's first packet has.
     fn start_with(&mut self, p: &Arrived<'_>, payload: &Payload<'_>) {
         if let Tables::Given(tables) = payload.tables {
             self.tables = Some(tables);
@@ -224,16 +224,16 @@ impl FrameBuffer {
         }
     }
 
-    /// Makes a frame whose packets are all there a JPEG; false if its scan is empty.
+    /// Makes a JPEG of a frame whose packets are all there; false if its scan is empty.
     fn finish(&mut self, size: (u16, u16), tables: [u8; 128]) -> bool {
         let end = self.packets.data_end();
         self.present.push(0..end);
         self.seal(end, size, tables);
-        // An end marker alone is no picture.
+        // An end marker alone is not a picture.
         self.scan_len > 0
     }
 
-    /// Makes a frame with gaps a JPEG as far as it goes; false if its packets do not fit together, there
+    /// Makes what it can of a frame with gaps a JPEG; false if its packets do not fit together, there
     /// are none, or nothing can be decoded without the start.
     fn finish_partial(&mut self, size: (u16, u16), tables: [u8; 128]) -> bool {
         let mut end = 0;
@@ -241,7 +241,7 @@ impl FrameBuffer {
             if part.start < end {
                 return false;
             }
-            // What an earlier frame left there is not this one's.
+            // An earlier frame's data must not show in the gaps.
             self.data[HEADROOM + end..HEADROOM + part.start].fill(0);
             end = part.end;
             match self.present.last_mut() {
@@ -257,7 +257,7 @@ impl FrameBuffer {
         true
     }
 
-    /// Writes the header before the scan and EOI behind it.
+    /// Writes the header before the scan and EOI after it.
     fn seal(&mut self, end: usize, size: (u16, u16), tables: [u8; 128]) {
         (self.width, self.height) = size;
         self.tables = Some(tables);
@@ -294,19 +294,19 @@ impl FrameBuffer {
     }
 }
 
-/// What a source has said in its frames so far that later frames go by.
+/// What a source's frames have said that applies to later ones.
 #[derive(Debug)]
 pub(in crate::rtp) struct Stream {
     /// True size by the SDP.
     described: Option<(u16, u16)>,
-    /// The newest true size told in-band.
+    /// The latest true size sent in-band.
     told: Option<(u16, u16)>,
     /// Tables by Q, 128 to 254. RFC 2435 §3.1.8.
     tables: Vec<(u8, [u8; 128])>,
 }
 
 impl Stream {
-    /// One that has said nothing; `size`: what the SDP says.
+    /// Nothing said yet; `size`: from the SDP.
     pub(in crate::rtp) fn new(size: Option<(u16, u16)>) -> Stream {
         Stream {
             described: size,
@@ -315,7 +315,7 @@ impl Stream {
         }
     }
 
-    /// Forgets all but the SDP.
+    /// Forgets everything but the SDP.
     pub(in crate::rtp) fn forget(&mut self) {
         *self = Stream::new(self.described);
     }

@@ -1,5 +1,5 @@
-//! JPEG in RTP (RFC 2435): the payload's headers, the [`Packetizer`], and the frames that its packets become. What a
-//! JPEG file looks like is [`crate::jpeg`]'s business; which packets belong to which frame is the depacketizer's.
+//! JPEG in RTP (RFC 2435): the payload's headers, the [`Packetizer`], and the frames that its packets become. What
+//! JPEG itself looks like is in [`crate::jpeg`]; which packets belong to which frame is the depacketizer's business.
 
 mod frame;
 mod packetizer;

@@ -62,7 +62,7 @@ impl Packetizer {
         }
     }
 
-    /// Another datagram size from the next frame on, when the path's MTU has changed.
+    /// Sets the datagram size from the next frame on, when the path's MTU has changed.
     pub fn set_max_datagram(&mut self, max_datagram: usize) {
         self.max_datagram = max_datagram.clamp(MIN_DATAGRAM, MAX_DATAGRAM);
     }
@@ -72,7 +72,7 @@ impl Packetizer {
         self.max_datagram
     }
 
-    /// Who sends.
+    /// The source.
     pub fn ssrc(&self) -> Ssrc {
         self.ssrc
     }
@@ -82,7 +82,7 @@ impl Packetizer {
         self.next_seq
     }
 
-    /// The frame that was planned last.
+    /// The frame planned last.
     pub fn planned(&self) -> &PacketPlan {
         &self.plan
     }
@@ -137,7 +137,7 @@ impl Packetizer {
                 wire::write_tables(&mut plan.headers, &picture.quant);
             }
             if is_behind {
-                // A packet of its own, made with the headers, so that nothing of the scan is copied.
+                // A packet of its own, made of headers, so that none of the scan is copied.
                 plan.headers.extend_from_slice(missing);
             }
             let header_len = plan.headers.len() - start;

@@ -33,7 +33,7 @@ pub const MAX_SIDE: u16 = 2040;
 /// One more than the largest fragment offset. RFC 2435 §3.1.2.
 pub const MAX_SCAN: usize = 1 << 24;
 
-/// Why a payload is no RTP/JPEG that lancam can show.
+/// Why lancam cannot show a payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidPayload {
     /// A header reaches past the end of the packet.
@@ -45,7 +45,7 @@ pub enum InvalidPayload {
     /// Q 0 or 100 to 127, which are reserved. RFC 2435 §3.1.4.
     #[error("JPEG Q {0} is reserved")]
     Q(u8),
-    /// A table block that is no one or two tables of 8-bit values, or missing where it must not be.
+    /// A table block that is not one or two tables of 8-bit values, or is missing where it is required.
     #[error("quantisation table block of {length} bytes with precision {precision}")]
     Tables {
         /// Its length in bytes.
@@ -55,7 +55,7 @@ pub enum InvalidPayload {
     },
 }
 
-/// What the headers of all packets of a frame say alike.
+/// What the headers of all packets of a frame have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameHeader {
     /// Chroma sampling.
@@ -81,10 +81,10 @@ pub enum Tables {
     Given([u8; 128]),
 }
 
-/// A payload taken apart.
+/// A parsed payload.
 #[derive(Clone, Copy, Debug)]
 pub struct Payload<'a> {
-    /// What all packets of the frame say.
+    /// What all packets of the frame have in common.
     pub header: FrameHeader,
     /// Place of `scan` in the frame's scan. RFC 2435 §3.1.2.
     pub offset: u32,
@@ -95,10 +95,10 @@ pub struct Payload<'a> {
 }
 
 impl<'a> Payload<'a> {
-    /// Takes an RTP payload apart.
+    /// Parses an RTP payload.
     ///
     /// # Errors
-    /// If a header is cut short, or says what lancam cannot show.
+    /// If a header is truncated, or describes what lancam cannot show.
     pub fn parse(payload: &'a [u8]) -> Result<Payload<'a>, InvalidPayload> {
         let truncated = InvalidPayload::Truncated(payload.len());
         let Some((&main, mut rest)) = payload.split_first_chunk::<MAIN_LEN>() else {
@@ -176,7 +176,7 @@ fn read_tables(q: u8, precision: u8, block: &[u8]) -> Result<Tables, InvalidPayl
     Ok(Tables::Given(quant))
 }
 
-/// Reads one table of 64 values that fit 8 bits, as baseline JPEG wants them; gives what follows it.
+/// Reads one table of 64 values that fit 8 bits, as baseline JPEG wants them; returns what follows it.
 fn read_table<'a>(table: &mut [u8], wide: bool, block: &'a [u8]) -> Option<&'a [u8]> {
     if !wide {
         let (values, rest) = block.split_at_checked(64)?;
@@ -198,7 +198,7 @@ pub fn size_in_blocks((width, height): (u16, u16)) -> (u8, u8) {
     (width.div_ceil(8) as u8, height.div_ceil(8) as u8) // At most 255.
 }
 
-/// Appends the main header, and the restart header where there is a restart interval.
+/// Appends the main header, and the restart header if there is a restart interval.
 pub fn write_main(out: &mut Vec<u8>, header: &FrameHeader, offset: u32) {
     let base = match header.sampling {
         Sampling::Yuv422 => 0,

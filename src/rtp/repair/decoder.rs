@@ -1,8 +1,8 @@
-//! Gives missing packets back to the depacketizer, the moment enough of their frame is there.
+//! Rebuilds missing packets for the depacketizer as soon as enough of their frame has arrived.
 //!
 //! # Memory
-//! Parity of at most 4 frames and 8 MiB in all waits for its frame; packets of the frame itself are the
-//! depacketizer's and are not kept twice. Reed-Solomon works in at most 32 MiB (6 MiB for a frame of 2,000
+//! At most 8 MiB of parity, of at most 4 frames, waits for its frame; the frame's own packets stay with the
+//! depacketizer and are not stored twice. Reed-Solomon works in at most 32 MiB (6 MiB for a frame of 2,000
 //! Ethernet packets, under 1 MiB for one of 150 KB), whatever a header claims.
 
 use std::net::IpAddr;
@@ -23,8 +23,8 @@ use crate::rtp::types::{RtpTime, SeqNo, Ssrc};
 const MAX_BLOCKS: usize = 4;
 /// Bytes of all parity that waits.
 const MAX_BYTES: usize = 8 << 20;
-/// After parity that did not fit its frame nothing is decoded for so long: made-up parity must not cost a decoding for
-/// each datagram.
+/// After parity that did not fit its frame nothing is decoded for this long: forged parity must not cost a decoding per
+/// datagram.
 const PAUSE: Duration = Duration::from_millis(5);
 /// A buffer larger than this is not kept for the next frame.
 const MAX_KEPT: usize = 1 << 20;
@@ -46,7 +46,7 @@ struct Block {
 /// What a datagram was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RepairPacket {
-    /// Nothing of the source that is followed.
+    /// Not from the source that is followed.
     Invalid,
     /// Parity.
     Parity,
@@ -54,14 +54,14 @@ pub enum RepairPacket {
     Retransmission(SeqNo),
 }
 
-/// What repair has of a frame that it cannot repair yet.
+/// What repair knows of a frame that it cannot repair yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PendingRepair {
-    /// Number of the frame's first packet.
+    /// Sequence number of the frame's first packet.
     pub first: SeqNo,
     /// Packets of the frame.
     pub packets: usize,
-    /// Parity packets that have come.
+    /// Parity packets that have arrived.
     pub parity: usize,
     /// When the last of these came.
     pub last_arrival: Mono,
@@ -88,13 +88,13 @@ impl Block {
         self.is_done = true;
     }
 
-    /// Whether it is of the same frame.
+    /// Whether it belongs to the same frame.
     fn is_of(&self, other: RepairHeader) -> bool {
         self.header
             .is_some_and(|h| (h.ssrc, h.first, h.time) == (other.ssrc, other.first, other.time))
     }
 
-    /// Whether its frame was handed out or given up, or is of a source that is followed no more.
+    /// Whether its frame was handed out or given up, or belongs to a source no longer followed.
     fn is_over(&self, frames: &Depacketizer) -> bool {
         self.header.is_none_or(|h| {
             frames.ssrc() != Some(h.ssrc) || frames.is_over(h.ssrc, h.first, h.time)
@@ -111,7 +111,7 @@ impl From<Error> for Mismatch {
     }
 }
 
-/// Takes repair datagrams and puts what they bring back into a [`Depacketizer`].
+/// Takes repair datagrams and gives the packets they recover to a [`Depacketizer`].
 pub struct RepairDecoder {
     stats: Arc<ViewerStats>,
     /// Oldest first.

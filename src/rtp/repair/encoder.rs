@@ -17,8 +17,8 @@ pub struct Parity {
 }
 
 impl Parity {
-    /// `share` parity packets (at most 1) for each packet of the frame, rounded up, at least one. None for a frame beyond
-    /// the limits (2,048 packets): it is sent without.
+    /// `share` parity packets (at most 1) per packet of the frame, rounded up, at least one. `None` for a frame beyond the
+    /// limits (2,048 packets), which is sent without.
     pub fn of(plan: &PacketPlan, share: f32) -> Parity {
         let k = plan.packets.len();
         // A share such as 0.3 is not exact in binary; 10 packets of 0.3 are 3, not 4.
@@ -69,7 +69,7 @@ impl RepairEncoder {
             return;
         }
         if let Err(error) = self.try_encode(plan, scan, parity) {
-            // `Parity::of` has seen to everything that the codec can refuse.
+            // `Parity::of` excludes everything that the codec can refuse.
             debug_assert!(false, "{error}");
             self.datagrams.clear();
             self.parity = Parity::default();
@@ -120,7 +120,7 @@ impl RepairEncoder {
     }
 }
 
-/// Makes `shard` that of a packet: its length, the packet, zeros.
+/// Fills `shard` with a packet: its length, the packet, zeros.
 pub(super) fn fill_shard(shard: &mut Vec<u8>, len: usize, header: &[u8], payload: &[u8]) {
     let packet = header.len() + payload.len();
     shard.clear();

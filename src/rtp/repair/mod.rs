@@ -1,7 +1,7 @@
 //! Repair (forward error correction) of frames: systematic Reed-Solomon over the packets of one frame, in
 //! lancam's own packets on a port of their own (docs/PROTOCOL.md). Any k of a frame's k packets and r parity
-//! packets give the frame back, byte for byte. No socket, no clock. How much
-//! parity is worth its bandwidth is decided by the caller, perhaps with [`overhead`].
+//! packets restore the frame, byte for byte. No socket, no clock. How much parity
+//! is worth its bandwidth is up to the caller, perhaps with [`overhead`].
 //!
 //! ```text
 //! packet 0    [len 0][RTP header | JPEG headers | scan .........] \
@@ -10,7 +10,7 @@
 //! packet k-1  [len k-1][RTP header | ... ][0 0 0 0 0 0 0 0 0 0 0] /
 //!                 | Reed-Solomon over GF(2^16), column by column
 //! parity 0    [header][shard ...................................] \ r datagrams,
-//! parity r-1  [header][shard ...................................] / sent behind the frame
+//! parity r-1  [header][shard ...................................] / sent after the frame
 //! ```
 
 mod decoder;

@@ -1,9 +1,9 @@
-//! Which packets a viewer asks the sender to retransmit, and when (generic NACK, RFC 4585 §6.2.1). Frames and a time
-//! in, numbers out: no socket, no clock. How soon a NACK may go out is RTCP's business.
+//! Which packets a viewer asks the sender to retransmit, and when (generic NACK, RFC 4585 §6.2.1). In: frames and a
+//! time; out: sequence numbers. No socket, no clock. How soon a NACK may go out is RTCP's business.
 //!
-//! Without parity a packet is requested as soon as enough others have overtaken it, or after a moment. With parity that
-//! has its chance first, and then only as many packets are requested as it lacks. What comes in the meantime, because
-//! another viewer requested it, is not requested.
+//! Without parity a packet is requested as soon as enough others have overtaken it, or after a moment. Parity
+//! has its chance first; then only as many packets are requested as it lacks. Packets that arrive meanwhile, because
+//! another viewer requested them, are not requested.
 //!
 //! # Memory
 //! At most 512 numbers.
@@ -15,26 +15,26 @@ use crate::clock::Mono;
 use crate::rtp::depacketizer::{Depacketizer, IncompleteFrame};
 use crate::rtp::types::{SeqNo, Ssrc};
 
-/// Missing packets that are tracked, and most that are requested at a time.
+/// Most missing packets tracked, and requested at a time.
 const MAX_MISSING: usize = 512;
-/// A packet that so many have overtaken is requested, …
+/// A packet that this many others have overtaken is requested, …
 const OVERTAKEN: u64 = 8;
-/// … or one that has been missing for so long.
+/// … or one that has been missing for this long.
 const REORDERING: Duration = Duration::from_millis(1);
-/// A frame without its end, of which nothing came for this part of the frame interval, has lost its end: bursts of a paced
+/// A frame without its end, of which nothing came for this part of the frame interval, has lost it: bursts of a paced
 /// frame are closer together. What the sender has not sent yet it cannot retransmit either.
 const QUIET_PART: u32 = 8;
 const QUIET: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(20));
-/// Packets behind the newest one that are requested then, where nothing says how many there are.
+/// How many packets after the newest are requested then, if their number is not known.
 const UNKNOWN_END: u64 = 8;
-/// How long a retransmission takes before one has come, and the bounds between which a request is repeated.
+/// Assumed time of a retransmission before one has come, and bounds on when a request is repeated.
 const RESPONSE: Duration = Duration::from_millis(3);
 const RETRY: (Duration, Duration) = (Duration::from_millis(4), Duration::from_millis(30));
-/// A sender that has not answered so many NACKs does not retransmit, or cannot be reached yet: it is asked …
+/// A sender that has ignored this many NACKs does not retransmit, or cannot be reached yet: it is asked …
 const UNANSWERED: u32 = 100;
-/// … only so often, until it does.
+/// … only this often, until it does.
 const TRY_AGAIN: Duration = Duration::from_millis(500);
-/// A sender is taken to retransmit for so long after it did.
+/// How long after a retransmission the sender counts as retransmitting.
 const ANSWERS_FOR: Duration = Duration::from_secs(2);
 
 /// A packet that is missing.
@@ -42,7 +42,7 @@ const ANSWERS_FOR: Duration = Duration::from_secs(2);
 struct Missing {
     /// Extended number.
     ext: u64,
-    /// When it was seen to be missing.
+    /// When it was found missing.
     since: Mono,
     /// When it was requested last, and how often in all.
     requested: Option<Mono>,
@@ -73,7 +73,7 @@ impl Default for NackGenerator {
 }
 
 impl NackGenerator {
-    /// One that misses nothing yet.
+    /// A generator with nothing missing yet.
     pub fn new() -> NackGenerator {
         NackGenerator {
             ssrc: None,
@@ -122,12 +122,12 @@ impl NackGenerator {
         &self.requests
     }
 
-    /// When there may be something to request though nothing has come.
+    /// When there may be something to request even if nothing has come.
     pub fn deadline(&self) -> Option<Mono> {
         self.deadline
     }
 
-    /// Whether the sender retransmits, so that waiting is worth while.
+    /// Whether the sender retransmits, so that waiting is worthwhile.
     pub fn is_answered(&self, now: Mono) -> bool {
         self.answered.is_some_and(|at| now.since(at) < ANSWERS_FOR)
     }
@@ -136,7 +136,7 @@ impl NackGenerator {
     pub fn retransmitted(&mut self, now: Mono, seq: SeqNo) {
         self.unanswered = 0;
         self.answered = Some(now);
-        // Of a packet requested twice nobody knows which request was answered (Karn's rule).
+        // If a packet was requested twice, there is no telling which request was answered (Karn's rule).
         let mut once = self.missing.iter().filter(|m| m.requests == 1);
         let missing = once.find(|m| m.ext as u16 == seq.0);
         if let Some(at) = missing.and_then(|m| m.requested) {
@@ -144,7 +144,7 @@ impl NackGenerator {
         }
     }
 
-    /// A frame for which no parity comes.
+    /// Checks a frame without parity.
     fn frame_without_parity(
         &mut self,
         now: Mono,
@@ -168,7 +168,7 @@ impl NackGenerator {
         }
     }
 
-    /// A frame whose parity has its chance first.
+    /// Checks a frame whose parity has its chance first.
     fn frame_with_parity(
         &mut self,
         now: Mono,
@@ -180,7 +180,7 @@ impl NackGenerator {
         let pending = repair.pending(ssrc, frame.time());
         let newest = frame.last_arrival();
         let newest = pending.map_or(newest, |p| p.last_arrival.max(newest));
-        // Parity begins when the frame has ended, and what it mends costs nothing more.
+        // Parity starts when the frame has ended, and what it repairs costs nothing more.
         let earliest = newest + 2 * quiet;
         // Its true end by its parity, if that says it.
         let end = match (pending, frame.first()) {
@@ -198,7 +198,7 @@ impl NackGenerator {
         }
     }
 
-    /// Since when a packet has been missing, as far as it was seen before.
+    /// Since when a packet has been missing, if that was noticed before.
     fn since(&self, ext: u64) -> Option<Mono> {
         let at = self.before.binary_search_by_key(&ext, |m| m.ext).ok()?;
         Some(self.before[at].since)
@@ -206,7 +206,7 @@ impl NackGenerator {
 
     /// A packet is missing and may be requested from `earliest` on.
     fn want(&mut self, now: Mono, ext: u64, earliest: Mono) {
-        // Numbers of different frames come in order; one that contradicts itself is not asked.
+        // Numbers of different frames come in order; contradictory ones are ignored.
         if self.missing.len() == MAX_MISSING || self.missing.last().is_some_and(|m| m.ext >= ext) {
             return;
         }

@@ -1,13 +1,12 @@
-//! How much parity a stream gets, by what its viewers report (`repair: Auto`). A report and a time in, a share
-//! out: no socket, no clock.
+//! How much parity a stream gets, from its viewers' reports (`repair: Auto`). In: a report and a time; out: a share.
+//! No socket, no clock.
 //!
-//! From the share of packets that a viewer loses and the packets of a frame follows, by the binomial distribution, how
-//! many parity packets leave one frame in `ONE_IN` incomplete. That holds where packets are lost independently
-//! of each other. Where they are lost in bursts frames stay incomplete all the same, the viewer's report says so, and its
-//! share grows until they do not.
+//! The share of packets that a viewer loses and the number of packets in a frame determine, by the binomial distribution,
+//! how many parity packets leave one frame in `ONE_IN` incomplete. That holds if packets are lost independently. If they
+//! are lost in bursts, frames stay incomplete all the same, the viewer reports it, and its share grows until they do not.
 //!
-//! The worst viewer decides, but not one that all the parity allowed could not help. What one host alone reports, where
-//! there are others, is believed up to [`UNCONFIRMED`]: a report is easily forged.
+//! The worst viewer decides, unless even all the parity allowed could not help it. What a single host reports, if there
+//! are others, is believed up to [`UNCONFIRMED`]: a report is easily forged.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -15,41 +14,41 @@ use std::time::Duration;
 use crate::clock::Mono;
 use crate::rtp::votes::Votes;
 
-/// Parity for each packet before anybody has reported.
+/// Parity per packet before anybody has reported.
 pub const START: f32 = 0.1;
-/// Parity where nothing is lost: what is lost first is mended already.
+/// Parity if nothing is lost, so that the first loss is already repaired.
 const LEAST: f32 = 0.02;
-/// One frame in so many may stay incomplete by chance.
+/// One frame in this many may stay incomplete by chance.
 const ONE_IN: f64 = 5_000.0;
 /// The share falls by a factor of e in this time: by 95 % in half a minute.
 const FALL: Duration = Duration::from_secs(10);
 /// Frames that stayed incomplete raise a viewer's share by this factor a report, more with more of them.
 const RAISE: (f32, f32) = (1.15, 1.6);
-/// A share of frames that may stay incomplete without that: what chance does.
+/// The share of frames that may stay incomplete without that, by chance.
 const TOLERATED: f32 = 0.002;
-/// Reports that follow each other faster say less, each in proportion to its time.
+/// Reports that come faster than this count less, each in proportion to its time.
 const WHOLE_REPORT: Duration = Duration::from_millis(500);
-/// A viewer of whose frames the most parity would mend fewer than this is not waited for, until they
-/// would be more than the second.
+/// A viewer is beyond help if the most parity would complete less than the first share of its frames, until it would
+/// complete more than the second.
 const HOPELESS: (f64, f64) = (0.3, 0.6);
-/// Parity for each packet that the viewers of one host get though no other host reports as much loss.
+/// Parity per packet that the viewers of one host get even if no other host reports as much loss.
 pub const UNCONFIRMED: f32 = 0.1;
-/// Viewers that are listened to at a time, and of one host.
+/// Viewers counted at a time, and of one host.
 const MAX_VIEWERS: usize = 1024;
 const MAX_OF_HOST: usize = 4;
-/// A viewer that has reported nothing for this long is gone. Those of a large group report seldom.
+/// A viewer that has reported nothing for this long is gone. Viewers of a large group report rarely.
 const GONE: Duration = Duration::from_secs(60);
-/// Frames of more packets need a smaller share, never a larger one: they are taken as so large.
+/// Frames of more packets than this need a smaller share, never a larger one, and count as this large.
 const MOST_PACKETS: u32 = 256;
 
-/// What one viewer reports. Not all viewers tell of frames.
+/// What one viewer reports. Not all viewers report on frames.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Report {
     /// Who: its SSRC.
     pub viewer: u32,
     /// Where from.
     pub host: IpAddr,
-    /// Share of the packets that it lost since its report before, 0 to 1, before any repair.
+    /// Share of the packets that it lost since its previous report, 0 to 1, before any repair.
     pub fraction_lost: f32,
     /// Frames since it began: whole or repaired, and those that stayed incomplete.
     pub frames: Option<(u32, u32)>,
@@ -63,7 +62,7 @@ struct Viewer {
     heard: Mono,
     /// Smoothed over its reports; `None` before the first.
     loss: Option<f32>,
-    /// Its frames when they were looked at last, and when that was.
+    /// Its frames when last checked, and when that was.
     frames: Option<(u32, u32)>,
     looked: Mono,
     /// What it needs: rises at once, falls slowly.
@@ -82,12 +81,12 @@ pub struct Overhead {
     is_cold: bool,
     share: f32,
     updated: Mono,
-    /// More would not help now: the link is full, or that is being found out.
+    /// More would not help now: the link is full, or that is being tested.
     is_held: bool,
 }
 
 impl Overhead {
-    /// Never more than `max` parity packets for each packet.
+    /// With at most `max` parity packets per packet.
     pub fn new(now: Mono, max: f32) -> Overhead {
         Overhead {
             max,
@@ -99,12 +98,12 @@ impl Overhead {
         }
     }
 
-    /// Whether the share may not rise for now.
+    /// Sets whether the share must not rise for now.
     pub fn hold(&mut self, is_held: bool) {
         self.is_held = is_held;
     }
 
-    /// A viewer is gone.
+    /// Removes a viewer that has left.
     pub fn left(&mut self, now: Mono, viewer: u32) {
         self.viewers.retain(|v| v.id != viewer);
         self.update(now);
@@ -115,7 +114,7 @@ impl Overhead {
         self.share
     }
 
-    /// Takes a viewer's report; frames have about so many `packets`.
+    /// Takes a viewer's report; frames have about `packets` packets.
     pub fn report(&mut self, now: Mono, report: Report, packets: u32) {
         let fraction = match report.fraction_lost.is_finite() {
             true => report.fraction_lost.clamp(0.0, 1.0),
@@ -142,7 +141,7 @@ impl Overhead {
                 false => HOPELESS.0,
             };
         let incomplete = viewer.incomplete(now, report.frames);
-        // More of the same would not have helped where the most of it was sent.
+        // If the most parity was already sent, more would not have helped.
         if incomplete > TOLERATED && viewer.need * viewer.boost < max && !is_held {
             viewer.boost *= (1.0 + incomplete * 4.0).clamp(RAISE.0, RAISE.1);
         }
@@ -151,7 +150,7 @@ impl Overhead {
         self.update(now);
     }
 
-    /// Time has passed: those who fell silent are forgotten, and the share falls.
+    /// Lets time pass: viewers that fell silent are removed, and the share falls.
     pub fn update(&mut self, now: Mono) {
         self.viewers.retain(|v| now.since(v.heard) < GONE);
         let wanted = self.wanted();
@@ -167,7 +166,7 @@ impl Overhead {
         self.share = risen.max(fallen).min(self.max);
     }
 
-    /// The share that the viewers need, as far as it is believed.
+    /// The share that the viewers need, as far as they are believed.
     fn wanted(&self) -> f32 {
         let mut votes = Votes::default();
         for viewer in &self.viewers {
@@ -210,7 +209,7 @@ impl Overhead {
 }
 
 impl Viewer {
-    /// The share of its frames that stayed incomplete since they were looked at, which is not at each of many reports.
+    /// The share of its frames that stayed incomplete since the last check, which not every report triggers.
     fn incomplete(&mut self, now: Mono, frames: Option<(u32, u32)>) -> f32 {
         let Some(frames) = frames else { return 0.0 };
         let Some(before) = self.frames else {
@@ -221,7 +220,7 @@ impl Viewer {
             return 0.0;
         }
         (self.frames, self.looked) = (Some(frames), now);
-        // A viewer that began again counts from zero.
+        // A restarted viewer counts from zero.
         let (Some(good), Some(bad)) = (
             frames.0.checked_sub(before.0),
             frames.1.checked_sub(before.1),
@@ -232,12 +231,12 @@ impl Viewer {
     }
 }
 
-/// What is left of a value after `age`.
+/// What remains of a value after `age`.
 fn fall(age: Duration) -> f32 {
     (-age.as_secs_f32() / FALL.as_secs_f32()).exp()
 }
 
-/// Parity for each packet with which all but one frame in [`ONE_IN`] come whole, at most `max`.
+/// Parity per packet with which all but one frame in [`ONE_IN`] arrive whole, at most `max`.
 fn share_for(loss: f64, packets: u32, max: f32) -> f32 {
     if loss <= 0.0 {
         return LEAST.min(max);
@@ -250,7 +249,7 @@ fn share_for(loss: f64, packets: u32, max: f32) -> f32 {
     })
 }
 
-/// The share of frames that come whole with the most parity.
+/// The share of frames that arrive whole with the most parity.
 fn mended(loss: f64, packets: u32, max: f32) -> f64 {
     let packets = packets.clamp(1, MOST_PACKETS);
     let most = (f64::from(packets) * f64::from(max)).ceil() as u32;

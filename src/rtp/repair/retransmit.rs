@@ -1,17 +1,17 @@
-//! The retransmit buffer: what a sender keeps of its last frames to send packets of them again, and how much of that it
-//! may. NACKs in, datagrams out. No socket, no clock.
+//! The retransmit buffer: a sender's last frames, kept to retransmit their packets, and limits on how much it may. In:
+//! NACKs; out: datagrams. No socket, no clock.
 //!
-//! A frame is copied by the stream's own thread into a [`StoredFrame`], in the pause behind the first burst of its
-//! packets or, where there is no other, behind that: no packet waits for it. Everything else happens on the thread that
-//! receives NACKs. The two hand the frames to each other through [`RetransmitQueue`], without a lock.
+//! A frame is copied by the stream's own thread into a [`StoredFrame`], in the pause after the first burst of its
+//! packets, or after the only one: no packet waits for it. Everything else happens on the thread that
+//! receives NACKs. The two exchange frames through [`RetransmitQueue`], without a lock.
 //!
 //! # Memory
 //! [`FRAMES`] frames of at most [`MAX_FRAME`] bytes each: 12 MiB at most, 1 MiB with frames of 150 KB.
 //!
 //! # Bounds
-//! All answers together are at most [`TOTAL`] of the stream's bytes; a burst may take that share of the last `WINDOW`
-//! frames at once. Hosts that report what they receive have all of it but [`STRANGERS`], shared by those that ask at
-//! the time, at most [`PER_HOST`] each; all others have that together. Whoever asks for more is not answered.
+//! All retransmissions together are at most [`TOTAL`] of the stream's bytes; a burst may take that share of the last
+//! `WINDOW` frames at once. Hosts that report what they receive share all of it but [`STRANGERS`] among those that ask at
+//! the time, at most [`PER_HOST`] each; all others share the rest. Requests beyond that are refused.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -25,11 +25,11 @@ use crate::clock::Mono;
 use crate::rtp::plan::PacketPlan;
 use crate::rtp::types::SeqNo;
 
-/// Frames on the way between the two threads, and stored: one is being written, the others can be requested.
+/// Frames between the two threads and stored: one is being written, the others can be requested.
 pub const FRAMES: usize = 6;
 /// A larger frame is not stored.
 pub const MAX_FRAME: usize = 2 << 20;
-/// Frames of which packets are retransmitted. A viewer waits for one frame interval, or a few if it was told to.
+/// How many past frames packets are retransmitted of. A viewer waits one frame interval, or a few if so configured.
 const ANSWERED: usize = 4;
 /// What may be retransmitted, as a share of the stream's bytes: to all, …
 pub const TOTAL: f64 = 0.25;
@@ -37,16 +37,16 @@ pub const TOTAL: f64 = 0.25;
 pub const PER_HOST: f64 = 0.15;
 /// … and to all together that do not.
 pub const STRANGERS: f64 = 0.05;
-/// Frames over which that may be saved up.
+/// Frames over which unused budget may accumulate.
 const WINDOW: f64 = 15.0;
 /// The same packet is not retransmitted within this time: several viewers request it at once.
 const ONCE_IN: Duration = Duration::from_millis(3);
-/// How often a packet is retransmitted at most.
+/// The most times a packet is retransmitted.
 const MAX_TIMES: u8 = 6;
 /// Hosts whose budgets are remembered.
 const MAX_HOSTS: usize = 1024;
 
-/// The packets of one frame, as they are retransmitted.
+/// The packets of one frame, ready for retransmission.
 #[derive(Debug, Default)]
 pub struct StoredFrame {
     first: SeqNo,
@@ -78,7 +78,7 @@ impl StoredFrame {
     }
 }
 
-/// From the stream's thread, which stores frames, to the [`RetransmitBuffer`], and empty ones back.
+/// Carries frames from the stream's thread, which stores them, to the [`RetransmitBuffer`], and empty ones back.
 #[derive(Debug)]
 pub struct RetransmitQueue {
     full: ArrayQueue<Box<StoredFrame>>,
@@ -86,7 +86,7 @@ pub struct RetransmitQueue {
 }
 
 impl RetransmitQueue {
-    /// One with empty frames only.
+    /// A queue with empty frames only.
     pub fn new() -> Arc<RetransmitQueue> {
         let queue = RetransmitQueue {
             full: ArrayQueue::new(FRAMES),
@@ -98,8 +98,8 @@ impl RetransmitQueue {
         Arc::new(queue)
     }
 
-    /// Stores a frame that is being sent. Copies its bytes; allocates only while frames grow. Where the other thread is
-    /// behind, the oldest frame gives way.
+    /// Stores a frame that is being sent. Copies its bytes; allocates only while frames grow. If the other thread is
+    /// behind, the oldest frame is dropped.
     pub fn store(&self, plan: &PacketPlan, scan: &[u8]) {
         let bytes =
             plan.headers.len() + scan.len() + plan.packets.len() * RETRANSMISSION_HEADER.len();
@@ -121,7 +121,7 @@ impl RetransmitQueue {
 #[derive(Clone, Copy, Debug, Default)]
 struct Budget {
     bytes: f64,
-    /// How much of all that was ever stored has its share in `bytes`.
+    /// How many of all bytes ever stored `bytes` already has a share of.
     counted: f64,
 }
 
@@ -145,12 +145,12 @@ pub struct RetransmitBuffer {
     total: Budget,
     strangers: Budget,
     hosts: Vec<(IpAddr, Budget)>,
-    /// What is to be retransmitted: frame and packet.
+    /// Packets to retransmit: frame and packet.
     answers: Vec<(usize, usize)>,
 }
 
 impl RetransmitBuffer {
-    /// Of the frames that come through `queue`.
+    /// For the frames that come through `queue`.
     pub fn new(queue: Arc<RetransmitQueue>) -> RetransmitBuffer {
         RetransmitBuffer {
             queue,
@@ -164,8 +164,8 @@ impl RetransmitBuffer {
         }
     }
 
-    /// A viewer on `host`, which `reports` what it receives or does not, misses these packets: what to send to the
-    /// group. What was sent too often, or goes beyond a bound, is not among it; the second value counts that.
+    /// A viewer on `host`, which `reports` what it receives or does not, misses these packets: returns what to send to the
+    /// group, without what was sent too often or exceeds a limit; the second value counts that.
     pub fn request(
         &mut self,
         now: Mono,
@@ -212,7 +212,7 @@ impl RetransmitBuffer {
         (datagrams, refused)
     }
 
-    /// Takes the frames that were stored, and gives the oldest back.
+    /// Takes stored frames from the queue, and returns the oldest.
     fn collect(&mut self) {
         while let Some(mut stored) = self.queue.full.pop() {
             stored.sent.clear();
@@ -241,7 +241,7 @@ impl RetransmitBuffer {
         1 + others.filter(|(_, b)| b.counted >= recent).count()
     }
 
-    /// The place of a host, which may be new: then it takes that of the one whose last request is the oldest.
+    /// The budget of a host; a new one may replace the host whose last request is the oldest.
     fn place_of(&mut self, host: IpAddr) -> usize {
         if let Some(found) = self.hosts.iter().position(|(h, _)| *h == host) {
             return found;
@@ -258,7 +258,7 @@ impl RetransmitBuffer {
         oldest
     }
 
-    /// Which frame and packet a number is.
+    /// Which frame and packet a number belongs to.
     fn find(&self, seq: SeqNo) -> Option<(usize, usize)> {
         self.frames.iter().enumerate().find_map(|(frame, stored)| {
             let index = usize::try_from(seq.distance(stored.first)).ok()?;

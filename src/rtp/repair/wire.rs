@@ -2,24 +2,24 @@
 
 use crate::rtp::types::{RtpTime, SeqNo, Ssrc};
 
-/// The version that this code speaks.
+/// The version that this code writes and reads.
 const VERSION: u8 = 1;
 /// The kind of repair datagram that carries a parity shard.
 const PARITY: u8 = 0;
 /// The kind that carries a retransmitted packet.
 const RETRANSMISSION: u8 = 1;
-/// Bytes in front of a retransmitted packet.
+/// Bytes before a retransmitted packet.
 pub const RETRANSMISSION_HEADER: [u8; 4] = [VERSION, RETRANSMISSION, 0, 0];
-/// Bytes in front of the shard.
+/// Bytes before the shard.
 pub const HEADER_LEN: usize = 20;
-/// Bytes in front of a packet in its shard: its length.
+/// Bytes before a packet in its shard: its length.
 pub const LENGTH_LEN: usize = 2;
 /// Most packets of a frame that can be repaired. It has at most as many parity packets as packets.
 pub const MAX_PACKETS: usize = 2048;
-/// Most memory that Reed-Solomon may work in, in bytes; what asks for more is not encoded and not believed.
+/// Most memory that Reed-Solomon may use, in bytes; what needs more is neither encoded nor decoded.
 pub const MAX_WORK: usize = 32 << 20;
 
-/// Why a datagram is no repair packet.
+/// Why a datagram is not a repair packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidRepair {
     /// Shorter than the header.
@@ -48,12 +48,12 @@ pub enum InvalidRepair {
     Length {
         /// As the header says.
         claimed: usize,
-        /// Bytes behind the header.
+        /// Bytes after the header.
         have: usize,
     },
 }
 
-/// What a repair datagram says of itself.
+/// The header of a parity datagram.
 ///
 /// ```text
 ///  0                   1                   2                   3
@@ -98,7 +98,7 @@ impl RepairHeader {
     /// Reads a datagram: the header and its shard.
     ///
     /// # Errors
-    /// If it is no repair packet, or one whose numbers cannot be true.
+    /// If it is not a repair packet, or its numbers cannot be true.
     pub fn parse(datagram: &[u8]) -> Result<(RepairHeader, &[u8]), InvalidRepair> {
         let Some((head, shard)) = datagram.split_first_chunk::<HEADER_LEN>() else {
             return Err(InvalidRepair::Short(datagram.len()));
@@ -151,8 +151,7 @@ impl RepairHeader {
     }
 }
 
-/// The RTP packet in a retransmission; `None`: it is none. Its two bytes behind the kind are left to later
-/// versions.
+/// The RTP packet in a retransmission; `None`: it is not one. The two bytes after the kind are reserved.
 ///
 /// ```text
 ///  0                   1                   2                   3
@@ -174,7 +173,7 @@ pub(super) fn is_possible(packets: usize, parity: usize, shard_len: usize) -> bo
     if !(1..=MAX_PACKETS).contains(&packets) || !(1..=packets).contains(&parity) {
         return false;
     }
-    // What the decoder takes at most: both counts as powers of two, the sum again as one, shards in
+    // The most that the decoder needs: both counts as powers of two, the sum again as one, shards in
     // units of 64 bytes.
     let shards = packets.next_power_of_two() + parity.next_power_of_two();
     shards.next_power_of_two() * shard_len.next_multiple_of(64) <= MAX_WORK

@@ -1,6 +1,6 @@
-//! Who the members of an RTP session are: RFC 3550 §6.2.1 and §6.3.5. Bounded in all, by host and by time, so that one
-//! host that makes up SSRCs neither fills the table nor makes the others report seldom. A member is its SSRC and its
-//! host: nobody else can take its place or say goodbye for it (RFC 3550 §8.2).
+//! Who the members of an RTP session are: RFC 3550 §6.2.1 and §6.3.5. Bounded in total, per host and in time, so that one
+//! host that invents SSRCs neither fills the table nor makes the others report rarely. A member is its SSRC and its
+//! host: nobody else can take its place or send BYE for it (RFC 3550 §8.2).
 //!
 //! # Memory
 //! At most [`MAX_MEMBERS`] members, 80 bytes each: under 2 MiB. Beyond that the report interval grows no further.
@@ -30,15 +30,15 @@ struct Member {
     /// `None`: known by its packets only.
     host: Option<IpAddr>,
     first: Mono,
-    /// When a packet of it came last.
+    /// When its last packet came.
     active: Mono,
-    /// When it sent packets of a stream, or said that it did.
+    /// When it last sent packets of a stream, or said that it did.
     sent: Option<Mono>,
     /// Whether it has ever reported what it receives.
     receives: bool,
 }
 
-/// The members but ourselves.
+/// The members except ourselves.
 #[derive(Clone, Debug, Default)]
 pub struct Members {
     members: HashMap<Ssrc, Member>,
@@ -103,7 +103,7 @@ impl Members {
         true
     }
 
-    /// The same of one that sends packets of a stream, or says so.
+    /// The same for one that sends packets of a stream, or says so.
     pub fn sender_active(&mut self, now: Mono, ssrc: Ssrc, host: Option<IpAddr>) -> bool {
         if !self.active(now, ssrc, host) {
             return false;
@@ -124,7 +124,7 @@ impl Members {
         }
     }
 
-    /// `ssrc` said goodbye from `host`; whether it was a member there.
+    /// BYE of `ssrc` came from `host`; returns whether it was a member there.
     pub fn bye(&mut self, ssrc: Ssrc, host: IpAddr) -> bool {
         let member = self.members.get(&ssrc);
         let is_its_own = member.is_some_and(|m| m.host.is_none_or(|h| h == host));
@@ -146,7 +146,7 @@ impl Members {
         true
     }
 
-    /// Takes out, and gives, the members that were silent for some of these intervals. RFC 3550 §6.3.5.
+    /// Removes and returns the members that were silent for several of these intervals. RFC 3550 §6.3.5.
     pub fn expire(&mut self, now: Mono, interval: Duration) -> Vec<Ssrc> {
         let mut gone = Vec::new();
         for (&ssrc, member) in &mut self.members {
@@ -164,7 +164,7 @@ impl Members {
         for &ssrc in &gone {
             self.remove(ssrc);
         }
-        // A host that was refused has an entry, and no members.
+        // A refused host has an entry without members.
         self.hosts.retain(|_, count| *count > 0);
         gone
     }

@@ -1,14 +1,14 @@
-//! RTCP (RFC 3550 §6): who is there, what arrives, who leaves; with feedback that need not wait for the next
-//! regular report (RFC 4585). Bytes, times and a seed in, bytes and events out: no sockets, no clocks, no threads.
+//! RTCP (RFC 3550 §6): who takes part, what arrives, who leaves; with feedback that need not wait for the next regular
+//! report (RFC 4585). In: bytes, times and a seed; out: bytes and events. No sockets, no clocks, no threads.
 //!
 //! | module | what it is |
 //! |---|---|
 //! | [`wire`] | compound packets: reading and writing them |
 //! | [`members`] | who takes part |
-//! | [`timing`] | when it is one's own turn to report |
+//! | [`timing`] | when to send the next report |
 //! | [`session`] | both, for one member |
-//! | [`sender`] | the sender's end: sender reports, and the books of its viewers |
-//! | [`viewer`] | a viewer's end: receiver reports, and what the sender says |
+//! | [`sender`] | the sender's end: sender reports, and what viewers report |
+//! | [`viewer`] | a viewer's end: receiver reports, and what the sender reports |
 
 pub mod members;
 pub mod sender;

@@ -1,5 +1,5 @@
-//! The sender's end of RTCP: its reports, and what it knows of its viewers. Datagrams and times in, datagrams and
-//! [`Feedback`] out. What is done about feedback is not its business.
+//! The sender's end of RTCP: its reports, and what it knows about its viewers. In: datagrams and times; out: datagrams
+//! and [`Feedback`]. What to do about feedback is decided elsewhere.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -15,13 +15,13 @@ use crate::clock::{Mono, Ntp};
 use crate::rtp::stats::{ViewerFrames, ViewerReport};
 use crate::rtp::types::{RtpTime, SeqNo, Ssrc};
 
-/// How lancam's senders name their program; so they are told from viewers while they send nothing.
+/// The program name (TOOL) of lancam's senders, which tells them from viewers while they send nothing.
 pub const TOOL: &str = "lancam send";
-/// Viewers that are told one by one; all are counted.
-pub const MAX_TOLD: usize = 256;
+/// Viewers listed one by one; all are counted.
+pub const MAX_LISTED: usize = 256;
 /// A sender that sent nothing for this long writes receiver reports: two intervals. RFC 3550 §6.3.8.
 const SILENCE: Duration = Duration::from_secs(10);
-/// A round trip beyond this is a viewer's error.
+/// A longer round trip is a viewer's error.
 const LONGEST_ROUND_TRIP: Duration = Duration::from_secs(60);
 /// How old the highest number in a report may be.
 const RECENT: Duration = Duration::from_secs(3);
@@ -30,22 +30,22 @@ const MAX_SENT_REPORTS: usize = 32;
 /// A host reports as long as the last of its reports is not older than this.
 const REPORTING: Duration = Duration::from_secs(60);
 
-/// What a viewer reports of the stream. It agrees with what was sent; whether it is true nobody knows.
+/// A viewer's report on the stream. It is consistent with what was sent, but may still be false.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ViewerLoss {
     /// The viewer.
     pub ssrc: Ssrc,
     /// The host that it reports from.
     pub host: IpAddr,
-    /// Share of the packets lost since its report before, before any repair: 0 to 1.
+    /// Share of the packets lost since its previous report, before any repair: 0 to 1.
     pub fraction_lost: f32,
     /// Packets lost since it began, before any repair.
     pub lost: i32,
     /// The highest sequence number that it has received, with the count of wraps in the upper half.
     pub highest: u32,
-    /// Network round trip, once it can be told.
+    /// Network round trip, once known.
     pub round_trip: Option<Duration>,
-    /// What only lancam's viewers tell.
+    /// What only lancam's viewers report.
     pub frames: Option<FrameReport>,
 }
 
@@ -54,7 +54,7 @@ pub struct ViewerLoss {
 pub enum Feedback<'a> {
     /// A viewer reports about this stream.
     Report(ViewerLoss),
-    /// A viewer asks for packets of this stream again (generic NACK).
+    /// A viewer requests packets of this stream again (generic NACK).
     Nack {
         /// The viewer. It need not be one that is counted.
         from: Ssrc,
@@ -65,14 +65,14 @@ pub enum Feedback<'a> {
         /// Which packets; at most [`wire::MAX_NACKED`].
         missing: &'a [SeqNo],
     },
-    /// A viewer said goodbye, or nothing for too long.
+    /// A viewer sent BYE, or nothing for too long.
     Left {
         /// Which.
         ssrc: Ssrc,
     },
     /// Another sender is in the group.
     OtherSender {
-        /// Where its reports come from.
+        /// Where its RTCP comes from.
         host: IpAddr,
     },
 }
@@ -84,7 +84,7 @@ pub struct Sent {
     pub packets: u64,
     /// Their payload. RFC 3550 §6.4.1: without headers.
     pub octets: u64,
-    /// UDP payload of all that was sent.
+    /// UDP payload of everything sent.
     pub bytes: u64,
     /// The highest sequence number.
     pub highest: SeqNo,
@@ -93,9 +93,9 @@ pub struct Sent {
 #[derive(Clone, Debug)]
 struct Viewer {
     address: SocketAddr,
-    heard: Mono,
+    last_seen: Mono,
     description: Description,
-    /// What it reported last, and how many packets had been sent then.
+    /// Its last report, and how many packets had been sent then.
     block: Option<ReportBlock>,
     sent: u64,
     frames: Option<FrameReport>,
@@ -118,7 +118,7 @@ pub struct SenderSide {
     /// Our last sender reports: the middle of their NTP time, and when they were sent.
     sent_reports: VecDeque<(u32, Mono)>,
     counted_at: Mono,
-    /// When packets were seen to be sent last.
+    /// When packets were last seen to be sent.
     sent_at: Option<Mono>,
 }
 
@@ -145,7 +145,7 @@ impl SenderSide {
         }
     }
 
-    /// Takes a datagram that came `from` somewhere at `now`, after what was `sent`.
+    /// Takes a datagram that came `from` an address at `now`, when `sent` had been sent.
     ///
     /// # Errors
     /// It is not RTCP.
@@ -208,25 +208,38 @@ impl SenderSide {
                 }
             }
         }
-        let (Some(ssrc), Some(block)) = (reporter, block) else {
-            return Ok(());
-        };
+        if let (Some(ssrc), Some(block)) = (reporter, block) {
+            let loss = self.take_report(now, sent, (ssrc, host), block, frames);
+            if let Some(loss) = loss {
+                each(Feedback::Report(loss));
+            }
+        }
+        Ok(())
+    }
+
+    /// Records what a viewer reports; `None` if it cannot be true.
+    fn take_report(
+        &mut self,
+        now: Mono,
+        sent: Sent,
+        (ssrc, host): (Ssrc, IpAddr),
+        block: ReportBlock,
+        frames: Option<FrameReport>,
+    ) -> Option<ViewerLoss> {
         let round_trip = self.round_trip(now, &block);
         let recent = self.sent_recently(now, sent);
-        let Some(viewer) = self.viewers.get_mut(&ssrc) else {
-            return Ok(());
-        };
+        let viewer = self.viewers.get_mut(&ssrc)?;
         if round_trip.is_err() || !viewer.agrees(&block, sent, recent) {
-            // It may have begun to count again.
+            // It may have restarted its count.
             viewer.block = None;
-            return Ok(());
+            return None;
         }
         viewer.block = Some(block);
         viewer.sent = sent.packets;
         viewer.frames = frames;
         viewer.round_trip = round_trip.unwrap_or_default().or(viewer.round_trip);
         self.reporting.insert(host, now);
-        each(Feedback::Report(ViewerLoss {
+        Some(ViewerLoss {
             ssrc,
             host,
             fraction_lost: f32::from(block.fraction_lost) / 256.0,
@@ -234,8 +247,7 @@ impl SenderSide {
             highest: block.highest,
             round_trip: viewer.round_trip,
             frames,
-        }));
-        Ok(())
+        })
     }
 
     /// Packets sent within [`RECENT`].
@@ -251,7 +263,7 @@ impl SenderSide {
     /// reached it yet.
     ///
     /// # Errors
-    /// It refers to a report that was not sent, or cannot have been kept for so long.
+    /// It refers to a report that was not sent, or cannot have been kept for that long.
     fn round_trip(&self, now: Mono, block: &ReportBlock) -> Result<Option<Duration>, ()> {
         if block.last_sr == 0 {
             return Ok(None);
@@ -262,7 +274,7 @@ impl SenderSide {
             .find(|(ntp, _)| *ntp == block.last_sr);
         let (_, at) = ours.ok_or(())?;
         let units = i64::from(in_65536ths(now.since(*at))) - i64::from(block.since_last_sr);
-        // The viewer rounds, and may be a unit or two beyond.
+        // The viewer rounds, and may be off by a unit or two.
         if !(-4..=i64::from(in_65536ths(LONGEST_ROUND_TRIP))).contains(&units) {
             return Err(());
         }
@@ -271,7 +283,7 @@ impl SenderSide {
         )))
     }
 
-    /// Notes one that does not send; false if it is no viewer.
+    /// Notes a member that does not send; false if it is not a viewer.
     fn note(&mut self, now: Mono, address: SocketAddr, ssrc: Ssrc) -> bool {
         // It may merely pause: RFC 3550 §6.4 has it write receiver reports then.
         let host = address.ip().to_canonical();
@@ -280,7 +292,7 @@ impl SenderSide {
         }
         let viewer = self.viewers.entry(ssrc).or_insert_with(|| Viewer {
             address,
-            heard: now,
+            last_seen: now,
             description: Description::default(),
             block: None,
             sent: 0,
@@ -288,7 +300,7 @@ impl SenderSide {
             round_trip: None,
         });
         viewer.address = address;
-        viewer.heard = now;
+        viewer.last_seen = now;
         true
     }
 
@@ -303,7 +315,7 @@ impl SenderSide {
         }
     }
 
-    /// To be called about once a second: what was sent so far, and whoever has been silent for too long leaves.
+    /// Call it about once a second with what was sent so far; removes members that were silent for too long.
     pub fn tick(&mut self, now: Mono, sent: Sent, mut each: impl FnMut(Feedback<'_>)) {
         let time = now.since(self.counted_at).as_secs_f64();
         if time > 0.0 {
@@ -333,7 +345,7 @@ impl SenderSide {
     }
 
     /// The datagram that is due at `now`, which is `wall` on the wall clock; call it again until there is none. After
-    /// [`SenderSide::leave`] the last one is the goodbye.
+    /// [`SenderSide::leave`] the last one is BYE.
     pub fn poll(&mut self, now: Mono, wall: Ntp, sent: Sent) -> Option<(Due, Vec<u8>)> {
         let due = self.session.poll(now)?;
         let compound = self.compound(now, wall, sent, due == Due::Bye);
@@ -367,7 +379,7 @@ impl SenderSide {
         }
     }
 
-    /// Wishes to say goodbye, after what has been `sent`; false if there is nothing to say. See [`Session::leave`].
+    /// Starts leaving, after what has been `sent`; false if there is nothing to send. See [`Session::leave`].
     pub fn leave(&mut self, now: Mono, sent: Sent) -> bool {
         if sent.packets > 0 {
             self.session.set_sending(true);
@@ -376,7 +388,7 @@ impl SenderSide {
         self.session.leave(now, bytes.len())
     }
 
-    /// When [`SenderSide::poll`] has something at the latest.
+    /// The latest time at which [`SenderSide::poll`] has something.
     pub fn deadline(&self) -> Mono {
         self.session.deadline()
     }
@@ -386,11 +398,11 @@ impl SenderSide {
         self.viewers.len()
     }
 
-    /// What they report, in the order of their addresses; the first [`MAX_TOLD`].
+    /// What they report, in the order of their addresses; the first [`MAX_LISTED`].
     pub fn reports(&self, now: Mono) -> Vec<ViewerReport> {
         let mut all: Vec<_> = self.viewers.iter().collect();
         all.sort_unstable_by_key(|(ssrc, viewer)| (viewer.address, ssrc.0));
-        all.truncate(MAX_TOLD);
+        all.truncate(MAX_LISTED);
         (all.into_iter())
             .map(|(&ssrc, viewer)| viewer.report(ssrc, now))
             .collect()
@@ -398,7 +410,7 @@ impl SenderSide {
 }
 
 impl Viewer {
-    /// Whether it can have received what the block says, of what was `sent`, a number of packets of it `recent`.
+    /// Whether it can have received what the block says, given what was `sent`, `recent` packets of it lately.
     fn agrees(&self, block: &ReportBlock, sent: Sent, recent: u64) -> bool {
         let behind = sent.highest.0.wrapping_sub(block.highest as u16);
         if u64::from(behind) > recent {
@@ -427,7 +439,7 @@ impl Viewer {
             packets_lost: block.lost.into(),
             jitter_ms: (f64::from(block.jitter) * 1e3 / RtpTime::RATE as f64) as f32,
             round_trip_ms: self.round_trip.map(|time| time.as_secs_f32() * 1e3),
-            last_seen_s: now.since(self.heard).as_secs_f32(),
+            last_seen_s: now.since(self.last_seen).as_secs_f32(),
             frames: self.frames.map(|f| ViewerFrames {
                 whole: f.whole,
                 repaired: f.repaired,

@@ -1,4 +1,4 @@
-//! One member's view of an RTP session: who the [members](Members) are, and [when](Timing) it is its own turn to report.
+//! One member's view of an RTP session: who the [members](Members) are, and [when](Timing) to send the next report.
 
 use std::net::IpAddr;
 
@@ -7,7 +7,7 @@ use super::timing::{Count, Due, Timing};
 use crate::clock::Mono;
 use crate::rtp::types::Ssrc;
 
-/// Who is there, and whose turn it is.
+/// The members, and when to report.
 #[derive(Clone, Debug)]
 pub struct Session {
     own: Ssrc,
@@ -25,7 +25,7 @@ impl Session {
         }
     }
 
-    /// Who we are.
+    /// Our own SSRC.
     pub fn own(&self) -> Ssrc {
         self.own
     }
@@ -49,7 +49,7 @@ impl Session {
         self.members.is_sender(ssrc)
     }
 
-    /// What the session's packets take, in bytes a second.
+    /// Sets the session's bandwidth, in bytes a second.
     pub fn set_bandwidth(&mut self, bytes_per_s: f64) {
         self.timing.set_bandwidth(bytes_per_s, self.members.count());
     }
@@ -70,7 +70,7 @@ impl Session {
         ssrc == self.own || self.members.active(now, ssrc, Some(host))
     }
 
-    /// The same of a sender's report, or (`host` unknown) of packets of its stream.
+    /// The same for a sender's report, or (`host` unknown) for packets of its stream.
     pub fn sender_active(&mut self, now: Mono, ssrc: Ssrc, host: Option<IpAddr>) -> bool {
         ssrc == self.own || self.members.sender_active(now, ssrc, host)
     }
@@ -80,7 +80,7 @@ impl Session {
         self.members.receives(ssrc, host);
     }
 
-    /// `ssrc` said goodbye from `host`; whether it was a member there. RFC 3550 §6.3.4 and §6.3.7.
+    /// BYE of `ssrc` came from `host`; returns whether it was a member there. RFC 3550 §6.3.4 and §6.3.7.
     pub fn bye_received(&mut self, now: Mono, ssrc: Ssrc, host: IpAddr) -> bool {
         let is_member = self.members.bye(ssrc, host);
         if !self.timing.bye_received() && is_member {
@@ -89,7 +89,7 @@ impl Session {
         is_member
     }
 
-    /// Takes out, and gives, the members that have been silent for too long.
+    /// Removes and returns the members that have been silent for too long.
     pub fn expire(&mut self, now: Mono) -> Vec<Ssrc> {
         let interval = self.timing.expiry_interval(self.count());
         let gone = self.members.expire(now, interval);
@@ -119,7 +119,7 @@ impl Session {
         self.timing.sent(now, due, bytes, self.members.count());
     }
 
-    /// When [`Session::poll`] has something to say at the latest.
+    /// The latest time at which [`Session::poll`] has something.
     pub fn deadline(&self) -> Mono {
         self.timing.deadline()
     }

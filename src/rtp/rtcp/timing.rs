@@ -1,7 +1,6 @@
-//! When it is one's own turn to report in an RTP session: RFC 3550 §6.2 and §6.3 with its §A.7, so that all reports
-//! together keep within 5 % of the session's bandwidth however many report; and the early feedback of RFC 4585 §3.5. It is
-//! told how many take part, what was received and what was sent, and says what is due. It knows no members and no packet
-//! formats.
+//! When to send the next report in an RTP session: RFC 3550 §6.2 and §6.3 with its §A.7, so that all reports
+//! together keep within 5 % of the session's bandwidth however many report; and the early feedback of RFC 4585 §3.5. In: how
+//! many take part, what was received and sent; out: what is due. It knows no members and no packet formats.
 
 use std::time::Duration;
 
@@ -17,27 +16,27 @@ const MINIMUM: Duration = Duration::from_secs(5);
 const FIRST_MINIMUM: Duration = Duration::from_secs(1);
 /// RFC 3550 §6.3.1: e - 3/2, which makes up for what reconsideration adds.
 const COMPENSATION: f64 = std::f64::consts::E - 1.5;
-/// RFC 3550 §6.3.7: up to so many members, a BYE is sent at once.
+/// RFC 3550 §6.3.7: up to this many members, BYE is sent at once.
 const SMALL_GROUP: usize = 50;
 /// RFC 4585 §3.5.2: share of the interval within which early feedback is spread.
 const DITHER: f64 = 0.5;
-/// Least session bandwidth in bytes a second: a stream that pauses still has members.
+/// Lowest session bandwidth in bytes a second: a paused stream still has members.
 const LEAST_BANDWIDTH: f64 = 8_000.0;
-/// Taken for the session's bandwidth before it is known: 1 Mbit/s.
+/// Assumed session bandwidth before it is known: 1 Mbit/s.
 const DEFAULT_BANDWIDTH: f64 = 125_000.0;
-/// Size of reports before any was seen: a receiver report with its description.
+/// Assumed size of a report before any was seen: a receiver report with its description.
 const DEFAULT_SIZE: f64 = 128.0;
 /// RFC 3550 §6.2 counts what lies under RTCP: UDP and IPv4 headers.
 const HEADERS: usize = 28;
 
-/// What is to be sent now. Tell [`Timing::sent`] when it is.
+/// What is to be sent now. Call [`Timing::sent`] once it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Due {
     /// The regular report.
     Report,
     /// A report before its time, because of [`Timing::request_feedback`].
     Feedback,
-    /// The goodbye.
+    /// BYE.
     Bye,
 }
 
@@ -46,7 +45,7 @@ pub enum Due {
 pub struct Count {
     /// Members, ourselves included.
     pub members: usize,
-    /// Those of the others that send.
+    /// How many of the others send.
     pub senders: usize,
     /// Those that report what they receive, ourselves included: nobody else has feedback to send.
     pub receivers: usize,
@@ -80,7 +79,7 @@ pub struct Timing {
     /// Early feedback that is due, and when the last was sent.
     feedback: Option<Mono>,
     feedback_sent: Option<Mono>,
-    /// Members that said goodbye since we wish to; `None`: we do not.
+    /// Members that sent BYE since we started leaving; `None`: we are not leaving.
     leaving: Option<usize>,
 }
 
@@ -110,10 +109,10 @@ impl Timing {
         timing
     }
 
-    /// What the session's packets take, in bytes a second.
+    /// Sets the session's bandwidth, in bytes a second.
     pub fn set_bandwidth(&mut self, bytes_per_s: f64, count: Count) {
         self.bandwidth = bytes_per_s.max(LEAST_BANDWIDTH);
-        // With more room feedback that waits need not wait as long.
+        // With more bandwidth, pending feedback need not wait as long.
         let from = self.feedback_from(count);
         if count.of_feedback().members <= 2 {
             self.feedback = self.feedback.map(|at| at.min(from));
@@ -137,7 +136,7 @@ impl Timing {
         self.average += ((bytes + HEADERS) as f64 - self.average) / 16.0;
     }
 
-    /// Another member said goodbye; true if it matters only in that we leave too. RFC 3550 §6.3.7.
+    /// Another member sent BYE; true if that matters only because we are leaving too. RFC 3550 §6.3.7.
     pub fn bye_received(&mut self) -> bool {
         match &mut self.leaving {
             Some(others) => *others += 1,
@@ -159,7 +158,7 @@ impl Timing {
         self.members_before = members;
     }
 
-    /// By how long a member must be silent, some times, to be gone. RFC 3550 §6.3.5: "using the deterministic calculated
+    /// A member is gone after several of these intervals of silence. RFC 3550 §6.3.5: "using the deterministic calculated
     /// interval Td … with we_sent false"; RFC 4585 §3.5.4 wants the full minimum here.
     pub fn expiry_interval(&self, count: Count) -> Duration {
         self.interval(count, false, MINIMUM)
@@ -168,7 +167,7 @@ impl Timing {
     /// RFC 3550 §6.3.1 and §A.7, before randomisation.
     fn interval(&self, count: Count, we_sent: bool, minimum: Duration) -> Duration {
         let (members, senders) = match self.leaving {
-            // §6.3.7: only those who leave count, and none of them sends.
+            // §6.3.7: only those leaving count, and none of them sends.
             Some(others) => (others + 1, 0),
             None => (count.members, count.senders + usize::from(self.we_sent)),
         };
@@ -204,9 +203,9 @@ impl Timing {
         }
     }
 
-    /// Asks for a report before its time: something changed that the sender should know. It comes at once
-    /// in a group of two, spread over half an interval in larger ones, and with the regular report where
-    /// that is sooner or the last feedback was too short ago. RFC 4585 §3.5.2.
+    /// Requests an early report: something changed that the sender should know. It comes at once
+    /// in a group of two, spread over half an interval in larger ones, and with the regular report if
+    /// that is sooner or the last feedback was too recent. RFC 4585 §3.5.2.
     pub fn request_feedback(&mut self, now: Mono, count: Count) {
         // Before the first report nobody knows how large the group is.
         if self.is_first || self.feedback.is_some() || self.leaving.is_some() {
@@ -234,9 +233,9 @@ impl Timing {
         self.feedback_sent.map_or(Mono(0), |at| at + two)
     }
 
-    /// Wishes to leave: at once in a small group, else when a goodbye is due, so that a thousand who leave
+    /// Starts leaving: at once in a small group, else when BYE is due, so that a thousand who leave
     /// together do not flood the network. RFC 3550 §6.3.7. Returns whether there is anything to wait for: "a
-    /// participant which never sent an RTP or RTCP packet" says no goodbye.
+    /// participant which never sent an RTP or RTCP packet" sends no BYE.
     pub fn leave(&mut self, now: Mono, bye_bytes: usize, count: Count) -> bool {
         if self.is_first && !self.we_sent {
             return false;
@@ -281,7 +280,7 @@ impl Timing {
         })
     }
 
-    /// What was due went out (or was tried to), as a datagram of this length.
+    /// What was due has been sent (or tried), as a datagram of this length.
     pub fn sent(&mut self, now: Mono, due: Due, bytes: usize, count: Count) {
         self.weigh(bytes);
         self.is_first = false;
@@ -299,7 +298,7 @@ impl Timing {
         self.members_before = count.members;
     }
 
-    /// When [`Timing::poll`] has something to say at the latest.
+    /// The latest time at which [`Timing::poll`] has something.
     pub fn deadline(&self) -> Mono {
         self.feedback.map_or(self.next, |at| at.min(self.next))
     }

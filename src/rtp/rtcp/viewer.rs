@@ -1,5 +1,5 @@
-//! A viewer's end of RTCP: its reports about the source that it follows, and the senders' reports. Datagrams, counts and
-//! times in, datagrams out. Which packets are worth a NACK is not its business.
+//! A viewer's end of RTCP: its reports about the source that it follows, and the senders' reports. In: datagrams,
+//! counts and times; out: datagrams. Which packets are worth a NACK is decided elsewhere.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -14,13 +14,13 @@ use crate::rtp::types::{SeqNo, Ssrc};
 
 /// Senders whose last report is remembered.
 const MAX_SENDERS: usize = 8;
-/// A change of loss is worth a report of its own from this on, as a share of the packets …
+/// A change of loss is reported early if it is at least this share of the packets …
 const LEAST_CHANGE: f64 = 0.01;
-/// … and of the loss reported last.
+/// … and this share of the loss last reported.
 const LEAST_PART: f64 = 0.25;
-/// Bytes of a stream that begins are taken to be those of this time.
+/// The first bytes of a stream count as sent over this time.
 const FRAME: Duration = Duration::from_millis(50);
-/// Fewer packets say nothing about a share.
+/// Fewer packets are not enough to compute a share.
 const LEAST_PACKETS: u64 = 50;
 
 /// What the viewer's other threads have counted.
@@ -28,7 +28,7 @@ const LEAST_PACKETS: u64 = 50;
 pub struct Counts {
     /// Reception of the source that is followed.
     pub reception: Option<Reception>,
-    /// Its frames; `media` is not looked at.
+    /// Its frames; `media` is ignored.
     pub frames: FrameReport,
     /// UDP payload received since the start.
     pub bytes: u64,
@@ -52,13 +52,13 @@ impl LastReport {
     }
 }
 
-/// What the last report said, from which the next one counts.
+/// The last report, which the next one counts from.
 #[derive(Clone, Copy, Debug, Default)]
 struct Reported {
     ssrc: Ssrc,
     expected: u64,
     received: u64,
-    /// `None`: nothing was reported of this source yet.
+    /// `None`: this source has not been reported on yet.
     fraction: Option<f64>,
     frames_lost: u32,
 }
@@ -68,7 +68,7 @@ struct Reported {
 pub struct Outgoing {
     /// Its bytes.
     pub bytes: Vec<u8>,
-    /// Where to, if to one alone; `None`: the group.
+    /// The one member to send it to; `None`: the group.
     pub to: Option<SocketAddr>,
 }
 
@@ -80,10 +80,10 @@ pub struct ViewerSide {
     senders: Vec<LastReport>,
     counts: Counts,
     counted_at: Mono,
-    /// Bytes a second, as the session knows it.
+    /// The session's bandwidth in bytes a second.
     bandwidth: f64,
     reported: Reported,
-    /// Feedback is due that is for all members.
+    /// Feedback for all members is due.
     wants_report: bool,
     missing: Vec<SeqNo>,
 }
@@ -104,11 +104,11 @@ impl ViewerSide {
         }
     }
 
-    /// Takes a datagram. What it says in the name of the source that is `followed` counts only if it comes from the same
-    /// address (RFC 3550 §8.2); gives what was passed over because it did not.
+    /// Takes a datagram. What it says in the name of the source `followed` counts only if it comes from the same address
+    /// (RFC 3550 §8.2); returns how much was ignored because it did not.
     ///
     /// # Errors
-    /// If it is no RTCP.
+    /// If it is not RTCP.
     pub fn receive(
         &mut self,
         now: Mono,
@@ -164,7 +164,7 @@ impl ViewerSide {
         let is_same = |s: &LastReport| s.is_of(report.ssrc, report.address.ip());
         self.senders.retain(|s| !is_same(s));
         if self.senders.len() == MAX_SENDERS {
-            // Whatever others send, the source's own stays.
+            // The followed source's SR stays, whatever others send.
             let rank = |s: &LastReport| (self.is_followed(s), s.at);
             let oldest = (0..MAX_SENDERS).min_by_key(|&i| rank(&self.senders[i]));
             self.senders.swap_remove(oldest.unwrap_or(0));
@@ -172,7 +172,7 @@ impl ViewerSide {
         self.senders.push(report);
     }
 
-    /// What was counted until `now`; to be called some times a second. A loss that changed is reported early.
+    /// Takes the counts at `now`; call it a few times a second. A change of loss is reported early.
     pub fn update(&mut self, now: Mono, counts: Counts) {
         self.count(now, &counts);
         if let Some(reception) = counts.reception {
@@ -193,8 +193,8 @@ impl ViewerSide {
         }
     }
 
-    /// Tells the session its bandwidth: once a second, and as soon as a stream begins or grows much, or feedback would be
-    /// held back by what was there before.
+    /// Updates the session's bandwidth: once a second, and as soon as a stream begins or grows much, so that the old value
+    /// does not hold back feedback.
     fn count(&mut self, now: Mono, counts: &Counts) {
         let time = now.since(self.counted_at);
         let bytes = counts.bytes.saturating_sub(self.counts.bytes) as f64;
@@ -216,7 +216,7 @@ impl ViewerSide {
         }
     }
 
-    /// With another sender the counts begin anew.
+    /// The counts restart with a new sender.
     fn follow(&mut self, reception: &Reception) {
         if self.reported.ssrc != reception.ssrc || self.reported.received > reception.received {
             self.reported = Reported {
@@ -249,7 +249,7 @@ impl ViewerSide {
             || self.counts.frames.lost > self.reported.frames_lost
     }
 
-    /// A report as soon as the rules allow, for all members.
+    /// Requests a report to all members as soon as the rules allow.
     fn request_report(&mut self, now: Mono) {
         self.wants_report = true;
         self.session.request_feedback(now);
@@ -269,7 +269,7 @@ impl ViewerSide {
     }
 
     /// The datagram that is due at `now`; call it again until there is none. After [`ViewerSide::leave`] the last one is
-    /// the goodbye.
+    /// BYE.
     pub fn poll(&mut self, now: Mono) -> Option<(Due, Outgoing)> {
         let due = self.session.poll(now)?;
         let is_for_all = due != Due::Feedback || self.wants_report;
@@ -331,7 +331,7 @@ impl ViewerSide {
         };
     }
 
-    /// Where SRs of the source that is followed come from; the last of any, if none is followed yet.
+    /// Where the SRs of the followed source come from; if none is followed yet, the last SR of any.
     pub fn address_of_sender(&self) -> Option<SocketAddr> {
         let is_none = self.counts.reception.is_none();
         let known = (self.senders.iter()).filter(|s| is_none || self.is_followed(s));
@@ -347,13 +347,13 @@ impl ViewerSide {
         self.counts.reception.map(|r| r.ssrc)
     }
 
-    /// Wishes to say goodbye; false if there is nothing to say. See [`Session::leave`].
+    /// Starts leaving; false if there is nothing to send. See [`Session::leave`].
     pub fn leave(&mut self, now: Mono) -> bool {
         // A receiver report with its block, the description, and the goodbye.
         self.session.leave(now, 32 + 80 + 8)
     }
 
-    /// When [`ViewerSide::poll`] has something at the latest.
+    /// The latest time at which [`ViewerSide::poll`] has something.
     pub fn deadline(&self) -> Mono {
         self.session.deadline()
     }

@@ -143,7 +143,7 @@ pub enum Item {
 #[error("no RTCP")]
 pub struct NotRtcp;
 
-/// Reads a compound packet. Packets of kinds that are not known, or that contradict themselves, are passed over.
+/// Reads a compound packet. Packets that are unknown or contradict themselves are skipped.
 ///
 /// # Errors
 /// The datagram is no compound packet by the rules of RFC 3550 §A.2, or nothing in it is understood.
@@ -403,8 +403,8 @@ impl Compound<'_> {
             (SdesItem::NAME, &self.description.name),
             (SdesItem::TOOL, &self.description.tool),
         ];
-        let told = texts.iter().filter(|(_, text)| !text.is_empty());
-        told.fold(SdesChunk::builder(self.from.0), |chunk, (kind, text)| {
+        let known = texts.iter().filter(|(_, text)| !text.is_empty());
+        known.fold(SdesChunk::builder(self.from.0), |chunk, (kind, text)| {
             chunk.add_item(SdesItem::builder(*kind, within(text, 255)))
         })
     }

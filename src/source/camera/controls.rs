@@ -28,7 +28,7 @@ pub enum ControlError {
         /// The values that it takes, in words.
         allowed: String,
     },
-    /// A control that only tells.
+    /// A read-only control.
     #[error("`{name}` can be read but not set")]
     ReadOnly {
         /// As configured.
@@ -101,7 +101,7 @@ fn words(name: &str) -> Vec<&str> {
     words
 }
 
-/// Checks all that is asked for and says what to set, switches and menus first: a value such as an
+/// Checks everything asked for and returns what to set, switches and menus first: a value such as an
 /// exposure time is often only taken once its automatic is off.
 ///
 /// # Errors
@@ -234,14 +234,14 @@ pub(super) fn allowed(control: &Control) -> String {
     }
 }
 
-/// Sets what was planned; what the driver refuses is told in sentences, and the rest is set.
+/// Sets what was planned; what the driver refuses is returned as sentences, and the rest is set.
 pub(super) fn apply(node: &Node, plan: &[(&Control, Raw)]) -> Vec<String> {
     plan.iter()
         .filter_map(|(control, value)| {
             let error = node.set_control(control, value).err()?;
             let name = name_of(&control.label);
             Some(if control.inactive {
-                format!("did not take `{name}`: {error} (another control rules it at present)")
+                format!("did not take `{name}`: {error} (another control overrides it at present)")
             } else {
                 format!("did not take `{name}`: {error}")
             })

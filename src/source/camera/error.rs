@@ -9,7 +9,9 @@ use super::controls::ControlError;
 #[derive(Debug, thiserror::Error)]
 pub enum CameraError {
     /// The device is not there.
-    #[error("{device} is not there: is the camera plugged in? `lancam cameras` lists what is")]
+    #[error(
+        "{device} does not exist: is the camera plugged in? `lancam cameras` lists the cameras"
+    )]
     Absent {
         /// As configured.
         device: PathBuf,
@@ -33,7 +35,7 @@ pub enum CameraError {
     },
     /// EACCES or EPERM.
     #[error(
-        "{device} may not be opened: let the user into the video group (sudo usermod -aG video USER, then log in again)"
+        "{device} cannot be opened: add the user to the video group (sudo usermod -aG video USER, then log in again)"
     )]
     Permission {
         /// As opened.
@@ -60,7 +62,7 @@ pub enum CameraError {
         device: PathBuf,
     },
     /// Nothing came for too long.
-    #[error("{device} has sent no frame for {seconds} s: it is opened anew")]
+    #[error("{device} has sent no frame for {seconds} s and is reopened")]
     Silent {
         /// As opened.
         device: PathBuf,

@@ -1,4 +1,4 @@
-//! From what the configuration calls a device to a device node, looked up anew at every open: after
+//! From what the configuration calls a device to a device node, looked up again at every open: after
 //! replugging a camera may have another number.
 
 use std::fs;
@@ -35,8 +35,8 @@ pub(super) fn open(device: &Path) -> Result<(PathBuf, Node), CameraError> {
 
 fn not_opened(path: &Path, error: std::io::Error) -> CameraError {
     let what = match error.raw_os_error() {
-        // open or QUERYCAP on something that is no video device.
-        Some(libc::ENOTTY | libc::EINVAL) => "no video device",
+        // open or QUERYCAP on something that is not a video device.
+        Some(libc::ENOTTY | libc::EINVAL) => "not a video device",
         Some(libc::EISDIR) => "a folder",
         // A device that is there one moment and gone the next.
         Some(libc::ENODEV | libc::ENXIO) => {
@@ -144,9 +144,9 @@ mod tests {
             Err(error) => error.to_string(),
             Ok(_) => String::new(),
         };
-        assert!(say("/dev/null").starts_with("/dev/null is no video device"));
+        assert!(say("/dev/null").starts_with("/dev/null is not a video device"));
         assert!(say("/dev").starts_with("/dev is a folder"));
-        assert!(say("/dev/video_none").contains("is not there"));
+        assert!(say("/dev/video_none").contains("does not exist"));
         assert!(say("usb-none-video-index0").starts_with("/dev/v4l/by-id/usb-none"));
     }
 

@@ -48,7 +48,7 @@ pub(super) struct Agreed {
 }
 
 /// Sets the format, size and rate of the configuration, or the nearest that the driver has; what
-/// differs is said in `notes`.
+/// differs goes into `notes`.
 ///
 /// # Errors
 /// [`CameraError::Format`] if the format is not on offer, [`CameraError::Driver`] for an answer

@@ -10,6 +10,7 @@ use super::error::CameraError;
 use super::find;
 use super::format::{self, Pixels};
 use super::ring::{Control, ControlKind, Node, Offer, SizeRange};
+use crate::text::without_codes;
 
 /// A camera.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -111,7 +112,10 @@ fn describe(node: &Node, info: &mut CameraInfo) {
     info.driver.clone_from(&about.driver);
     info.bus.clone_from(&about.bus);
     let offers = node.formats().unwrap_or_else(|error| {
-        info.problem = Some(format!("it does not list its formats: {error}"));
+        info.problem = Some(format!(
+            "it does not list its formats: {}",
+            without_codes(error)
+        ));
         Vec::new()
     });
     info.formats = offers

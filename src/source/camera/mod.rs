@@ -4,7 +4,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | `ring` | system calls and mapped buffers; the only `unsafe` |
-//! | `find` | from the configured device to a node, anew at every open |
+//! | `find` | from the configured device to a node, at every open |
 //! | `format` | which format, size and rate to ask for |
 //! | `encode` | raw pictures to JPEG |
 //! | `controls` | exposure, gain …, by name |
@@ -54,7 +54,6 @@ const GRACE: Duration = Duration::from_millis(500);
 /// A V4L2 camera that survives what cameras do.
 pub struct Camera {
     spec: CameraSpec,
-    name: String,
     stop: Arc<Stop>,
     remote: Remote,
     phase: Phase,
@@ -94,7 +93,6 @@ impl Camera {
                 fps: options.fps.or(spec.fps),
                 ..spec
             },
-            name: options.name.clone(),
             stop: Arc::clone(&options.stop),
             remote: Remote::new(),
             phase: Phase::Away(Away {
@@ -134,7 +132,7 @@ impl Camera {
     ) -> Result<(), CameraError> {
         if let Phase::Streaming(session) = &self.phase {
             for note in session.set_controls(&controls)? {
-                warn!("{}: {} {note}", self.name, session.device().display());
+                warn!("{} {note}", session.device().display());
             }
         }
         self.spec.controls = controls;
@@ -181,15 +179,15 @@ impl Camera {
         };
         if let Some(controls) = wishes.controls {
             match self.set_controls(controls) {
-                Ok(()) => info!("{}: controls set", self.name),
-                Err(error) => warn!("{}: controls left as they were: {error}", self.name),
+                Ok(()) => info!("controls set"),
+                Err(error) => warn!("controls unchanged: {error}"),
             }
         }
         let unwanted = matches!(self.phase, Phase::Unwanted);
         if !wishes.wanted && !unwanted {
             self.phase = Phase::Unwanted;
             self.slate_due = None;
-            info!("{}: camera released, nobody watches", self.name);
+            info!("camera closed: nobody watches");
         }
         if wishes.wanted && unwanted {
             self.away(String::new(), Duration::ZERO);
@@ -249,10 +247,10 @@ impl Camera {
 
     fn say_notes(&mut self, session: &Session, notes: Vec<String>) {
         let device = session.device().display();
-        info!("{}: {device} opened: {}", self.name, describe(session));
+        info!("{device} opened: {}", describe(session));
         if notes != self.notes {
             for note in &notes {
-                warn!("{}: {device} {note}", self.name);
+                warn!("{device} {note}");
             }
             self.notes = notes;
         }
@@ -262,7 +260,7 @@ impl Camera {
     fn failed(&mut self, error: &CameraError) {
         let reason = error.to_string();
         if reason != self.said {
-            warn!("{}: {reason}", self.name);
+            warn!("{reason}");
             self.said.clone_from(&reason);
         }
         let now = Mono::now();
@@ -311,7 +309,7 @@ impl Camera {
         self.started = true;
         if self.slate_due.take().is_some() {
             let away = Mono::now().since(self.failed_at).as_secs_f64();
-            info!("{}: the camera works again after {away:.1} s", self.name);
+            info!("the camera works again after {away:.1} s");
         }
         self.said.clear();
     }

@@ -16,7 +16,7 @@ use crate::source::{CameraSpec, ControlValue};
 
 /// Buffers asked for: one lent, one being filled, and two so that a late sender loses nothing.
 const BUFFERS: u32 = 4;
-/// No frame for so long: the camera hangs.
+/// Without a frame for this long the camera hangs.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// The first frame may take longer: sensors start, exposure settles.
 const FIRST_PATIENCE: Duration = Duration::from_secs(4);
@@ -53,7 +53,7 @@ pub(super) struct Lent {
 }
 
 impl Session {
-    /// Finds, opens and starts the camera. What the driver changed is said in `notes`.
+    /// Finds, opens and starts the camera. What the driver changed goes into `notes`.
     ///
     /// # Errors
     /// Any [`CameraError`]; everything is closed again then.

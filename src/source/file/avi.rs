@@ -1,7 +1,7 @@
 //! AVI (Microsoft RIFF, with the OpenDML extensions 1.02): where the frames of its first MJPEG stream
-//! lie, found by walking its chunks as it plays. The indexes are not read: they name what lies there
-//! anyway, and are what recorders that died, and programs that cut and join, leave wrong. Nor are
-//! the lengths of lists; that of a chunk is believed where another chunk follows.
+//! lie, found by walking its chunks as it plays. The indexes are not read: they say nothing more,
+//! and are often wrong after a recorder died or a program cut and joined files. Nor are the lengths of
+//! lists; that of a chunk is believed if another chunk follows.
 
 use super::index::{STEP, Span, Step, fourcc, frame_rate, le32};
 
@@ -9,9 +9,9 @@ use super::index::{STEP, Span, Step, fourcc, frame_rate, le32};
 #[derive(Debug)]
 pub(super) struct Film {
     pub(super) walk: Walk,
-    /// Frames a second, where it tells a sane one.
+    /// Frames a second, if it states a sane rate.
     pub(super) fps: Option<f64>,
-    /// Of the picture, in pixels; 0 if it is not told.
+    /// Of the picture, in pixels; 0: not stated.
     pub(super) height: u32,
 }
 
@@ -72,10 +72,10 @@ pub(super) struct Walk {
     lost: Option<Lost>,
 }
 
-/// No chunk stands where one should: the next picture is looked for, byte by byte.
+/// There is no chunk where one should be: search for the next picture byte by byte.
 #[derive(Clone, Copy, Debug)]
 struct Lost {
-    /// A picture whose length cannot be right: where its data begins, and where it says that it ends.
+    /// A picture whose length cannot be right: where its data begins, and where it claims to end.
     picture: Option<(usize, usize)>,
 }
 
@@ -148,7 +148,7 @@ impl Walk {
         }
         self.lost = None;
         let picture = lost.picture.and_then(|(start, claimed)| {
-            // What it says may be right, with garbage behind it.
+            // Its length may be right, with garbage after it.
             let is_whole =
                 |&end: &usize| end <= self.at && file[start..end].ends_with(&[0xff, 0xd9]);
             let end = Some(claimed).filter(is_whole).unwrap_or(self.at);
@@ -166,7 +166,7 @@ fn is_picture(name: [u8; 4], stream: [u8; 2]) -> bool {
         && !matches!(&name[2..], b"wb" | b"tx" | b"sb" | b"pc")
 }
 
-/// A chunk's name and where its data lies: never outside the file.
+/// A chunk's name and where its data is: never outside the file.
 #[derive(Clone, Copy)]
 struct Chunk {
     name: [u8; 4],
@@ -174,8 +174,8 @@ struct Chunk {
     end: usize,
 }
 
-/// Walks the chunks between two offsets. A chunk that claims more than there is, is cut: so a
-/// recording that was never finished can be read as far as it goes.
+/// Walks the chunks between two offsets. A chunk that claims more than there is, is truncated: so an
+/// unfinished recording can be read as far as it goes.
 struct Chunks<'a> {
     file: &'a [u8],
     at: usize,

@@ -1,4 +1,4 @@
-//! Any other video, by an `ffmpeg` child: its JPEGs as they are where it holds such, else encoded as
+//! Any other video, through an `ffmpeg` child: its JPEGs as they are if it has any, else encoded as
 //! 4:2:0, because ffmpeg's own 4:2:2 is not RFC 2435's.
 
 use std::ffi::OsString;
@@ -18,10 +18,10 @@ use crate::text::counted;
 
 /// How long ffprobe may look at a file: a slow disk, or one behind a network, takes seconds.
 const PROBE_LIMIT: Duration = Duration::from_secs(10);
-/// An ffmpeg that gives no frame for so long is started again.
+/// An ffmpeg that gives no frame for this long is restarted.
 const HANGS: Duration = Duration::from_secs(20);
 
-/// How the pictures of JPEGs in a container lie.
+/// How the pictures in a container of JPEGs are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pictures {
     /// One JPEG each.
@@ -69,7 +69,7 @@ impl Transcoded {
     fn next_piece(&mut self) -> Result<Option<Piece>, SourceError> {
         loop {
             if self.is_over {
-                // A picture: no child was started again, and it still lies in the buffer.
+                // A picture: no child was restarted, and it is still in the buffer.
                 return Ok(self.last.clone().filter(|_| self.options.looped));
             }
             if let Some(piece) = self.read()? {
@@ -102,7 +102,7 @@ impl Transcoded {
         }
     }
 
-    /// Takes leave of a child that closed its output.
+    /// Ends a child that has closed its output.
     fn finish(&mut self) -> Result<(), SourceError> {
         self.is_over = true;
         let (status, words) = self.reader.finish();
@@ -165,13 +165,13 @@ impl Source for Transcoded {
     }
 }
 
-/// What ffprobe tells about the first video stream.
+/// What ffprobe reports about the first video stream.
 #[derive(Debug, PartialEq)]
 struct Facts {
     codec: String,
     /// Frames a second as ffprobe writes it: `30000/1001`.
     rate: String,
-    /// In pixels; 0 if it does not tell.
+    /// In pixels; 0: not reported.
     height: u32,
     frames: Option<u64>,
     pictures: Pictures,
@@ -236,12 +236,12 @@ fn probe(path: &Path, stop: &Stop) -> Result<Facts, SourceError> {
         let said = said.map_or("ffprobe gives no reason", |line| reason(line, path));
         return Err(SourceError::unusable(
             path,
-            format_args!("is no video that can be read: {said}"),
+            format_args!("is not a video that ffmpeg can read: {said}"),
         ));
     }
     let facts = Facts::parse(&String::from_utf8_lossy(&answer.output))
         .ok_or_else(|| SourceError::unusable(path, "has no video in it"))?;
-    // ffmpeg draws text files as if they were for a terminal of old.
+    // ffmpeg renders text files as ANSI art.
     if facts.codec == "ansi" {
         return Err(SourceError::unusable(path, "is text, not a video"));
     }
@@ -258,7 +258,7 @@ fn no_answer(path: &Path, why: &NoAnswer) -> SourceError {
     SourceError::Failed(format!("ffprobe {what} about {}", path.display()))
 }
 
-/// What a line of ffmpeg's says, without who says it and about which file: that we say ourselves.
+/// A line of ffmpeg's without its prefixes and the file's name, which we add ourselves.
 fn reason<'a>(line: &'a str, path: &Path) -> &'a str {
     let line = match line.split_once("] ") {
         Some((who, what)) if who.starts_with('[') => what,

@@ -1,5 +1,5 @@
-//! Where the frames of a container lie, and the careful reading that both containers share.
-//! Everything here takes the bytes of a file that may be hostile: no panic, bounded memory.
+//! Where the frames of a container are, and the careful reading that both containers share. The
+//! bytes may be those of a hostile file: no panic, bounded memory.
 
 /// More frames than this (37 hours at 30 a second) are not taken from one file: 64 MB of index.
 pub(super) const MOST_FRAMES: usize = 4_000_000;
@@ -21,11 +21,11 @@ impl Span {
     }
 }
 
-/// How a search for the next frame went on.
+/// The outcome of one step of a search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     Found(Span),
-    /// Nothing yet; the search goes on. Its caller looks at the stop flag.
+    /// Nothing yet; the search goes on. The caller checks the stop flag.
     Pending,
     End,
 }
@@ -34,7 +34,7 @@ pub(super) enum Step {
 pub(super) const STEP: usize = 1 << 20;
 
 /// The frame rate of a container in which `ticks` of `scale` a second pass while `frames` are shown;
-/// `None` if it cannot be meant. Slower and faster than what the user may ask for is played as it is.
+/// `None` if it is nonsense. Rates beyond what the user may set are played as they are.
 pub(super) fn frame_rate(frames: u64, scale: u64, ticks: u64) -> Option<f64> {
     let fps = frames as f64 * scale as f64 / ticks as f64;
     // NaN and infinity are in no range.

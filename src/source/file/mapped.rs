@@ -1,5 +1,5 @@
-//! A mapped file: each frame is lent where it lies. Others may change the file meanwhile: before each
-//! frame it is looked whether the one under this name is still the one that was mapped.
+//! A mapped file: each frame is lent where it lies. Others may change the file meanwhile: before
+//! each frame a check shows whether the file of this name is still the one that was mapped.
 
 use std::fs::{self, File};
 use std::io;
@@ -11,17 +11,16 @@ use super::index::{MOST_FRAMES, Span, Step};
 use super::recognise::{Container, Frames, recognise};
 use super::search::Search;
 use crate::clock::Mono;
-use crate::source::frame::{
-    DEFAULT_FPS, Frame, OpenOptions, Source, SourceError, fps_text, system_words,
-};
+use crate::source::frame::{DEFAULT_FPS, Frame, OpenOptions, Source, SourceError, fps_text};
 use crate::source::map::MappedFile;
 use crate::source::pacer::Pacer;
 use crate::source::spec::FPS_RANGE;
+use crate::text::{counted, without_codes};
 
-/// A file that changes is opened again at each frame, until it can be read, for so long.
+/// How long to reopen a file that changes, at each frame, until it can be read.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What a file is, opened.
+/// An opened file.
 pub(super) enum Opened {
     /// To be lent from here.
     Film(Film),
@@ -38,7 +37,7 @@ pub(super) struct Film {
     frames: Frames,
 }
 
-/// What tells one state of a file from another.
+/// What distinguishes one state of a file from another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
     file: (u64, u64),
@@ -66,7 +65,10 @@ impl Film {
     /// Opens a regular file.
     pub(super) fn open(path: &Path) -> Result<Opened, SourceError> {
         let failed = |e: io::Error| {
-            SourceError::unusable(path, format_args!("cannot be opened: {}", system_words(&e)))
+            SourceError::unusable(
+                path,
+                format_args!("cannot be opened: {}", without_codes(&e)),
+            )
         };
         let file = File::open(path).map_err(failed)?;
         let facts = file.metadata().map_err(failed)?;
@@ -86,7 +88,7 @@ impl Film {
         })
     }
 
-    /// Says what of the file is not shown.
+    /// Logs what of the file is not shown.
     fn tell(&self, path: &Path) {
         let (path, frames) = (path.display(), &self.frames);
         if frames.lost > 0 {
@@ -98,8 +100,8 @@ impl Film {
         }
         if frames.left_out > 0 {
             tracing::info!(
-                "{path} is a photo: {} more JPEG(s) behind it (a preview, a gain map) are left out",
-                frames.left_out
+                "{path} is a photo: {} behind it (a preview, a gain map) left out",
+                counted(frames.left_out as u64, "more JPEG")
             );
         }
     }
@@ -114,20 +116,20 @@ pub(super) struct Mapped {
     path: PathBuf,
     options: OpenOptions,
     film: Film,
-    /// The frame that comes next, and how often the one before is still to be shown.
+    /// The next frame, and how often the one before is still to be shown.
     next: usize,
     again: u32,
     beat: Beat,
     /// Frames lost since the last one that was lent.
     missed: usize,
-    /// Since when the file changes without a frame that could be read.
+    /// Since when the file has been changing without a readable frame.
     unreadable: Option<Mono>,
-    /// That it changes has been said.
-    told: bool,
+    /// Whether the change has been logged.
+    logged: bool,
 }
 
-/// A film's rate; frames that would stand longer than the slowest one the user may ask for are lent
-/// several times, so that who comes later need not wait for the next.
+/// A film's rate; frames that would be shown for longer than the slowest rate allows are lent several
+/// times, so that viewers who join need not wait for the next.
 struct Beat {
     fps: f64,
     times: u32,
@@ -158,7 +160,7 @@ impl Mapped {
             next: 0,
             again: 0,
             unreadable: None,
-            told: false,
+            logged: false,
         }
     }
 
@@ -200,9 +202,8 @@ impl Mapped {
         }
     }
 
-    /// Whether the file is not any more what it was when it was opened: another one, or one whose
-    /// frame at `span` is gone. Where it only grows it is still being written, and read anew when it
-    /// starts again.
+    /// Whether the file is no longer what it was when it was opened: another file, or one whose frame at
+    /// `span` is gone. One that only grows is still being written, and is read again when it starts over.
     fn has_changed(&self, span: Span) -> bool {
         let now = Stamp::of(&self.path);
         let was = self.film.stamp;
@@ -211,27 +212,27 @@ impl Mapped {
             || now.is_ok_and(|now| now.file != was.file || is_first && now != was)
     }
 
-    /// Whether what was mapped was cut, or written over where a frame lay.
+    /// Whether the mapped file was truncated, or overwritten where a frame was.
     fn is_spoilt(&self, now: &io::Result<Stamp>, span: Span) -> bool {
         let (film, was) = (&self.film, self.film.stamp);
         let is_there = || span.len == 0 || film.bytes(span).starts_with(&[0xff, 0xd8]);
         let is_written =
             |now: &Stamp| now.file == was.file && (now.len < was.len || *now != was && !is_there());
-        // Deleted: what is open stays.
+        // Deleted: the open file stays.
         film.map.has_lost_bytes() || now.as_ref().is_ok_and(is_written)
     }
 
-    /// Whether a film that seems to be at its end is not.
+    /// Whether a film has grown beyond what seemed its end.
     fn is_spoilt_at_the_end(&self) -> bool {
         let last = self.film.frames.spans.last();
         last.is_some_and(|&last| self.is_spoilt(&Stamp::of(&self.path), last))
     }
 
-    /// Opens the file again and gives its first frame; `None` while it cannot be read.
+    /// Reopens the file and returns its first frame; `None` while it cannot be read.
     fn reopen(&mut self) -> Result<Option<Span>, SourceError> {
-        if !self.told {
-            self.told = true;
-            tracing::info!("{} has changed: read anew", self.path.display());
+        if !self.logged {
+            self.logged = true;
+            tracing::info!("{} has changed and is read again", self.path.display());
         }
         if self.next > 1 {
             self.missed += 1; // one of a film; a picture is only replaced

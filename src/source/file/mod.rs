@@ -1,16 +1,16 @@
-//! Video and picture files. What a file is, its bytes tell, not its name:
+//! Video and picture files. A file's bytes decide how it is read, not its name:
 //!
 //! | bytes | how it is read |
 //! |---|---|
 //! | one JPEG, or JPEGs one after the other | mapped and lent |
-//! | AVI or MOV/MP4 that holds JPEGs | mapped and lent where they lie in it |
+//! | AVI or MOV/MP4 that holds JPEGs | mapped and lent from where they are |
 //! | anything else | by an `ffmpeg` child process |
 //!
 //! A name with a number in it (`shot-%04d.jpg`) stands for a numbered series of JPEGs; a named pipe is
 //! read as standard input is.
 //!
-//! A file that is replaced (by rename) or cut, and a single picture that is written to, is noticed at
-//! the next frame and read anew; a film that grows, when it starts again. Nothing that happens to
+//! A file that is replaced (by rename) or truncated, and a single picture that is written to, is read
+//! again at the next frame; a film that grows, when it starts over. Nothing that happens to
 //! a file ends the process.
 
 mod avi;
@@ -32,9 +32,10 @@ use self::ffmpeg::{Pictures, Transcoded};
 use self::index::{Span, Step};
 use self::mapped::{Film, Mapped, Opened};
 use self::recognise::{Container, recognise};
-use super::frame::{OpenOptions, Source, SourceError, system_words};
+use super::frame::{OpenOptions, Source, SourceError};
 use super::pipe;
 use super::spec::SpecError;
+use crate::text::without_codes;
 
 /// Opens a file, a named pipe or a numbered series.
 ///
@@ -47,7 +48,7 @@ pub fn open(path: &Path, options: &OpenOptions) -> Result<Box<dyn Source>, Sourc
         Err(e) => {
             return Err(SourceError::unusable(
                 path,
-                format_args!("cannot be opened: {}", system_words(&e)),
+                format_args!("cannot be opened: {}", without_codes(&e)),
             ));
         }
     };
@@ -73,7 +74,7 @@ pub fn open(path: &Path, options: &OpenOptions) -> Result<Box<dyn Source>, Sourc
     }
 }
 
-/// Where the frames lie in a file of these bytes; none if it is for ffmpeg. For fuzzing.
+/// Where the frames of a file with these bytes are; none if it is for ffmpeg. For fuzzing.
 #[doc(hidden)]
 pub fn frame_ranges(bytes: &[u8]) -> Vec<Range<usize>> {
     let (Container::Frames(mut frames) | Container::Fields(mut frames)) = recognise(bytes) else {
@@ -102,7 +103,7 @@ fn what_it_is(kind: FileType) -> &'static str {
     }
 }
 
-/// A path that is no file: perhaps it names a series.
+/// A path that does not exist: perhaps it names a series.
 fn open_series(path: &Path, options: &OpenOptions) -> Result<Box<dyn Source>, SourceError> {
     if let Some(name) = series::Numbered::parse(path) {
         return Ok(Box::new(series::Series::open(name, options)?));
@@ -258,7 +259,7 @@ mod tests {
         assert!(none.ends_with("holds no picture such as x-1.jpg"), "{none}");
         write(&folder, "t-1.jpg", b"text");
         write(&folder, "t-2.jpg", b"text");
-        assert!(why(&at("t-%d.jpg")).contains("t-1.jpg is no JPEG"));
+        assert!(why(&at("t-%d.jpg")).contains("t-1.jpg is not a JPEG"));
         // As if ffmpeg were not there.
         let missing = ffmpeg::not_started(Path::new("a.mp4"), &ErrorKind::NotFound.into());
         assert!(
@@ -280,7 +281,7 @@ mod tests {
         let noise = why(&write(&folder, "noise.mp4", &noise));
         assert_eq!(
             noise,
-            "IT is no video that can be read: moov atom not found"
+            "IT is not a video that ffmpeg can read: moov atom not found"
         );
         assert_eq!(
             why(&folder.path().join("sound.wav")),
@@ -316,7 +317,7 @@ mod tests {
             };
             let mut source = open(&at(name), &options).unwrap();
             assert_eq!(source.interval().unwrap().as_micros(), 41_666, "{name}");
-            // Only mkv needs ffmpeg, and even there nothing is encoded anew.
+            // Only mkv needs ffmpeg, and even there nothing is encoded again.
             let through_ffmpeg = source.describe().contains("read by ffmpeg");
             assert_eq!(through_ffmpeg, name == "a.mkv", "{}", source.describe());
             assert_eq!(frames(&mut *source, 99), want, "{name}");
@@ -374,7 +375,7 @@ mod tests {
         assert_eq!(frames(&mut *open(&path, &fast(false)).unwrap(), 5).len(), 1);
     }
 
-    /// Writes in place, as a program does that opens a file to write it anew.
+    /// Writes in place, as a program does that opens a file to rewrite it.
     fn rewrite(path: &Path, bytes: &[u8]) {
         // A time of its own, whatever the file system's clock.
         static TICKS: AtomicU64 = AtomicU64::new(0);
@@ -390,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_that_is_written_anew_is_shown_anew() {
+    fn a_picture_that_is_rewritten_is_shown_again() {
         let (folder, want) = (folder(), jpegs(4));
         let path = write(&folder, "a.jpg", &want[0]);
         let mut source = open(&path, &fast(true)).unwrap();

@@ -1,5 +1,5 @@
-//! MOV and MP4 (ISO/IEC 14496-12): where the frames of the first video track lie, if they are JPEGs.
-//! Not read here, but by ffmpeg: fragments, edit lists that change anything, compact sizes (`stz2`),
+//! MOV and MP4 (ISO/IEC 14496-12): where the frames of the first video track are, if they are JPEGs.
+//! Left to ffmpeg: fragments, edit lists that change anything, compact sizes (`stz2`),
 //! MJPEG-B.
 
 use super::index::{MOST_FRAMES, Span, be32, be64, fourcc, frame_rate};
@@ -8,15 +8,15 @@ use super::index::{MOST_FRAMES, Span, be32, be64, fourcc, frame_rate};
 #[derive(Debug)]
 pub(super) struct Film {
     pub(super) spans: Vec<Span>,
-    /// Frames that its tables name and that are not in the file.
+    /// Frames that its tables list but the file does not contain.
     pub(super) lost: usize,
-    /// Frames a second, where it tells a sane one.
+    /// Frames a second, if it states a sane rate.
     pub(super) fps: Option<f64>,
-    /// Of the picture, in pixels; 0 if it is not told.
+    /// Of the picture, in pixels; 0: not stated.
     pub(super) height: u32,
 }
 
-/// The frames of `file`; `None` if it is no MOV or MP4 with a track of JPEGs.
+/// The frames of `file`; `None` if it is not a MOV or MP4 with a track of JPEGs.
 pub(super) fn open(file: &[u8]) -> Option<Film> {
     let moov = find(file, b"moov")?;
     // §8.8: more samples follow in fragments.
@@ -47,7 +47,7 @@ pub(super) fn open(file: &[u8]) -> Option<Film> {
     })
 }
 
-/// Walks the boxes (§4.2) in a slice. A box that claims more than there is, is cut.
+/// Walks the boxes (§4.2) in a slice. A box that claims more than there is, is truncated.
 struct Boxes<'a>(&'a [u8]);
 
 impl<'a> Iterator for Boxes<'a> {
@@ -96,7 +96,7 @@ fn height(stsd: &[u8]) -> Option<u32> {
     Some(u32::from(u16::from_be_bytes([height[0], height[1]])))
 }
 
-/// Whether an edit list (§8.6.6) shows something else than the track from its first frame on.
+/// Whether an edit list (§8.6.6) shows anything but the track from its first frame on.
 fn is_edited(track: &[u8]) -> bool {
     let Some(elst) = find(track, b"edts").and_then(|edts| find(edts, b"elst")) else {
         return false;
@@ -116,7 +116,7 @@ fn object_type(entry: &[u8]) -> Option<u8> {
     // The visual sample entry has 78 bytes before its boxes (14496-12 §12.1.3).
     let esds = find(entry.get(78..)?, b"esds")?;
     let es = descriptor(esds.get(4..)?, 3)?;
-    // ES_ID, then flags that say what stands between them and the next descriptor.
+    // ES_ID, then flags for what precedes the next descriptor.
     let flags = *es.get(2)?;
     let depends = if flags & 0x80 != 0 { 2 } else { 0 };
     let url = if flags & 0x40 != 0 {

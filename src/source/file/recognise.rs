@@ -6,29 +6,29 @@ use super::{avi, mov};
 use crate::jpeg::header::{Header, marker, segments};
 use crate::jpeg::split::next_jpeg;
 
-/// What a file is, as far as reading it here is concerned.
+/// How a file is to be read.
 #[derive(Debug)]
 pub(super) enum Container {
     /// JPEGs, with or without a container around them.
     Frames(Frames),
-    /// A container of JPEGs that are half a picture each, every other line: ffmpeg joins them.
+    /// A container of JPEGs that are fields, every other line of a picture: ffmpeg joins them.
     Fields(Frames),
     /// Something else: for ffmpeg to find out.
     Foreign,
 }
 
-/// Where the frames of a file lie.
+/// Where the frames of a file are.
 #[derive(Debug)]
 pub(super) struct Frames {
-    /// Those that are known, in the order in which they are shown.
+    /// The known ones, in display order.
     pub(super) spans: Vec<Span>,
-    /// How to find the others.
+    /// How to find the rest.
     pub(super) search: Search,
-    /// Frames a second, where the container tells a sane one.
+    /// Frames a second, if the container states a sane rate.
     pub(super) fps: Option<f64>,
-    /// Frames that its tables name and that are not in the file.
+    /// Frames that its tables list but the file does not contain.
     pub(super) lost: usize,
-    /// JPEGs behind a photo that belong to it: a preview, a gain map.
+    /// JPEGs after a photo that belong to it: a preview, a gain map.
     pub(super) left_out: usize,
 }
 
@@ -101,7 +101,7 @@ fn first_picture(bytes: &[u8], search: &mut Search) -> Vec<Span> {
 }
 
 /// Whether a frame is one field of a picture of `height` lines: half as high, and marked as such
-/// (APP0 `AVI1`, polarity 1 or 2), or with the other field behind it.
+/// (APP0 `AVI1`, polarity 1 or 2), or followed by the other field.
 fn is_field(frame: &[u8], height: u32) -> bool {
     let Ok(header) = Header::parse(frame) else {
         return false;
@@ -122,9 +122,9 @@ fn is_field(frame: &[u8], height: u32) -> bool {
     is_marked || second().is_some_and(|second| second.height == header.height)
 }
 
-/// A photo with what belongs to it behind: other JPEGs up to the end of the file, few, and named by
-/// a Multi-Picture segment (CIPA DC-007: APP2 `MPF`) or all smaller than the first. What comes first
-/// is the picture. `None`: a film.
+/// A photo followed by a few JPEGs that belong to it, up to the end of the file, and either listed in a
+/// Multi-Picture segment (CIPA DC-007: APP2 `MPF`) or all smaller than the first, which is the
+/// picture. `None`: a film.
 fn photo(bytes: &[u8]) -> Option<Frames> {
     const LONGEST: usize = 64 << 20;
     const MOST: usize = 4;

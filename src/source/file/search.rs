@@ -1,10 +1,10 @@
-//! Finding the frames of a file while it plays: no look through the whole file before the first one.
+//! Finding the frames of a file while it plays, so that the first need not wait for a scan of the whole file.
 
 use super::avi::Walk;
 use super::index::{STEP, Span, Step};
 use crate::jpeg::split::{Found, Splitter};
 
-/// Where further frames are looked for.
+/// Where to look for further frames.
 #[derive(Clone, Debug)]
 pub(super) enum Search {
     /// All are known.
@@ -16,7 +16,7 @@ pub(super) enum Search {
 }
 
 impl Search {
-    /// Goes on, but not for long.
+    /// Searches on, but not for long.
     pub(super) fn step(&mut self, file: &[u8]) -> Step {
         let step = match self {
             Search::Over => Step::End,
@@ -34,9 +34,9 @@ impl Search {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Jpegs {
     splitter: Splitter,
-    /// What lies before is found, or belongs to no JPEG.
+    /// Everything before this is found, or belongs to no JPEG.
     base: usize,
-    /// What lies before has been searched.
+    /// Everything before this has been searched.
     seen: usize,
 }
 

@@ -7,12 +7,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::jpeg::split::next_jpeg;
-use crate::source::frame::{
-    DEFAULT_FPS, Frame, OpenOptions, Source, SourceError, fps_text, system_words,
-};
+use crate::source::frame::{DEFAULT_FPS, Frame, OpenOptions, Source, SourceError, fps_text};
 use crate::source::pacer::Pacer;
+use crate::text::without_codes;
 
-/// A picture file longer than this is not read.
+/// A longer picture file is not read.
 const MOST_BYTES: u64 = 64 << 20;
 
 /// A path whose file name has a number in it, written as in C: `%d` or `%04d`.
@@ -21,12 +20,12 @@ pub(super) struct Numbered {
     folder: PathBuf,
     before: String,
     after: String,
-    /// Digits at least; 0: as many as the number has.
+    /// Minimum number of digits; 0: as many as the number has.
     digits: usize,
 }
 
 impl Numbered {
-    /// Takes the file name apart; `None` if it has no number's place.
+    /// Parses the file name; `None` if it has no place for a number.
     pub(super) fn parse(path: &Path) -> Option<Numbered> {
         let name = path.file_name()?.to_str()?;
         let (before, rest) = name.split_once('%')?;
@@ -60,7 +59,7 @@ impl Numbered {
         )
     }
 
-    /// The number in a file name that belongs to the series.
+    /// The number in a file name of the series.
     fn number(&self, name: &str) -> Option<u64> {
         let number = name
             .strip_prefix(&self.before)?
@@ -86,7 +85,7 @@ impl Numbered {
     }
 }
 
-/// The pictures of a series, one after the other; gaps in the numbers are passed over.
+/// The pictures of a series, one after the other; gaps in the numbers are skipped.
 pub(super) struct Series {
     name: Numbered,
     numbers: Vec<u64>,
@@ -94,15 +93,15 @@ pub(super) struct Series {
     buffer: Vec<u8>,
     pacer: Pacer,
     looped: bool,
-    /// One that is no picture has been named.
-    told: bool,
+    /// Whether one that is not a picture has been logged.
+    logged: bool,
 }
 
 impl Series {
     pub(super) fn open(name: Numbered, options: &OpenOptions) -> Result<Series, SourceError> {
         let folder = &name.folder;
         let numbers = name.numbers().map_err(|e| {
-            let why = format!("cannot be listed: {}", system_words(&e));
+            let why = format!("cannot be listed: {}", without_codes(&e));
             SourceError::unusable(folder, why)
         })?;
         let Some(&first) = numbers.first() else {
@@ -115,10 +114,10 @@ impl Series {
             buffer: Vec::new(),
             pacer: Pacer::new(options.fps.unwrap_or(DEFAULT_FPS), options.stop.clone()),
             looped: options.looped,
-            told: false,
+            logged: false,
             name,
         };
-        // One that can be read is enough.
+        // One readable picture is enough.
         series.read(first).or_else(|error| {
             (1..series.numbers.len())
                 .find_map(|at| series.read(series.numbers[at]).ok())
@@ -127,12 +126,12 @@ impl Series {
         Ok(series)
     }
 
-    /// Reads a picture into the buffer and tells where it lies there: the first JPEG, since others
-    /// behind it are previews and the like.
+    /// Reads a picture into the buffer and returns where it is: the first JPEG, since any others are
+    /// previews and the like.
     fn read(&mut self, number: u64) -> Result<Range<usize>, SourceError> {
         let path = self.path(number);
         let failed = |e: io::Error| {
-            SourceError::unusable(&path, format_args!("cannot be read: {}", system_words(&e)))
+            SourceError::unusable(&path, format_args!("cannot be read: {}", without_codes(&e)))
         };
         self.buffer.clear();
         let file = fs::File::open(&path).map_err(failed)?;
@@ -142,7 +141,7 @@ impl Series {
         next_jpeg(&self.buffer, 0)
             .filter(|found| found.start == 0)
             .ok_or_else(|| {
-                SourceError::unusable(&path, "is no JPEG: a series must be made of JPEGs")
+                SourceError::unusable(&path, "is not a JPEG, as every picture of a series must be")
             })
     }
 
@@ -159,11 +158,11 @@ impl Source for Series {
             }
             self.next = 0;
         }
-        // What is no picture is handed on all the same, empty: it is counted where frames are refused.
+        // What is not a picture is passed on all the same, empty, to be counted where frames are refused.
         let picture = self.read(self.numbers[self.next]).unwrap_or_else(|why| {
-            if !self.told {
-                self.told = true;
-                tracing::warn!("{why}; it is left out, and so is any other like it");
+            if !self.logged {
+                self.logged = true;
+                tracing::warn!("{why}; it is skipped, and so is any other like it");
             }
             0..0
         });

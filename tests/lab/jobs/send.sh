@@ -75,7 +75,7 @@ check "without Huffman tables: completed ($(counter dht_completed))" '[ "$(count
 check "padded: trimmed ($(counter padding_trimmed))" '[ "$(counter padding_trimmed)" -ge 4 ]'
 check "cut short: dropped ($(counter truncated))" '[ "$(counter truncated)" -ge 4 ]'
 check "without EOI: completed ($(counter eoi_completed))" '[ "$(counter eoi_completed)" -ge 4 ]'
-check "nothing encoded anew" '[ "$(counter reencoded)" = 0 ]'
+check "nothing encoded again" '[ "$(counter reencoded)" = 0 ]'
 
 echo "== unplugged and plugged in: one stream"
 sender --source /dev/video0 --fps 10
@@ -111,7 +111,7 @@ chmod 600 /dev/video0
 cp "$(command -v lancam)" /tmp/theirs
 chmod 755 /tmp/theirs
 timeout 3 su nobody -c "exec /tmp/theirs send --source /dev/video0 --group $group --interface lo" >/tmp/probe.log 2>&1
-says "no permission: the video group is named" "let the user into the video group"
+says "no permission: the video group is named" "add the user to the video group"
 # No simulated bus runs out of bandwidth: the kernel's answer to the start of the stream is replaced by
 # what it says then, on the stream thread's own count of ioctl calls.
 trace="strace -f -o /tmp/calls -e trace=ioctl"

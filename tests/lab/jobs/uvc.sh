@@ -72,7 +72,7 @@ echo "== what is no camera"
 probe /dev/video1
 says "the metadata node" "/dev/video1 is a metadata node, not a camera"
 probe /dev/null
-says "no video device" "/dev/null is no video device"
+says "not a video device" "/dev/null is not a video device"
 v4l2-ctl -d /dev/video0 --set-fmt-video=width=640,height=480,pixelformat=MJPG --stream-mmap=4 --stream-count=60 >/dev/null 2>&1 &
 other=$!
 usleep 500000

@@ -55,7 +55,7 @@ leave
 check "the viewer left" 'log_has "0 viewers report"'
 check "the camera stays open for one that comes again" 'is_open'
 check "then it is closed" 'becomes closed 150'
-check "and that is said" 'log_has "camera released, nobody watches"'
+check "and that is said" 'log_has "camera closed: nobody watches"'
 watch
 check "for the next viewer it is opened again" 'becomes open 40'
 check "who sees frames" 'sees'

@@ -285,7 +285,7 @@ fn luma_is_the_new_or_the_last_frames_pixel_for_pixel() {
 }
 
 #[test]
-fn other_tables_are_quantised_anew() {
+fn other_tables_are_requantised() {
     let new = sample((64, 64), Sampling::Yuv420, 70, 4, false);
     for quality in [3, 50, 95, 100] {
         let last = sample((64, 64), Sampling::Yuv420, quality, 0, true);

@@ -199,7 +199,7 @@ fn put_segment(hdr: &mut libc::msghdr, control: &mut Control, segment: SegmentSi
     let (space, len) = unsafe { (libc::CMSG_SPACE(LEN), libc::CMSG_LEN(LEN)) };
     hdr.msg_controllen = space as _;
     // SAFETY: msg_control points to 64 aligned bytes, more than `space`, so that CMSG_FIRSTHDR returns a
-    // pointer to a whole `cmsghdr` in them, and CMSG_DATA one with room for a u16 behind it.
+    // pointer to a whole `cmsghdr` in them, and CMSG_DATA one with room for a u16 after it.
     unsafe {
         let cmsg = libc::CMSG_FIRSTHDR(hdr);
         (*cmsg).cmsg_level = libc::SOL_UDP;
@@ -220,7 +220,7 @@ pub struct ReceiveArrays {
     filled: usize,
 }
 
-// SAFETY: as with `SendArrays`: the raw pointers are written anew before each call that follows them.
+// SAFETY: as with `SendArrays`: the raw pointers are rewritten before each call that follows them.
 unsafe impl Send for ReceiveArrays {}
 
 impl ReceiveArrays {

@@ -8,7 +8,7 @@ fn errno(error: &io::Error) -> Errno {
     Errno::from_raw(error.raw_os_error().unwrap_or(0))
 }
 
-/// The network is away for now: no route, link down, adapter unplugged, address gone.
+/// The network is down: no route, no link, adapter unplugged, address gone.
 pub fn is_network_down(error: &io::Error) -> bool {
     matches!(
         errno(error),
@@ -28,12 +28,12 @@ pub fn is_out_of_room(error: &io::Error) -> bool {
     matches!(errno(error), Errno::ENOBUFS | Errno::ENOMEM)
 }
 
-/// The bytes to be sent are not there: they lay in a mapped file that was cut meanwhile.
+/// The bytes to be sent are gone: they were in a mapped file that has been truncated.
 pub fn is_payload_gone(error: &io::Error) -> bool {
     errno(error) == Errno::EFAULT
 }
 
-/// What a kernel says that cannot segment: EIO without checksum offload, EINVAL (EMSGSIZE in newer ones)
+/// The errors of a kernel that cannot segment: EIO without checksum offload, EINVAL (EMSGSIZE in newer ones)
 /// when a segment and its headers exceed the MTU, ENOPROTOOPT and EOPNOTSUPP when it is too old.
 pub fn may_refuse_segmentation(error: &io::Error) -> bool {
     matches!(

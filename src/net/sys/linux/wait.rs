@@ -12,15 +12,15 @@ use nix::sys::socket::{SockaddrStorage, recvfrom};
 use nix::sys::time::TimeSpec;
 use socket2::Socket;
 
-/// Waits until one of `sockets` can be read, at most for `timeout`; which of them can. An error of a socket counts:
-/// reading tells it. All false after a signal.
+/// Waits at most `timeout` until one of `sockets` can be read; returns which of them can. A socket's error counts:
+/// reading reports it. All false after a signal.
 pub fn readable<const N: usize>(sockets: [&Socket; N], timeout: Duration) -> io::Result<[bool; N]> {
     let mut fds = sockets.map(watched);
     poll(&mut fds, timeout)?;
     Ok(fds.map(|fd| fd.any().unwrap_or(false)))
 }
 
-/// Waits until one of any number of `sockets` can be read, at most for `timeout`; whether one can.
+/// Waits at most `timeout` until one of any number of `sockets` can be read; returns whether one can.
 pub fn any_readable(sockets: &[&Socket], timeout: Duration) -> io::Result<bool> {
     let mut fds: Vec<_> = sockets.iter().copied().map(watched).collect();
     Ok(poll(&mut fds, timeout)? > 0)
@@ -37,7 +37,7 @@ fn poll(fds: &mut [PollFd<'_>], timeout: Duration) -> io::Result<i32> {
     }
 }
 
-/// Takes one datagram; its sender and its length, as far as it fits.
+/// Reads one datagram; returns its sender and its length, as far as it fits.
 pub fn receive_from(socket: &Socket, buffer: &mut [u8]) -> io::Result<(SocketAddr, usize)> {
     let (len, from) = recvfrom::<SockaddrStorage>(socket.as_raw_fd(), buffer)?;
     let from = from.and_then(|from| {
@@ -50,7 +50,7 @@ pub fn receive_from(socket: &Socket, buffer: &mut [u8]) -> io::Result<(SocketAdd
     Ok((from.ok_or(io::ErrorKind::InvalidData)?, len))
 }
 
-/// Wakes a thread that waits for sockets too.
+/// Wakes a thread that waits for sockets.
 #[derive(Debug)]
 pub struct Bell(UnixStream);
 
@@ -71,7 +71,7 @@ impl Bell {
         Ok((Bell(bell), BellRope(rope)))
     }
 
-    /// Waits until the bell rings or one of `sockets` can be read, at most for `timeout`; which of these can. The
+    /// Waits at most `timeout` until the bell rings or one of `sockets` can be read; returns which of these can. The
     /// bell is silent again afterwards.
     pub fn wait<const N: usize>(
         &self,

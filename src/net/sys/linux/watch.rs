@@ -1,4 +1,4 @@
-//! Changes of links, addresses and routes. netlink(7), rtnetlink(7): the kernel tells those who have joined the groups of
+//! Changes of links, addresses and routes. netlink(7), rtnetlink(7): the kernel reports to those who have joined the groups of
 //! a routing socket.
 
 use std::io;
@@ -9,7 +9,7 @@ use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, socket,
 };
 
-/// Messages read at a time. Those that are left say no more.
+/// Messages read at a time; one is as good as many.
 const AT_A_TIME: usize = 64;
 
 // linux/rtnetlink.h, RTMGRP_*; libc has them for Linux as signed numbers.
@@ -27,7 +27,7 @@ impl NetworkWatch {
     /// Begins to watch.
     ///
     /// # Errors
-    /// The kernel does not tell.
+    /// The kernel does not report changes.
     pub fn open() -> io::Result<NetworkWatch> {
         let socket = socket(
             AddressFamily::Netlink,
@@ -39,10 +39,10 @@ impl NetworkWatch {
         Ok(NetworkWatch(socket))
     }
 
-    /// Whether anything has changed since this was asked last. One system call when nothing has.
+    /// Whether anything has changed since the last call. One system call if nothing has.
     pub fn has_changed(&self) -> bool {
         let mut heard = 0;
-        // What is said does not matter: a message that does not fit is cut.
+        // The content does not matter: a message that does not fit is truncated.
         while heard < AT_A_TIME {
             match recv(self.0.as_raw_fd(), &mut [0; 64], MsgFlags::MSG_DONTWAIT) {
                 Ok(_) => heard += 1,

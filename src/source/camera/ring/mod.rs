@@ -93,7 +93,7 @@ pub(super) enum Ready {
     No,
     /// A frame is there.
     Yes,
-    /// The device reports an error; [`Ring::take`] tells which.
+    /// The device reports an error; [`Ring::take`] returns it.
     Broken,
 }
 
