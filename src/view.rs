@@ -19,7 +19,7 @@ pub(crate) use wanted::Wanted;
 pub use plan::{OnLoss, Record, Target, ViewPlan};
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc;
@@ -102,6 +102,10 @@ pub fn run_with(
     show: impl FnOnce(Feed<'_>) -> Result<()>,
 ) -> Result<()> {
     let stats_file = config.stats.as_ref().map(StatsWriter::open).transpose()?;
+    let recorder = recording::create(
+        record_path(config.record.as_ref()),
+        config.snapshot.as_deref(),
+    )?;
     let Some(found) = find(config, &mut signals)? else {
         return Ok(());
     };
@@ -117,11 +121,7 @@ pub fn run_with(
     introduce(&wanted.receive, socket.interface());
     let board = Arc::new(Board::new(Role::Viewer));
     let page = Page::start(&config.status, &board)?;
-    let recording = Recording::start(
-        record_path(config.record.as_ref()),
-        config.snapshot.clone(),
-        &shared,
-    )?;
+    let recording = Recording::start(recorder, config.snapshot.clone(), &shared)?;
     let mailbox = (!config.headless).then(|| Arc::new(Mailbox::new(SPARES)));
     let (messages, told) = mpsc::sync_channel(8);
     let reporter = Reporter::start(&shared)?;
@@ -229,10 +229,10 @@ fn window(_: Feed<'_>) -> Result<()> {
     Err(anyhow::anyhow!("this build has no window: use --headless"))
 }
 
-fn record_path(record: Option<&Record>) -> Option<PathBuf> {
+fn record_path(record: Option<&Record>) -> Option<&Path> {
     record.map(|r| match r {
-        Record::Avi(path) | Record::Mjpeg(path) => path.clone(),
-        Record::Stdout => PathBuf::from("-"),
+        Record::Avi(path) | Record::Mjpeg(path) => path.as_path(),
+        Record::Stdout => Path::new("-"),
     })
 }
 

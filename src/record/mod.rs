@@ -8,7 +8,7 @@ mod common;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Stdout, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::clock::Mono;
 use crate::files;
@@ -16,6 +16,13 @@ use avi::AviWriter;
 use common::{BUFFER, FLUSH, Rate, WriteError};
 
 pub use common::Recorded;
+
+/// Files of one recording at most: one is begun where the size of the pictures changes, …
+const MAX_FILES: u32 = 100;
+/// … and this long after the last at the soonest.
+const FILE_LASTS: Duration = Duration::from_secs(10);
+/// Names that are tried, `NAME.avi` to `NAME-999.avi`.
+const MAX_NAMES: u32 = 999;
 
 /// Why a recording or a picture could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +70,7 @@ fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::StorageFull => "; what was recorded so far is kept",
         io::ErrorKind::NotFound => "; does its folder exist?",
+        io::ErrorKind::AlreadyExists => "; so are all numbered names: remove some, or take another",
         io::ErrorKind::BrokenPipe => "; the program that read it has ended",
         _ => "",
     }
@@ -71,12 +79,17 @@ fn advice(error: &io::Error) -> &'static str {
 /// A recording in progress. Dropped unfinished, it completes its file as far as it can.
 #[derive(Debug)]
 pub struct Recorder {
+    /// As it was asked for, and the present file.
+    wanted: PathBuf,
     path: PathBuf,
     fps_hint: f64,
     sink: Sink,
     /// Of the files finished before the present one.
     before: Recorded,
     files: u32,
+    begun: Instant,
+    file_lasts: Duration,
+    left_out: u64,
 }
 
 #[derive(Debug)]
@@ -91,21 +104,30 @@ enum Sink {
 }
 
 impl Recorder {
-    /// Creates the file that `path` names and chooses the format by its ending; an existing file is
-    /// overwritten. `fps_hint` is the frame rate to state until it can be measured.
+    /// Creates the file that `path` names and chooses the format by its ending. A file that is there
+    /// is never overwritten: `NAME-2.avi` is taken then, or the next that is free. `fps_hint` is the
+    /// frame rate to state until it can be measured.
     pub fn create(path: &Path, fps_hint: f64) -> Result<Recorder, RecordError> {
-        let sink = if path == Path::new("-") {
-            Sink::Stdout(Mjpeg::new(io::stdout(), Duration::ZERO))
+        let (sink, present) = if path == Path::new("-") {
+            let pipe = Mjpeg::new(io::stdout(), Duration::ZERO);
+            (Sink::Stdout(pipe), path.to_owned())
         } else {
             let extension = path.extension().and_then(|e| e.to_str()).unwrap_or("");
             match extension.to_ascii_lowercase().as_str() {
-                "avi" => Sink::AviToBe(create_regular(path)?),
-                "mjpeg" | "mjpg" => Sink::Mjpeg(Mjpeg::new(create(path)?, FLUSH)),
+                "avi" => {
+                    let (file, present) = create_regular(path)?;
+                    (Sink::AviToBe(file), present)
+                }
+                "mjpeg" | "mjpg" => {
+                    let (file, present) = create(path)?;
+                    (Sink::Mjpeg(Mjpeg::new(file, FLUSH)), present)
+                }
                 _ => return Err(RecordError::Extension(path.to_owned())),
             }
         };
         Ok(Recorder {
-            path: path.to_owned(),
+            wanted: path.to_owned(),
+            path: present,
             fps_hint: if (0.01..=1000.0).contains(&fps_hint) {
                 fps_hint
             } else {
@@ -114,12 +136,26 @@ impl Recorder {
             sink,
             before: Recorded::default(),
             files: 1,
+            begun: Instant::now(),
+            file_lasts: FILE_LASTS,
+            left_out: 0,
         })
+    }
+
+    /// The file that is written, which has another name than was asked for where that is taken.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Frames that were left out, since their size changes too often.
+    pub fn left_out(&self) -> u64 {
+        self.left_out
     }
 
     /// Appends one frame of `width` x `height` pixels; `captured`: when, from any fixed start (the
     /// capture time where the stream tells it, else when it came). In an AVI a change of size starts
-    /// another file, `NAME-2.avi`.
+    /// another file, `NAME-2.avi`, but not more often than every ten seconds, nor more than a hundred
+    /// times: frames of another size are left out then.
     pub fn write(
         &mut self,
         jpeg: &[u8],
@@ -128,6 +164,10 @@ impl Recorder {
         captured: Mono,
     ) -> Result<(), RecordError> {
         if matches!(&self.sink, Sink::Avi(avi) if avi.size() != (width, height)) {
+            if self.files == MAX_FILES || self.begun.elapsed() < self.file_lasts {
+                self.left_out += 1;
+                return Ok(());
+            }
             self.next_file()?;
         }
         if let Sink::AviToBe(_) = &self.sink {
@@ -165,25 +205,15 @@ impl Recorder {
     fn next_file(&mut self) -> Result<(), RecordError> {
         self.before = self.complete()?;
         self.files += 1;
-        let file = create_regular(&self.present_path())?;
-        self.sink = Sink::AviToBe(file);
+        self.begun = Instant::now();
+        let (file, path) = create_regular(&self.wanted)?;
+        (self.sink, self.path) = (Sink::AviToBe(file), path);
         Ok(())
-    }
-
-    /// `NAME.avi`, and from the second file on `NAME-2.avi`.
-    fn present_path(&self) -> PathBuf {
-        if self.files == 1 {
-            return self.path.clone();
-        }
-        let stem = self.path.file_stem().unwrap_or_default().to_string_lossy();
-        let extension = self.path.extension().unwrap_or_default().to_string_lossy();
-        self.path
-            .with_file_name(format!("{stem}-{}.{extension}", self.files))
     }
 
     fn complete(&mut self) -> Result<Recorded, RecordError> {
         let finished = match std::mem::replace(&mut self.sink, Sink::Done) {
-            Sink::AviToBe(_) => fs::remove_file(self.present_path()).map(|()| Recorded::default()),
+            Sink::AviToBe(_) => fs::remove_file(&self.path).map(|()| Recorded::default()),
             Sink::Avi(avi) => avi.finish(),
             Sink::Mjpeg(file) => file.finish(),
             Sink::Stdout(pipe) => pipe.finish(),
@@ -203,7 +233,7 @@ impl Recorder {
 
     fn io(&self, cause: io::Error) -> RecordError {
         RecordError::Io {
-            path: self.present_path(),
+            path: self.path.clone(),
             cause,
         }
     }
@@ -211,7 +241,7 @@ impl Recorder {
     fn error(&self, failed: WriteError, bytes: usize, width: u32, height: u32) -> RecordError {
         match failed {
             WriteError::Io(cause) => self.io(cause),
-            WriteError::Full => RecordError::Full(self.present_path()),
+            WriteError::Full => RecordError::Full(self.path.clone()),
             WriteError::Frame => RecordError::Frame {
                 bytes,
                 width,
@@ -328,14 +358,46 @@ fn file_name_of(name: &str) -> String {
     }
 }
 
-fn create(path: &Path) -> Result<File, RecordError> {
-    File::create(path).map_err(|cause| RecordError::Io {
+/// A new file of that name or, where there is one, of the next free `NAME-2.avi`. Pipes and devices
+/// are opened.
+fn create(path: &Path) -> Result<(File, PathBuf), RecordError> {
+    let is_special = fs::metadata(path).is_ok_and(|facts| !facts.is_file());
+    for n in 1..=MAX_NAMES {
+        let present = numbered(path, n);
+        let mut options = OpenOptions::new();
+        match is_special {
+            true => options.write(true),
+            false => options.write(true).create_new(true),
+        };
+        match options.open(&present) {
+            Ok(file) => return Ok((file, present)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(cause) => {
+                return Err(RecordError::Io {
+                    path: present,
+                    cause,
+                });
+            }
+        }
+    }
+    Err(RecordError::Io {
         path: path.to_owned(),
-        cause,
+        cause: io::ErrorKind::AlreadyExists.into(),
     })
 }
 
-fn create_regular(path: &Path) -> Result<File, RecordError> {
+/// `NAME.avi`, `NAME-2.avi` and so on.
+fn numbered(path: &Path, n: u32) -> PathBuf {
+    if n == 1 {
+        return path.to_owned();
+    }
+    let mut name = path.file_stem().unwrap_or_default().to_owned();
+    name.push(format!("-{n}."));
+    name.push(path.extension().unwrap_or_default());
+    path.with_file_name(name)
+}
+
+fn create_regular(path: &Path) -> Result<(File, PathBuf), RecordError> {
     // Asked before opening: to open a pipe for writing waits for its reader.
     if fs::metadata(path).is_ok_and(|facts| !facts.is_file() && !facts.is_dir()) {
         return Err(RecordError::NotSeekable(path.to_owned()));
@@ -442,8 +504,12 @@ mod tests {
         let jpegs = jpegs(320, 240, 90);
         // Near the hint: the hint; else what was measured.
         for (micros, rate, seconds) in [(33_340, "30/1", 3.0), (66_666, "500000/33333", 6.0)] {
-            let path = folder.path().join("porch.AVI");
-            let recorder = record(&path, &jpegs, Duration::from_micros(micros));
+            let recorder = record(
+                &folder.path().join("porch.AVI"),
+                &jpegs,
+                Duration::from_micros(micros),
+            );
+            let path = recorder.path().to_owned();
             let recorded = recorder.finish().expect("finished");
             assert_eq!(recorded.frames, 90);
             let (count, probed, duration) = probe(&path);
@@ -505,16 +571,52 @@ mod tests {
     fn another_size_goes_to_another_file() {
         let folder = tempfile::tempdir().expect("folder");
         let path = folder.path().join("porch.avi");
+        // The user's own.
+        fs::write(folder.path().join("porch-2.avi"), "holidays").expect("written");
         let mut recorder = Recorder::create(&path, 30.0).expect("created");
+        recorder.file_lasts = Duration::ZERO;
         for (n, side) in [(0, 320), (1, 320), (2, 640), (3, 320)] {
             recorder
                 .write(b"\xff\xd8\xff\xd9", side, side, Mono(n))
                 .expect("written");
         }
         assert_eq!(recorder.finish().expect("finished").frames, 4);
-        for name in ["porch.avi", "porch-2.avi", "porch-3.avi"] {
+        for name in ["porch.avi", "porch-3.avi", "porch-4.avi"] {
             assert!(folder.path().join(name).exists(), "{name}");
         }
+        let own = fs::read(folder.path().join("porch-2.avi")).expect("there");
+        assert_eq!(own, b"holidays");
+        // Nor the one that was asked for.
+        let again = Recorder::create(&path, 30.0).expect("created");
+        assert_eq!(again.path(), folder.path().join("porch-5.avi"));
+        let bare = folder.path().join("porch.mjpeg");
+        fs::write(&bare, "holidays").expect("written");
+        let again = Recorder::create(&bare, 30.0).expect("created");
+        assert_eq!(again.path(), folder.path().join("porch-2.mjpeg"));
+    }
+
+    #[test]
+    fn sizes_that_change_all_the_time_make_few_files() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("porch.avi");
+        let write = |recorder: &mut Recorder, n: u64| {
+            let side = [320, 640][n as usize % 2];
+            recorder
+                .write(b"\xff\xd8\xff\xd9", side, side, Mono(n))
+                .expect("written");
+        };
+        let mut recorder = Recorder::create(&path, 30.0).expect("created");
+        (0..100).for_each(|n| write(&mut recorder, n));
+        assert_eq!(recorder.left_out(), 50);
+        assert_eq!(recorder.finish().expect("finished").frames, 50);
+        let mut recorder = Recorder::create(&path, 30.0).expect("created");
+        recorder.file_lasts = Duration::ZERO;
+        (0..300).for_each(|n| write(&mut recorder, n));
+        assert_eq!(recorder.left_out(), 100);
+        drop(recorder);
+        // The first recording's one as well.
+        let files = fs::read_dir(&folder).expect("there").count();
+        assert_eq!(files, MAX_FILES as usize + 1);
     }
 
     #[test]

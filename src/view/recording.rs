@@ -2,13 +2,14 @@
 //! bounded queue of reused buffers. A disk that is too slow costs frames of the recording, which is said,
 //! and never a packet.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
 use anyhow::Result;
 use crossbeam_queue::ArrayQueue;
+use nix::unistd::{AccessFlags, access};
 use tracing::{info, warn};
 
 use super::shared::Shared;
@@ -18,6 +19,34 @@ use crate::net::thread::join;
 use crate::record::{RecordError, Recorder, snapshot};
 use crate::rtp::jpeg::FrameBuffer;
 use crate::text::counted;
+
+/// Creates the file to record to. Before anything is awaited: a path that cannot be written is a mistake
+/// to be told of at once.
+///
+/// # Errors
+/// It cannot be created, or the folder of `picture` is not there or not writable.
+pub(super) fn create(record: Option<&Path>, picture: Option<&Path>) -> Result<Option<Recorder>> {
+    picture.map_or(Ok(()), can_be_written)?;
+    let Some(path) = record else { return Ok(None) };
+    let recorder = Recorder::create(path, FPS_HINT)?;
+    if recorder.path() != path {
+        let (path, present) = (path.display(), recorder.path().display());
+        info!("{path} is there already: recording to {present}");
+    }
+    Ok(Some(recorder))
+}
+
+/// Whether a file can be made there.
+fn can_be_written(path: &Path) -> Result<()> {
+    let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
+    let folder = parent.unwrap_or(Path::new("."));
+    access(folder, AccessFlags::W_OK | AccessFlags::X_OK)
+        .map_err(|error| RecordError::Io {
+            path: path.to_owned(),
+            cause: error.into(),
+        })
+        .map_err(Into::into)
+}
 
 /// Frames that may wait for the disk: a second of video.
 const QUEUE: usize = 32;
@@ -110,17 +139,13 @@ impl Recording {
     /// # Errors
     /// If the recording cannot be created.
     pub(super) fn start(
-        record: Option<PathBuf>,
+        recorder: Option<Recorder>,
         picture: Option<PathBuf>,
         shared: &Arc<Shared>,
     ) -> Result<Option<Recording>> {
-        if record.is_none() && picture.is_none() {
+        if recorder.is_none() && picture.is_none() {
             return Ok(None);
         }
-        let recorder = record
-            .as_deref()
-            .map(|path| Recorder::create(path, FPS_HINT))
-            .transpose()?;
         let is_snapshot_only = recorder.is_none();
         let queue = Arc::new(Queue {
             waiting: ArrayQueue::new(QUEUE),
@@ -207,6 +232,14 @@ impl Writer {
         let Some(recorder) = self.recorder else {
             return Ok(());
         };
+        let left_out = recorder.left_out();
+        if left_out > 0 {
+            warn!(
+                "{} of other sizes {} left out of the recording",
+                counted(left_out, "frame"),
+                if left_out == 1 { "was" } else { "were" }
+            );
+        }
         let recorded = recorder.finish()?;
         info!(
             "recorded {}, {:.1} MB, {:.2} fps",
@@ -223,7 +256,14 @@ impl Writer {
             info!("picture saved as {}", path.display());
         }
         if let Some(recorder) = &mut self.recorder {
+            let left_out = recorder.left_out();
             recorder.write(&copy.jpeg, copy.width, copy.height, copy.captured)?;
+            if left_out == 0 && recorder.left_out() > 0 {
+                warn!(
+                    "the size of the pictures changes too often: {} goes on with its own, frames of others are left out",
+                    recorder.path().display()
+                );
+            }
         }
         Ok(())
     }
