@@ -5,11 +5,12 @@
 mod common;
 
 use std::fs;
+use std::net::UdpSocket;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use common::clip::{Chroma, Clip, Kind};
-use common::net::{GROUP, Host, INTERFACE, Net, PORT, VIEWER_IP, is_member};
+use common::net::{GROUP, Host, INTERFACE, Net, PORT, SENDER_IP, VIEWER_IP, is_member};
 use common::pixels::{Planes, assert_same, split};
 use common::process::Process;
 use common::{have, number, skip, wait_for};
@@ -726,4 +727,31 @@ fn a_camera_program_that_dies_is_started_again() {
     wait_for("the program has gone with its sender", || {
         (!Path::new(&format!("/proc/{last}")).exists()).then_some(())
     });
+}
+
+/// An RTP packet (RFC 3550 §5.1) of another payload type, and no RTP at all.
+#[test]
+fn what_comes_in_place_of_a_picture_is_told() {
+    let rtp = [&[0x80, 96, 0, 1][..], &[0; 7], &[7], b"frame"].concat();
+    let others: [(&[u8], &str); 2] = [
+        (&rtp, "RTP of payload type 96, often H.264 or H.265"),
+        (b"hello", "something that is not RTP"),
+    ];
+    for (datagram, what) in others {
+        let Some(net) = Net::pair("what_comes_in_place") else {
+            return;
+        };
+        let mut viewer = viewer(&net, "");
+        viewer.wait_until_joined(GROUP);
+        net.sender.inside(|| {
+            let socket = UdpSocket::bind((SENDER_IP, 0)).unwrap();
+            socket.send_to(datagram, (GROUP, PORT)).unwrap();
+        });
+        let said = viewer.wait_for_message(what);
+        assert!(said.contains("only RTP/JPEG (payload type 26"), "{said}");
+        assert!(said.contains(SENDER_IP), "{said}");
+        let stats = viewer.wait_for_stats("its state", |s| s["state"] == "no_signal");
+        assert_eq!(number(&stats, "packets_invalid"), 1.0);
+        assert!(viewer.stop(Signal::SIGTERM).success());
+    }
 }

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use super::header::Packet;
 use super::packets::{Arrived, Limits, Outcome, Packets, Placed, ReceivedPacket};
-use super::payload::{self, Fragment, ReceivedFrame, Stream};
+use super::payload::{self, Fragment, OtherFormat, ReceivedFrame, Stream};
 use super::reception::Reception;
 use super::source::{
     AnnouncedSource, Cause, DEFAULT_INTERVAL, Source, SourceChange, Sources, Verdict,
@@ -193,6 +193,8 @@ pub struct Depacketizer {
     pending: VecDeque<Event>,
     /// Bytes of the largest frame that came whole.
     largest: usize,
+    /// The last datagram that could not be read.
+    other: Option<(IpAddr, OtherFormat)>,
 }
 
 impl Depacketizer {
@@ -215,6 +217,7 @@ impl Depacketizer {
             spare: Vec::with_capacity(MAX_SPARE),
             pending: VecDeque::with_capacity(MAX_PENDING),
             largest: 0,
+            other: None,
         }
     }
 
@@ -223,6 +226,7 @@ impl Depacketizer {
         self.stats.bytes_received.add(datagram.len() as u64);
         let Some((packet, fragment)) = self.read(datagram) else {
             self.stats.packets_invalid.add(1);
+            self.other = Some((address, OtherFormat::of(datagram)));
             return;
         };
         let verdict = self.sources.judge(now, address, &packet, datagram);
@@ -445,6 +449,11 @@ impl Depacketizer {
     /// The source that is followed, if this is it.
     fn source_of(&self, ssrc: Ssrc) -> Option<&Source> {
         self.sources.followed().filter(|s| s.ssrc() == ssrc)
+    }
+
+    /// The last datagram that could not be read, since the last call: where it came from, and what it is.
+    pub fn take_other(&mut self) -> Option<(IpAddr, OtherFormat)> {
+        self.other.take()
     }
 
     /// Whether the packet belongs to a frame that was handed out or given up.

@@ -32,7 +32,7 @@ mod votes;
 
 pub use depacketizer::{Depacketizer, Event, Options};
 pub use jpeg::{FrameBuffer, Packetizer};
-pub use payload::ReceivedFrame;
+pub use payload::{OtherFormat, ReceivedFrame};
 pub use plan::{PacketPlan, PlannedPacket};
 pub use repair::{RepairDecoder, RepairEncoder};
 pub use types::{RtpTime, SeqNo, Ssrc};

@@ -1,6 +1,8 @@
 //! The payload formats. This is the one place where the depacketizer meets them: another format is
 //! a folder beside [`super::jpeg`] and an arm in each `match` here.
 
+use std::fmt;
+
 use super::header::Packet;
 use super::jpeg::wire::{MAX_SCAN, PAYLOAD_TYPE, Payload};
 use super::jpeg::{self, FrameBuffer};
@@ -10,6 +12,43 @@ use super::packets::{Arrived, Limits, Outcome, Packets, Placed, ReceivedPacket};
 pub(super) const DEFAULT_TYPE: u8 = PAYLOAD_TYPE;
 /// The largest frame that any format can carry, in bytes.
 pub(super) const MAX_DATA: usize = MAX_SCAN;
+
+/// What a datagram holds that is not of the stream's payload type, as far as it tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OtherFormat {
+    /// RTP with another payload type.
+    Rtp(u8),
+    /// An MPEG transport stream without RTP: packets of 188 bytes. ISO/IEC 13818-1 §2.4.3.2.
+    MpegTs,
+    /// Neither.
+    Unknown,
+}
+
+impl OtherFormat {
+    pub(super) fn of(datagram: &[u8]) -> OtherFormat {
+        let is_ts = datagram.first() == Some(&0x47) && datagram.len() % 188 == 0;
+        match Packet::parse(datagram) {
+            Ok(packet) => OtherFormat::Rtp(packet.payload_type()),
+            Err(_) if is_ts => OtherFormat::MpegTs,
+            Err(_) => OtherFormat::Unknown,
+        }
+    }
+}
+
+impl fmt::Display for OtherFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            // RFC 3551 §6, table 5.
+            OtherFormat::Rtp(33) => f.write_str("an MPEG transport stream (payload type 33)"),
+            OtherFormat::Rtp(kind @ 96..=127) => {
+                write!(f, "RTP of payload type {kind}, often H.264 or H.265")
+            }
+            OtherFormat::Rtp(kind) => write!(f, "RTP of payload type {kind}"),
+            OtherFormat::MpegTs => f.write_str("an MPEG transport stream"),
+            OtherFormat::Unknown => f.write_str("something that is not RTP"),
+        }
+    }
+}
 
 /// The parsed payload of one packet.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 //! socket's buffer would overflow.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, SystemTime};
@@ -19,7 +19,9 @@ use crate::mailbox::Mailbox;
 use crate::net::{MAX_WAIT, ReceiveSocket};
 use crate::rtp::repair::{NackGenerator, RepairPacket};
 use crate::rtp::source::{Cause, SourceChange};
-use crate::rtp::{Depacketizer, Event, FrameBuffer, Options, ReceivedFrame, RepairDecoder, SeqNo};
+use crate::rtp::{
+    Depacketizer, Event, FrameBuffer, Options, OtherFormat, ReceivedFrame, RepairDecoder, SeqNo,
+};
 use crate::stats::State;
 
 /// How often interface and membership are looked at.
@@ -81,6 +83,9 @@ impl Receiver {
             signal.check(now, self.wanted.receive.group, &self.shared);
             if now >= refresh_at {
                 refresh_at = now + REFRESH;
+                if let Some((from, what)) = depacketizer.take_other() {
+                    self.tell_of_other(now, &mut signal, from, what);
+                }
                 open.refresh(self.shared.is_streaming());
                 interface = open.interface();
                 if self.take_up(&mut depacketizer) {
@@ -302,6 +307,19 @@ impl Receiver {
         }
     }
 
+    /// Where no frames come, what comes instead: once, until they do.
+    fn tell_of_other(&self, now: Mono, signal: &mut Signal, from: IpAddr, what: OtherFormat) {
+        if signal.has_frames(now) || std::mem::replace(&mut signal.is_other, true) {
+            return;
+        }
+        let group = self.wanted.receive.group;
+        let text = format!(
+            "{from} sends {what} to {group}, which lancam cannot show: only RTP/JPEG (payload type 26, RFC 2435)"
+        );
+        self.shared.state.set(State::NoSignal(text.clone()));
+        self.tell(text);
+    }
+
     fn tell(&self, text: String) {
         info!("{text}");
         // A window that has eight sentences to show needs no ninth.
@@ -348,12 +366,15 @@ impl Recovery {
 struct Signal {
     last: Option<Mono>,
     is_lost: bool,
+    /// Something else came in their place, and was told.
+    is_other: bool,
 }
 
 impl Signal {
     fn frame(&mut self, now: Mono, group: SocketAddr, shared: &Shared) {
         let is_first = self.last.replace(now).is_none();
         let is_back = std::mem::take(&mut self.is_lost);
+        self.is_other = false;
         if is_first || is_back {
             shared.state.set(State::Streaming);
         }
@@ -362,8 +383,12 @@ impl Signal {
         }
     }
 
+    fn has_frames(&self, now: Mono) -> bool {
+        self.last.is_some_and(|last| now.since(last) <= LOST)
+    }
+
     fn check(&mut self, now: Mono, group: SocketAddr, shared: &Shared) {
-        let is_quiet = self.last.is_some_and(|last| now.since(last) > LOST);
+        let is_quiet = self.last.is_some() && !self.has_frames(now);
         if is_quiet && !std::mem::replace(&mut self.is_lost, true) {
             warn!("no frames from {group} for {} s", LOST.as_secs());
             let why = format!("nothing comes from {group}");
