@@ -4,8 +4,8 @@
 
 mod common;
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use common::browser::Browser;
 use common::clip::{Chroma, Clip, Kind};
 use common::http::{self, Moving, get, request, send};
+use common::net::{INTERFACE, Lan, can_enter};
 use common::pixels::{Planes, assert_same};
 use common::process::Process;
 use common::{have, wait_for};
@@ -264,7 +265,7 @@ fn without_the_token_nothing_is_seen() {
     let welcome = get(address, &format!("/?{query}"));
     assert_eq!(
         (welcome.status, welcome.header("location")),
-        (303, Some("/"))
+        (303, Some("./"))
     );
     let cookie = welcome
         .header("set-cookie")
@@ -691,7 +692,7 @@ fn a_browser_shows_it() {
         0
     );
     // What a hostile viewer could report, as the page is given it.
-    browser.eval("{ const real = fetch; window.fetch = async (...a) => { const r = await real(...a); const j = await r.json(); j.streams[0].watching = [{ address: '192.168.1.40:10001', name: '<img src=x onerror=alert(1)>', fraction_lost: 0.0123, jitter_ms: 0.4, round_trip_ms: 1.2, last_seen_s: 2.1, frames: { delay_ms: 23.4 } }]; return { ok: true, status: 200, json: async () => j }; }; }");
+    browser.eval("{ const real = fetch; window.fetch = async (...a) => { const r = await real(...a); const j = await r.json(); j.streams[0].watching = [{ ssrc: 427860947, address: '192.168.1.40:10001', name: '<img src=x onerror=alert(1)>', fraction_lost: 0.0123, jitter_ms: 0.4, round_trip_ms: 1.2, last_seen_s: 2.1, frames: { delay_ms: 23.4 } }]; return { ok: true, status: 200, json: async () => j }; }; }");
     browser.wait_until("document.querySelector('tbody td')?.textContent.startsWith('<img src=x')");
     assert_eq!(
         browser.eval("document.querySelectorAll('tbody img').length"),
@@ -730,8 +731,10 @@ fn a_browser_shows_it() {
     let listen = address.to_string();
     sender.stop(Signal::SIGTERM);
     browser.wait_until(
-        "document.getElementById('connection').textContent.startsWith('no connection')",
+        "document.getElementById('connection').textContent.startsWith('no connection to lancam since ')",
     );
+    browser.wait_until("document.querySelector('.badge').textContent === 'unknown'");
+    browser.wait_until("getComputedStyle(document.querySelector('main')).opacity < 1");
     let words = [
         "send",
         "--source",
@@ -745,4 +748,136 @@ fn a_browser_shows_it() {
     let _again = lancam(&[&words[..], &network[..], &more[2..]].concat());
     browser.wait_until("document.getElementById('connection').textContent === 'connected'");
     browser.wait_until("document.querySelector('.picture').naturalWidth === 320");
+    browser.wait_until("document.querySelector('.badge').textContent === 'live'");
+}
+
+/// As nginx does with `location /cam/ { proxy_pass http://ADDRESS/; }`, and nothing at any other path.
+fn proxy(page: SocketAddr) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for visitor in listener.incoming().map_while(Result::ok) {
+            std::thread::spawn(move || forward(visitor, page));
+        }
+    });
+    address
+}
+
+fn forward(mut visitor: TcpStream, page: SocketAddr) -> Option<()> {
+    let mut reader = BufReader::new(visitor.try_clone().ok()?);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        (reader.read_line(&mut head).ok()? > 0).then_some(())?;
+    }
+    let Some(rest) = head.strip_prefix("GET /cam/") else {
+        return visitor
+            .write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            .ok();
+    };
+    // One request a connection.
+    let (first, headers) = rest.split_once("\r\n")?;
+    let headers = headers.replace("Connection: keep-alive\r\n", "");
+    let head = format!("GET /{first}\r\nConnection: close\r\n{headers}");
+    let mut answer = send(page, head.as_bytes());
+    std::io::copy(&mut answer, &mut visitor).ok().map(drop)
+}
+
+#[test]
+fn it_works_below_a_path_of_a_proxy() {
+    let Some(mut browser) = Browser::open("it_works_below_a_path") else {
+        return;
+    };
+    let more = ["--status-token", "correct-horse"];
+    let (_sender, address) = sender("pattern:640x480@20", &more);
+    let proxy = proxy(address);
+    // By the form, as somebody does who was told the token.
+    browser.visit(&format!("http://{proxy}/cam/"));
+    browser.wait_until("document.querySelector('form') !== null");
+    browser.eval("{ const field = document.getElementById('token'); field.value = 'correct-horse'; field.form.requestSubmit(); }");
+    browser.wait_until("document.querySelector('.badge')?.textContent === 'live'");
+    browser.wait_until("document.querySelector('.picture').naturalWidth === 640");
+    assert_eq!(browser.eval("location.pathname + location.search"), "/cam/");
+    browser.wait_until("document.querySelector('h1 img').naturalWidth > 0");
+    assert_eq!(
+        browser.eval("[...document.links].filter(a => !a.pathname.startsWith('/cam/')).length"),
+        0
+    );
+}
+
+/// The picture in a page of somebody else's: with the token in its address, and not without.
+#[test]
+fn another_page_shows_the_picture_by_the_token() {
+    let Some(mut browser) = Browser::open("another_page_shows_the_picture") else {
+        return;
+    };
+    let (_sender, address) = sender("pattern:320x240@20", &["--status-token", "correct-horse"]);
+    let (_open, open) = sender("pattern:320x240@20", &[]);
+    browser.visit(&format!("http://{address}/?token=correct-horse"));
+    browser.wait_until("document.querySelector('.badge')?.textContent === 'live'");
+    let page = format!(
+        "<img src='http://{address}/snapshot.jpg?token=correct-horse'>\
+         <img src='http://{address}/snapshot.jpg'>\
+         <img src='http://{open}/snapshot.jpg'>"
+    );
+    let elsewhere = TcpListener::bind("127.0.0.2:0").unwrap();
+    let other = elsewhere.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for mut visitor in elsewhere.incoming().map_while(Result::ok) {
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{page}",
+                page.len()
+            );
+            let _ = http::read_head(&mut BufReader::new(&visitor));
+            let _ = visitor.write_all(answer.as_bytes());
+        }
+    });
+    browser.visit(&format!("http://{other}/"));
+    browser
+        .wait_until("document.images.length === 3 && [...document.images].every(i => i.complete)");
+    let widths = browser.eval("[...document.images].map(i => i.naturalWidth).join()");
+    assert_eq!(widths, "320,0,0");
+}
+
+/// Two strangers' hosts would take all connections; each has a share.
+#[test]
+fn a_stranger_keeps_nobody_out() {
+    let test = "a_stranger_keeps_nobody_out";
+    let Some(lan) = can_enter(test)
+        .then(|| Lan::with_viewers(test, 2))
+        .flatten()
+    else {
+        return;
+    };
+    let command = format!(
+        "send --source pattern:320x240@20 --interface {INTERFACE} --status 10.77.0.1:8080 --status-token correct-horse"
+    );
+    let sender = Process::spawn("the sender", lan.sender.lancam(&command));
+    let address = page(&sender);
+    let (owner, stranger) = (&lan.viewers[0], &lan.viewers[1]);
+    let held: Vec<_> = stranger.inside(|| {
+        let begun = b"GET / HTTP/1.1\r\nHost: x";
+        (0..80).map(|_| send(address, begun)).collect()
+    });
+    let see = || {
+        let token = "Authorization: Bearer correct-horse\r\n";
+        owner.inside(|| request(address, "GET", "/status.json", token))
+    };
+    let seen = see();
+    assert_eq!(seen.status, 200);
+    let status: Value = serde_json::from_slice(&seen.body).unwrap();
+    assert_eq!(status["visitors"]["refused_connections"], 60);
+    // Nor does guessing, without waiting for the answers.
+    drop(held);
+    let wrong =
+        b"GET /status.json?token=wrong-token HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    wait_for("guesses are refused unseen", || {
+        for _ in 0..4 {
+            stranger.inside(|| (0..15).for_each(|_| drop(send(address, wrong))));
+            assert_eq!(see().status, 200);
+        }
+        let answer = stranger.inside(|| http::read_head(&mut send(address, wrong)));
+        let answer = answer.filter(|answer| answer.status == 429)?;
+        assert_eq!(answer.header("retry-after"), Some("3"));
+        Some(())
+    });
 }

@@ -14,8 +14,12 @@ const LOCAL_SUFFIXES: [&str; 5] = [".local", ".lan", ".home.arpa", ".internal", 
 /// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// The token is missing or wrong.
+    /// There is no token.
     Token,
+    /// The token is wrong.
+    Wrong,
+    /// So many wrong ones came from there that it was not looked at.
+    TooMany,
     /// The name by which it came is not one of the local network.
     Host,
 }
@@ -59,20 +63,31 @@ impl Guard {
                 Err(Refusal::Host)
             };
         };
-        let is_right = |given: &str| bool::from(given.as_bytes().ct_eq(token.as_bytes()));
-        if parameter(request, "token").is_some_and(|given| is_right(&given)) {
-            return Ok(Pass::Query);
+        let mut refusal = Refusal::Token;
+        for (pass, given) in self.tokens(request) {
+            if bool::from(given.as_bytes().ct_eq(token.as_bytes())) {
+                return Ok(pass);
+            }
+            refusal = Refusal::Wrong;
         }
-        let bearer = request
-            .headers()
-            .get_all(AUTHORIZATION)
-            .iter()
+        Err(refusal)
+    }
+
+    /// Whether the request has a token, right or wrong, where one is needed.
+    pub(super) fn has_token<B>(&self, request: &Request<B>) -> bool {
+        self.token.is_some() && self.tokens(request).next().is_some()
+    }
+
+    fn tokens<B>(&self, request: &Request<B>) -> impl Iterator<Item = (Pass, String)> {
+        let query = parameter(request, "token").map(|given| (Pass::Query, given));
+        let values = request.headers().get_all(AUTHORIZATION).iter();
+        let bearers = values
             .filter_map(|value| value.to_str().ok()?.strip_prefix("Bearer "))
-            .any(|given| is_right(given.trim()));
-        if bearer || self.cookies(request).any(|given| is_right(&given)) {
-            return Ok(Pass::Header);
-        }
-        Err(Refusal::Token)
+            .map(|given| given.trim().to_owned());
+        let headers = bearers.chain(self.cookies(request));
+        query
+            .into_iter()
+            .chain(headers.map(|given| (Pass::Header, given)))
     }
 
     fn cookies<B>(&self, request: &Request<B>) -> impl Iterator<Item = String> {
@@ -87,14 +102,15 @@ impl Guard {
             .map(|(_, value)| decoded(value))
     }
 
-    /// The cookie that a browser keeps, so that the page's own requests are let in. A script cannot read it, and
+    /// The cookie that a browser keeps, so that the page's own requests are let in, for the page's own folder: a proxy
+    /// may have it under another path. A script cannot read it, and
     /// other sites' pictures and scripts do not bring it along.
     pub(super) fn set_cookie(&self) -> Option<String> {
         // Whatever a token may hold, a cookie may not. RFC 6265 §4.1.1.
         let encoded: String =
             form_urlencoded::byte_serialize(self.token.as_ref()?.as_bytes()).collect();
         Some(format!(
-            "{}={encoded}; Path=/; HttpOnly; SameSite=Lax; Max-Age=31536000",
+            "{}={encoded}; HttpOnly; SameSite=Lax; Max-Age=31536000",
             self.cookie
         ))
     }
@@ -153,21 +169,21 @@ mod tests {
     #[test]
     fn the_token_comes_in_three_ways() {
         let guard = guard(Some(TOKEN));
+        assert_eq!(guard.check(&get("/", &[])), Err(Refusal::Token));
+        let other = [("cookie", "lancam_token_8081=correct%26horse%3B%25%2B%3D")];
+        assert_eq!(guard.check(&get("/", &other)), Err(Refusal::Token));
+        let basic = [("authorization", "Basic correct&horse;%+=")];
+        assert_eq!(guard.check(&get("/", &basic)), Err(Refusal::Token));
         let refused = [
-            get("/", &[]),
             get("/?token=", &[]),
             get("/?token=correct", &[]),
             get("/?token=correct%26horse;%25%2B=x", &[]),
             get("/?token=x&token=correct%26horse;%25%2B=", &[]),
             get("/", &[("authorization", "Bearer correct&horse;%+")]),
-            get("/", &[("authorization", "Basic correct&horse;%+=")]),
-            get(
-                "/",
-                &[("cookie", "lancam_token_8081=correct%26horse%3B%25%2B%3D")],
-            ),
+            get("/", &[("cookie", "lancam_token_8080=correct%26horse")]),
         ];
         for request in refused {
-            assert_eq!(guard.check(&request), Err(Refusal::Token), "{request:?}");
+            assert_eq!(guard.check(&request), Err(Refusal::Wrong), "{request:?}");
         }
         let query = get("/x?a=b&token=correct%26horse%3B%25%2B%3D", &[]);
         assert_eq!(guard.check(&query), Ok(Pass::Query));

@@ -8,6 +8,7 @@ mod access;
 mod board;
 mod body;
 mod feeds;
+mod guesses;
 mod limits;
 mod metrics;
 pub mod preview;

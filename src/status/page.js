@@ -1,5 +1,5 @@
 "use strict";
-// Asks for /status.json once a second and shows it. What comes from outside goes in as text, never as markup.
+// Asks for status.json once a second and shows it. What comes from outside goes in as text, never as markup.
 
 const PERIOD = 1000;
 // A browser opens six connections to a host: beyond this many streams single pictures are fetched, or figures would wait.
@@ -159,7 +159,9 @@ function audience(place, stream) {
   const rows = viewers.map((viewer) => {
     const row = element("tr");
     const who = element("td", "", viewer.name || viewer.address);
-    if (viewer.name) who.append(element("small", "", viewer.address));
+    // Two on one host have one name and often one address, too.
+    const ssrc = viewer.ssrc.toString(16).padStart(8, "0");
+    who.append(element("small", "", viewer.name ? `${viewer.address}, ${ssrc}` : ssrc));
     const delay = viewer.frames && viewer.frames.delay_ms;
     row.append(
       who,
@@ -230,15 +232,23 @@ class Card {
     this.picture.alt = `live picture of ${stream.name}`;
     this.picture.addEventListener("load", () => this.seen(true));
     this.picture.addEventListener("error", () => this.failed());
-    this.root.querySelector(".snapshot").href = `/snapshot.jpg${this.query}`;
-    this.root.querySelector(".live").href = `/stream.mjpg${this.query}`;
-    this.root.querySelector(".sdp").href = `/stream.sdp${this.query}`;
+    this.root.querySelector(".snapshot").href = `snapshot.jpg${this.query}`;
+    this.root.querySelector(".live").href = `stream.mjpg${this.query}`;
+    this.root.querySelector(".sdp").href = `stream.sdp${this.query}`;
     say(this.root.querySelector("h2"), stream.name);
     byId("streams").append(this.root);
   }
 
   seen(isSeen) {
     this.root.querySelector(".blank").hidden = isSeen;
+  }
+
+  // Nobody knows what the stream does now.
+  lost() {
+    this.seen(false);
+    const place = this.root.querySelector(".badge");
+    say(place, "unknown");
+    place.className = "badge";
   }
 
   failed() {
@@ -251,7 +261,7 @@ class Card {
     if (mode === this.mode && mode !== "single") return;
     this.mode = mode;
     if (mode === "") this.picture.removeAttribute("src");
-    else this.picture.src = `${mode === "moving" ? "/stream.mjpg" : "/snapshot.jpg"}${this.query}&t=${Date.now()}`;
+    else this.picture.src = `${mode === "moving" ? "stream.mjpg" : "snapshot.jpg"}${this.query}&t=${Date.now()}`;
   }
 
   show(stream, uptime) {
@@ -299,27 +309,31 @@ function connection(isThere, text) {
   const place = byId("connection");
   say(place, text);
   place.classList.toggle("lost", !isThere);
+  byId("streams").classList.toggle("lost", !isThere);
 }
 
 let isLost = false;
 let uptime = 0;
+let heard = null;
 
 async function update() {
   try {
-    const response = await fetch("/status.json", { signal: AbortSignal.timeout(5000) });
+    const response = await fetch("status.json", { signal: AbortSignal.timeout(5000) });
     if (response.status === 401) return location.reload();
     if (!response.ok) throw new Error(`answered with ${response.status}`);
     const status = await response.json();
     // After a break, or where another process answers, the picture's response is a dead one.
     if (isLost || status.uptime_s < uptime) for (const card of cards.values()) card.watch("");
     isLost = false;
+    heard = new Date();
     uptime = status.uptime_s;
     show(status);
     connection(true, "connected");
   } catch (error) {
     isLost = true;
-    for (const card of cards.values()) card.seen(false);
-    connection(false, "no connection to lancam, trying again …");
+    for (const card of cards.values()) card.lost();
+    const since = heard ? ` since ${heard.toLocaleTimeString()}` : "";
+    connection(false, `no connection to lancam${since}, trying again …`);
     console.debug(error);
   }
 }

@@ -1,11 +1,13 @@
 //! From a request to a response. Paths are compared as they came, byte for byte: there is nothing to escape to.
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use hyper::header::{
     ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderName,
-    HeaderValue, LOCATION, REFERRER_POLICY, SET_COOKIE, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
-    X_FRAME_OPTIONS,
+    HeaderValue, LOCATION, REFERRER_POLICY, RETRY_AFTER, SET_COOKIE, WWW_AUTHENTICATE,
+    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use hyper::{Method, Request, Response, StatusCode};
 use serde::Serialize;
@@ -15,6 +17,7 @@ use super::access::{Guard, Pass, Refusal, parameter};
 use super::board::{Board, Contents, Role, Scene, VisitorSnapshot};
 use super::body::{Body, MOVING, Moving};
 use super::feeds::Feeds;
+use super::guesses::Guesses;
 use super::limits::{MOST_CONNECTIONS, MOST_WATCHERS};
 use super::metrics;
 use crate::players::Command;
@@ -29,6 +32,11 @@ const LOGIN: &str = include_str!("login.html");
 const HTML: &str = "text/html; charset=utf-8";
 const TEXT: &str = "text/plain; charset=utf-8";
 
+/// Fetch standard, "Cross-Origin-Resource-Policy header".
+const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+/// What other sites' pages may show, if they know the token.
+const PICTURES: [&str; 2] = ["/snapshot.jpg", "/stream.mjpg"];
+
 /// On every response: nothing is kept, guessed, framed, sent on to others or shown inside another site's pages; the
 /// page runs its own script and nothing else.
 const HEADERS: [(HeaderName, &str); 7] = [
@@ -40,10 +48,7 @@ const HEADERS: [(HeaderName, &str); 7] = [
         CONTENT_SECURITY_POLICY,
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     ),
-    (
-        HeaderName::from_static("cross-origin-resource-policy"),
-        "same-origin",
-    ),
+    (RESOURCE_POLICY, "same-origin"),
     (
         HeaderName::from_static("cross-origin-opener-policy"),
         "same-origin",
@@ -55,6 +60,7 @@ pub(super) struct Site {
     pub(super) board: Arc<Board>,
     pub(super) feeds: Feeds,
     guard: Guard,
+    guesses: Guesses,
     connections: Arc<Semaphore>,
     watchers: Arc<Semaphore>,
 }
@@ -65,15 +71,17 @@ impl Site {
             feeds: Feeds::new(Arc::clone(&board)),
             board,
             guard,
+            guesses: Guesses::default(),
             connections,
             watchers: Arc::new(Semaphore::new(MOST_WATCHERS)),
         }
     }
 
-    /// The response to one request. Its body, if it has one, is not read.
-    pub(super) async fn answer<B>(&self, request: Request<B>) -> Response<Body> {
+    /// The response to one request that comes `from` there. Its body, if it has one, is not read.
+    pub(super) async fn answer<B>(&self, request: Request<B>, from: IpAddr) -> Response<Body> {
         self.board.visitors.requests.add(1);
-        let mut response = match self.guard.check(&request) {
+        let pass = self.check(&request, from).await;
+        let mut response = match pass {
             Ok(pass) => self.admitted(&request, pass).await,
             Err(refusal) => {
                 self.board.visitors.refused_access.add(1);
@@ -89,7 +97,25 @@ impl Site {
                 .headers_mut()
                 .insert(name, HeaderValue::from_static(value));
         }
+        // Only those who know the token can write such an address.
+        if pass == Ok(Pass::Query) && PICTURES.contains(&request.uri().path()) {
+            let anywhere = HeaderValue::from_static("cross-origin");
+            response.headers_mut().insert(RESOURCE_POLICY, anywhere);
+        }
         response
+    }
+
+    /// Whether the request may be answered; of a wrong token only after a pause.
+    async fn check<B>(&self, request: &Request<B>, from: IpAddr) -> Result<Pass, Refusal> {
+        let now = Instant::now();
+        if self.guard.has_token(request) && self.guesses.are_too_many(now, from) {
+            return Err(Refusal::TooMany);
+        }
+        let pass = self.guard.check(request);
+        if pass == Err(Refusal::Wrong) {
+            tokio::time::sleep(self.guesses.wrong(now, from)).await;
+        }
+        pass
     }
 
     async fn admitted<B>(&self, request: &Request<B>, pass: Pass) -> Response<Body> {
@@ -125,7 +151,7 @@ impl Site {
     fn welcome(&self) -> Response<Body> {
         let mut response = sentence(StatusCode::SEE_OTHER, "the page is at /");
         let headers = response.headers_mut();
-        headers.insert(LOCATION, HeaderValue::from_static("/"));
+        headers.insert(LOCATION, HeaderValue::from_static("./"));
         let cookie = self.guard.set_cookie();
         if let Some(cookie) = cookie.and_then(|cookie| cookie.try_into().ok()) {
             headers.insert(SET_COOKIE, cookie);
@@ -253,7 +279,16 @@ fn refused(refusal: Refusal, path: &str) -> Response<Body> {
             StatusCode::MISDIRECTED_REQUEST,
             "this page has no token, so it answers only to its address or a name of the local network: use that, or set a token",
         ),
-        Refusal::Token => {
+        Refusal::TooMany => {
+            let mut response = sentence(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too many wrong tokens from this address: try again in a few seconds",
+            );
+            let seconds = HeaderValue::from_static("3");
+            response.headers_mut().insert(RETRY_AFTER, seconds);
+            response
+        }
+        Refusal::Token | Refusal::Wrong => {
             let mut response = match path {
                 "/" => response(HTML, Body::new(LOGIN)),
                 // The form needs no secret.

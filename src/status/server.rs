@@ -1,10 +1,11 @@
 //! The listening side: connections, their limits and their end. Everything runs on one thread with a low priority.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io::{self, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -18,7 +19,8 @@ use tracing::{debug, warn};
 
 use super::access::Guard;
 use super::board::Board;
-use super::limits::MOST_CONNECTIONS;
+use super::guesses::network;
+use super::limits::{MOST_CONNECTIONS, MOST_OF_ADDRESS};
 use super::respond::Site;
 use crate::net::thread;
 
@@ -127,20 +129,22 @@ impl Server {
 }
 
 async fn accept(listener: tokio::net::TcpListener, site: Arc<Site>, connections: Arc<Semaphore>) {
+    let addresses = Arc::new(Addresses::default());
     loop {
-        let socket = match listener.accept().await {
-            Ok((socket, _)) => socket,
+        let (socket, from) = match listener.accept().await {
+            Ok((socket, from)) => (socket, from.ip()),
             Err(error) => {
                 debug!("status page: {error}");
                 tokio::time::sleep(RETRY).await;
                 continue;
             }
         };
-        match Arc::clone(&connections).try_acquire_owned() {
-            Ok(permit) => {
-                tokio::spawn(serve(socket, Arc::clone(&site), permit));
+        let place = Arc::clone(&connections).try_acquire_owned().ok();
+        match place.and_then(|permit| Place::take(&addresses, from, permit)) {
+            Some(place) => {
+                tokio::spawn(serve(socket, Arc::clone(&site), place));
             }
-            Err(_) => {
+            None => {
                 site.board.visitors.refused_connections.add(1);
                 turn_away(socket);
             }
@@ -148,14 +152,72 @@ async fn accept(listener: tokio::net::TcpListener, site: Arc<Site>, connections:
     }
 }
 
+/// The connections of each address.
+#[derive(Default)]
+struct Addresses(Mutex<HashMap<IpAddr, usize>>);
+
+impl Addresses {
+    fn with<T>(&self, work: impl FnOnce(&mut HashMap<IpAddr, usize>) -> T) -> T {
+        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// One connection's, among all and among those of its address.
+struct Place {
+    addresses: Arc<Addresses>,
+    from: IpAddr,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Place {
+    /// `None`: the address has as many as it may.
+    fn take(
+        addresses: &Arc<Addresses>,
+        from: IpAddr,
+        permit: OwnedSemaphorePermit,
+    ) -> Option<Place> {
+        let from = network(from);
+        let most = match from.is_loopback() {
+            true => MOST_CONNECTIONS,
+            false => MOST_OF_ADDRESS,
+        };
+        let has_room = addresses.with(|all| {
+            let taken = all.entry(from).or_default();
+            let has_room = *taken < most;
+            *taken += usize::from(has_room);
+            has_room
+        });
+        has_room.then(|| Place {
+            addresses: Arc::clone(addresses),
+            from,
+            _permit: permit,
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.addresses.with(|all| {
+            let left = all
+                .get(&self.from)
+                .map_or(0, |taken| taken.saturating_sub(1));
+            match left {
+                0 => all.remove(&self.from),
+                left => all.insert(self.from, left),
+            }
+        });
+    }
+}
+
 /// One connection, from its first request to its end.
-async fn serve(socket: tokio::net::TcpStream, site: Arc<Site>, permit: OwnedSemaphorePermit) {
+async fn serve(socket: tokio::net::TcpStream, site: Arc<Site>, place: Place) {
     if let Err(error) = limit(&socket) {
         return debug!("status page: {error}");
     }
+    let from = place.from;
     let service = service_fn(|request| {
         let site = Arc::clone(&site);
-        async move { Ok::<_, Infallible>(site.answer(request).await) }
+        async move { Ok::<_, Infallible>(site.answer(request, from).await) }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -170,7 +232,7 @@ async fn serve(socket: tokio::net::TcpStream, site: Arc<Site>, permit: OwnedSema
             site.board.visitors.refused_requests.add(1);
         }
     }
-    drop(permit);
+    drop(place);
 }
 
 /// Bounds on what a visitor that does not read, or is gone without a word, may cost.
