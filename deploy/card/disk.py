@@ -124,14 +124,17 @@ def check_device(device):
 
 
 def open_target(target):
-    """Opens the card or file for writing. The kernel's own word comes last: O_EXCL fails while anybody has it mounted."""
-    flags = os.O_RDWR | os.O_EXCL | os.O_CLOEXEC if _is_block(target) else os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+    """Opens the card, or makes the file. The kernel's own word comes last: of a card O_EXCL fails while anybody has it
+    mounted, of a file where there is one, or a link."""
+    flags = os.O_RDWR | os.O_EXCL | os.O_CLOEXEC | (0 if _is_block(target) else os.O_CREAT)
     try:
         # A card's content is secret: Wi-Fi password, ssh host keys.
         return os.open(target, flags, 0o600)
     except OSError as error:
         if error.errno == errno.EBUSY:
             raise Refused(f"{target} is in use: unmount it first, if it is the card") from None
+        if error.errno == errno.EEXIST:
+            raise Refused(f"{target} is there already: remove it first") from None
         if error.errno in (errno.EACCES, errno.EPERM):
             raise Refused(f"no permission to write {target}: run this with sudo, or write to a file (OUT.img)") from None
         if error.errno == errno.ENOMEDIUM:
