@@ -1,7 +1,12 @@
 //! `lancam demo`: sender and viewer in one process, over multicast on the loopback interface. No camera, no
 //! config, no network needed.
 
+use std::panic::resume_unwind;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::Duration;
 
 use anyhow::Result;
 use tracing::info;
@@ -22,6 +27,8 @@ pub struct DemoPlan {
 
 /// Frames after which a demo without a window ends by itself: ten seconds of the pattern.
 const HEADLESS_FRAMES: u64 = 300;
+/// How often it is asked whether the stream has ended.
+const LOOK: Duration = Duration::from_millis(100);
 /// Where a demo without a window leaves a picture.
 const PICTURE: &str = "lancam-demo.jpg";
 
@@ -47,9 +54,30 @@ pub fn run(mut plan: DemoPlan, signals: Signals) -> Result<()> {
         ..Config::default()
     };
     let streams = send::Streams::start(&config, send::Tell::Nothing, true)?;
-    let viewed = view::run(&plan.view, signals);
-    let sent = streams.stop();
-    viewed.and(sent)
+    let (stop, waker) = (signals.stop(), signals.waker()?);
+    thread::scope(|scope| -> Result<()> {
+        let is_over = Arc::clone(&stop);
+        let sending = scope.spawn(move || {
+            // A source that cannot be used ends the stream: nobody is to wait for it.
+            while !streams.have_ended() && !is_over.load(Ordering::Relaxed) {
+                thread::park_timeout(LOOK);
+            }
+            let sent = streams.stop();
+            if sent.is_err() {
+                is_over.store(true, Ordering::Relaxed);
+                waker.wake();
+            }
+            sent
+        });
+        let viewed = view::run(&plan.view, signals);
+        stop.store(true, Ordering::Relaxed);
+        sending.thread().unpark();
+        // Why nothing was sent says more than that nothing was seen.
+        sending
+            .join()
+            .unwrap_or_else(|panic| resume_unwind(panic))
+            .and(viewed)
+    })
 }
 
 #[cfg(feature = "view")]

@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use lancam::cli::{Cli, Command, UsageError};
 use lancam::signals::Signals;
+use lancam::view::BadSdp;
 use lancam::{list, logging, text, view};
 
 fn main() -> ExitCode {
@@ -16,7 +17,8 @@ fn main() -> ExitCode {
         Err(error) => {
             eprintln!("lancam: {}", text::without_codes(format_args!("{error:#}")));
             // 2: wrong usage or config; 1: failed while running.
-            ExitCode::from(if error.is::<UsageError>() { 2 } else { 1 })
+            let is_usage = error.is::<UsageError>() || error.is::<BadSdp>();
+            ExitCode::from(if is_usage { 2 } else { 1 })
         }
     }
 }

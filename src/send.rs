@@ -252,6 +252,11 @@ impl Streams {
         Ok(streams)
     }
 
+    /// Whether none of them runs any more.
+    pub fn have_ended(&self) -> bool {
+        self.running.iter().all(Running::has_ended)
+    }
+
     /// Stops all of them, each at the end of a frame.
     ///
     /// # Errors

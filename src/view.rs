@@ -16,7 +16,7 @@ mod wanted;
 
 pub(crate) use wanted::Wanted;
 
-pub use plan::{OnLoss, Record, Target, ViewPlan};
+pub use plan::{BadSdp, OnLoss, Record, Target, ViewPlan};
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use tracing::{info, warn};
 
 use crate::clock::Ntp;
@@ -243,7 +243,7 @@ fn find(config: &ViewPlan, signals: &mut Signals) -> Result<Option<Found>> {
     let is_over = || signals.wait(Duration::ZERO) == Some(Signal::Stop);
     let mut found = match &config.target {
         Target::Group(group) => Some(Wanted::group(*group).into()),
-        Target::Sdp(path) => Some(Wanted::of_file(path)?.into()),
+        Target::Sdp(path) => Some(Wanted::of_file(path).context(BadSdp)?.into()),
         Target::Name(name) => find::by_name(name, interface, is_over)?,
         Target::Any => find::only(interface, is_over)?,
     };

@@ -88,6 +88,12 @@ fn wrong_sources() {
     );
     refused(
         &net,
+        "demo --headless --source /nowhere/clip.avi",
+        FAILED,
+        &["/nowhere/clip.avi", "does not exist"],
+    );
+    refused(
+        &net,
         &send(&files.path("empty.mjpeg")),
         FAILED,
         &["empty.mjpeg", "empty"],
@@ -280,13 +286,13 @@ fn places_that_cannot_be_written_and_files_that_are_no_sdp() {
     refused(
         &net,
         &format!("{view} {}", files.path("none.sdp")),
-        FAILED,
+        USAGE,
         &["none.sdp", "No such file"],
     );
     refused(
         &net,
         &format!("{view} {}", files.path("wrong.sdp")),
-        FAILED,
+        USAGE,
         &["wrong.sdp"],
     );
     assert!(!Path::new("x.mp4").exists());

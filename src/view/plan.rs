@@ -18,6 +18,11 @@ pub enum OnLoss {
     Conceal,
 }
 
+/// The SDP file that was named cannot be used: a mistake of the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this SDP file cannot be used")]
+pub struct BadSdp;
+
 /// Which stream to watch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
