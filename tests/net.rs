@@ -7,9 +7,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use lancam::net::{
-    BatchReceiver, BatchSender, Changes, GroupError, InterfaceError, Link, Listener, Load, Pacer,
-    Pacing, ReceiveOptions, ReceiveSocket, SendOptions, SendSocket, choice, igmp, interface,
-    is_network_down, schedule,
+    BatchReceiver, BatchSender, Changes, GroupError, InterfaceError, Link, Listener, Load, Member,
+    Pacer, Pacing, ReceiveOptions, ReceiveSocket, SendOptions, SendSocket, choice, interface,
+    is_network_down, memberships, schedule,
 };
 use lancam::rtp::{PacketPlan, PlannedPacket};
 
@@ -437,8 +437,8 @@ fn membership_is_listed_while_the_socket_lives() {
     for ip in ["224.3.29.71", "ff15::77:2"] {
         let group = group(ip);
         let users = move || {
-            let members = igmp::memberships().unwrap();
-            let is_ours = |m: &&igmp::Member| m.group == group.ip() && m.interface == INTERFACE;
+            let members = memberships().unwrap();
+            let is_ours = |m: &&Member| m.group == group.ip() && m.interface == INTERFACE;
             members.iter().find(is_ours).map(|m| m.users)
         };
         assert_eq!(viewer.inside(users), None);
@@ -627,7 +627,7 @@ fn an_interface_named_by_an_address_that_it_loses_stays() {
     );
     // Announcements are heard on.
     camera.inside(|| listener.refresh());
-    let groups = camera.inside(|| igmp::memberships().unwrap());
+    let groups = camera.inside(|| memberships().unwrap());
     assert!(
         groups
             .iter()

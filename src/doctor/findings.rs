@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::arrivals::Arrivals;
 use super::firewall::{Direction, Kind, Packets, Ruleset, Verdict};
+use crate::net::Member;
 use crate::net::host::{BufferLimits, ClockState};
-use crate::net::igmp::Member;
 use crate::net::{GroupError, Interface};
 use crate::rtp::{repair, rtcp, sap};
 

@@ -1,55 +1,11 @@
 //! The machine's network interfaces: a list of them, by name, address or route, and their speed. It changes nothing.
 //! Which one a stream uses: [`super::choice`].
 
-use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6, UdpSocket};
-use std::path::{Path, PathBuf};
-
-use nix::ifaddrs::getifaddrs;
-use nix::net::if_::InterfaceFlags;
 
 use super::sys;
-
-/// One network interface, as it was when it was listed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Interface {
-    /// Its name, such as `eth0`.
-    pub name: String,
-    /// The kernel's index for it, which changes when an adapter is unplugged and comes back.
-    pub index: u32,
-    /// Switched on (IFF_UP).
-    pub is_up: bool,
-    /// Has a link: cable in, Wi-Fi associated (IFF_RUNNING).
-    pub is_running: bool,
-    /// Has the MULTICAST flag. Loopback does not, and carries groups all the same.
-    pub is_multicast: bool,
-    /// The loopback interface.
-    pub is_loopback: bool,
-    /// Reaches one other machine only, as a tunnel does (IFF_POINTOPOINT).
-    pub is_point_to_point: bool,
-    /// Belongs to a device: no bridge, tunnel or pair of virtual ends.
-    pub is_physical: bool,
-    /// Its IPv4 and IPv6 addresses.
-    pub addresses: Vec<IpAddr>,
-    /// Largest IP packet in bytes; 1500 on Ethernet.
-    pub mtu: u32,
-    /// How fast it is.
-    pub link: Link,
-}
-
-/// How fast a link is, as far as known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Link {
-    /// Inside this machine.
-    Loopback,
-    /// A wire with this many Mbit/s. A veth pair says 10,000.
-    Wired(u32),
-    /// Wi-Fi: multicast goes out at a low basic rate that cannot be queried.
-    Wireless,
-    /// Unknown to the driver (bridges, tunnels, many virtual machines).
-    Unknown,
-}
+pub use super::sys::{Interface, Link};
 
 /// Why no interface could be chosen.
 #[derive(Debug, thiserror::Error)]
@@ -122,43 +78,11 @@ impl Interface {
 }
 
 /// All interfaces of this machine (of this network namespace), in the order of their indices.
+///
+/// # Errors
+/// The kernel did not list them.
 pub fn list() -> Result<Vec<Interface>, InterfaceError> {
-    let socket = UdpSocket::bind("0.0.0.0:0")
-        .map_err(InterfaceError::List)?
-        .into();
-    let mut found = BTreeMap::<String, Interface>::new();
-    for entry in getifaddrs().map_err(|e| InterfaceError::List(e.into()))? {
-        // An IPv4 address may carry a label of its own, such as `eth0:1`: the part before the colon is the interface.
-        let name = entry.interface_name.split(':').next().unwrap_or_default();
-        let flags = entry.flags;
-        let interface = found.entry(name.to_owned()).or_insert_with(|| Interface {
-            name: name.to_owned(),
-            index: 0,
-            is_up: flags.contains(InterfaceFlags::IFF_UP),
-            is_running: flags.contains(InterfaceFlags::IFF_RUNNING),
-            is_multicast: flags.contains(InterfaceFlags::IFF_MULTICAST),
-            is_loopback: flags.contains(InterfaceFlags::IFF_LOOPBACK),
-            is_point_to_point: flags.contains(InterfaceFlags::IFF_POINTOPOINT),
-            is_physical: folder(name).join("device").exists(),
-            addresses: Vec::new(),
-            // 1280 is the least that IPv6 allows (RFC 8200 §5): a safe guess if the kernel does not say.
-            mtu: sys::interface_mtu(&socket, name).unwrap_or(1280),
-            link: link(name, flags),
-        });
-        let Some(address) = entry.address else {
-            continue;
-        };
-        if let Some(link) = address.as_link_addr() {
-            interface.index = link.ifindex() as u32;
-        } else if let Some(v4) = address.as_sockaddr_in() {
-            interface.addresses.push(v4.ip().into());
-        } else if let Some(v6) = address.as_sockaddr_in6() {
-            interface.addresses.push(v6.ip().into());
-        }
-    }
-    let mut all: Vec<_> = found.into_values().filter(|i| i.index != 0).collect();
-    all.sort_by_key(|i| i.index);
-    Ok(all)
+    sys::interfaces().map_err(InterfaceError::List)
 }
 
 /// The interface called `wanted`, or the one that has `wanted` as its address.
@@ -254,30 +178,6 @@ pub(super) fn describe(all: &[Interface]) -> String {
     words.collect::<Vec<_>>().join(", ")
 }
 
-fn link(name: &str, flags: InterfaceFlags) -> Link {
-    match flags.contains(InterfaceFlags::IFF_LOOPBACK) {
-        true => Link::Loopback,
-        false => link_in(&folder(name)),
-    }
-}
-
-fn folder(name: &str) -> PathBuf {
-    Path::new("/sys/class/net").join(name)
-}
-
-/// The link's speed from its folder in /sys/class/net. `speed` is in Mbit/s; it says -1, or cannot be
-/// read, when the driver does not know.
-fn link_in(folder: &Path) -> Link {
-    if folder.join("wireless").exists() || folder.join("phy80211").exists() {
-        return Link::Wireless;
-    }
-    let speed = std::fs::read_to_string(folder.join("speed")).unwrap_or_default();
-    match speed.trim().parse::<u32>() {
-        Ok(mbit) if mbit > 0 => Link::Wired(mbit),
-        _ => Link::Unknown,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -335,21 +235,5 @@ mod tests {
         assert_eq!(interface.max_datagram(true), 1452);
         interface.mtu = 0;
         assert_eq!(interface.max_datagram(true), 0);
-    }
-
-    #[test]
-    fn the_speed_is_read_as_the_kernel_writes_it() {
-        let folder = tempfile::tempdir().unwrap();
-        assert_eq!(link_in(folder.path()), Link::Unknown);
-        for (text, expected) in [
-            ("1000\n", Link::Wired(1000)),
-            ("-1\n", Link::Unknown),
-            ("0\n", Link::Unknown),
-        ] {
-            std::fs::write(folder.path().join("speed"), text).unwrap();
-            assert_eq!(link_in(folder.path()), expected);
-        }
-        std::fs::create_dir(folder.path().join("phy80211")).unwrap();
-        assert_eq!(link_in(folder.path()), Link::Wireless);
     }
 }

@@ -1,11 +1,10 @@
 //! Sockets: group membership, batch send (`sendmmsg`, UDP GSO, fallbacks), batch receive (`recvmmsg`,
-//! UDP GRO), pacing, interfaces, `/proc/net/igmp`, this machine's limits and clock. To it packets are bytes.
+//! UDP GRO), pacing, interfaces, memberships, this machine's limits and clock. To it packets are bytes.
 
 mod changes;
 pub mod choice;
 mod group;
 pub mod host;
-pub mod igmp;
 pub mod interface;
 mod listener;
 pub mod pacing;
@@ -25,4 +24,4 @@ pub use pacing::{BurstPlan, Load, Pacer, Pacing, schedule};
 pub use receiver::{Batch, BatchReceiver, MAX_WAIT, has_datagram, readable};
 pub use rtcp::{ReportOptions, ReportSocket};
 pub use sender::{BatchSender, SendError, Sent};
-pub use sys::{Bell, BellRope, is_network_down};
+pub use sys::{Bell, BellRope, Member, is_network_down, memberships};

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::super::findings::{Chosen, Findings};
 use super::super::report::Check;
 use super::words::{list, sysctl_name};
-use crate::net::igmp::Member;
+use crate::net::Member;
 use crate::net::{Interface, choice};
 
 /// Up, with a link, and not loopback for want of another.

@@ -16,7 +16,8 @@ use std::time::{Duration, Instant};
 
 use super::findings::{Chosen, Filter, Findings, Lookup, Received, Unseen, Wire};
 use crate::net::{
-    GroupError, Interface, Listener, ReceiveOptions, ReceiveSocket, choice, host, igmp, interface,
+    GroupError, Interface, Listener, Member, ReceiveOptions, ReceiveSocket, choice, host,
+    interface, memberships,
 };
 use crate::rtp::rtcp;
 use crate::view::Wanted;
@@ -93,7 +94,7 @@ pub(super) fn findings(
 
 /// What can only be seen while the group is joined.
 struct Listened {
-    members: Vec<igmp::Member>,
+    members: Vec<Member>,
     received: Received,
     wire: Result<Wire, Unseen>,
 }
@@ -128,7 +129,7 @@ fn listen(
         queries: interface.and_then(|i| Queries::open(wanted.receive.group.ip(), i)),
         tap,
     };
-    heard.members = igmp::memberships().unwrap_or_default();
+    heard.members = memberships().unwrap_or_default();
     heard.received = sockets.listen(wanted.options.clone(), wait);
     heard.wire = match (sockets.tap, refused) {
         (Some(tap), _) => Ok(tap.finish()),

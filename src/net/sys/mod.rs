@@ -8,4 +8,4 @@ mod types;
 
 #[cfg(target_os = "linux")]
 pub use linux::*;
-pub use types::{MAX_UDP_PAYLOAD, Membership, Received};
+pub use types::{Interface, Link, MAX_UDP_PAYLOAD, Member, Membership, Received};

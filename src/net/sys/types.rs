@@ -1,6 +1,6 @@
 //! What the seam's functions take and give, on any system.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// The largest UDP payload over IPv4: 65,535 less 20 bytes of IP and 8 of UDP header.
 pub const MAX_UDP_PAYLOAD: usize = 65_507;
@@ -24,4 +24,55 @@ pub enum Membership {
     Join,
     /// It ends.
     Leave,
+}
+
+/// One network interface, as it was when it was listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// Its name, such as `eth0`.
+    pub name: String,
+    /// The kernel's index for it, which changes when an adapter is unplugged and comes back.
+    pub index: u32,
+    /// Switched on (IFF_UP).
+    pub is_up: bool,
+    /// Has a link: cable in, Wi-Fi associated (IFF_RUNNING).
+    pub is_running: bool,
+    /// Has the MULTICAST flag. Loopback does not, and carries groups all the same.
+    pub is_multicast: bool,
+    /// The loopback interface.
+    pub is_loopback: bool,
+    /// Reaches one other machine only, as a tunnel does (IFF_POINTOPOINT).
+    pub is_point_to_point: bool,
+    /// Belongs to a device: no bridge, tunnel or pair of virtual ends.
+    pub is_physical: bool,
+    /// Its IPv4 and IPv6 addresses.
+    pub addresses: Vec<IpAddr>,
+    /// Largest IP packet in bytes; 1500 on Ethernet.
+    pub mtu: u32,
+    /// How fast it is.
+    pub link: Link,
+}
+
+/// How fast a link is, as far as known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// Inside this machine.
+    Loopback,
+    /// A wire with this many Mbit/s. A veth pair says 10,000.
+    Wired(u32),
+    /// Wi-Fi: multicast goes out at a low basic rate that cannot be queried.
+    Wireless,
+    /// Unknown to the driver (bridges, tunnels, many virtual machines).
+    Unknown,
+}
+
+/// One interface's membership in one group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// The interface's name.
+    pub interface: String,
+    /// The group.
+    pub group: IpAddr,
+    /// Sockets (and the kernel itself) that asked for it.
+    pub users: u32,
 }

@@ -4,18 +4,9 @@
 
 use std::fs;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// One interface's membership in one group.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Member {
-    /// The interface's name.
-    pub interface: String,
-    /// The group.
-    pub group: IpAddr,
-    /// Sockets (and the kernel itself) that asked for it.
-    pub users: u32,
-}
+use super::super::types::Member;
 
 /// All memberships of this machine (of this thread's network namespace).
 ///
@@ -79,6 +70,7 @@ fn number(word: Option<&str>) -> Option<u32> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::net::IpAddr;
 
     fn member(interface: &str, group: &str, users: u32) -> Member {
         Member {
