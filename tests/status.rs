@@ -804,7 +804,7 @@ fn it_works_below_a_path_of_a_proxy() {
     );
 }
 
-/// The picture in a page of somebody else's: with the token in its address, and not without.
+/// The picture in a page of somebody else's: with the token in its address, or if that page is named.
 #[test]
 fn another_page_shows_the_picture_by_the_token() {
     let Some(mut browser) = Browser::open("another_page_shows_the_picture") else {
@@ -814,13 +814,24 @@ fn another_page_shows_the_picture_by_the_token() {
     let (_open, open) = sender("pattern:320x240@20", &[]);
     browser.visit(&format!("http://{address}/?token=correct-horse"));
     browser.wait_until("document.querySelector('.badge')?.textContent === 'live'");
+    let elsewhere = TcpListener::bind("127.0.0.2:0").unwrap();
+    let other = elsewhere.local_addr().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("lancam.ron");
+    let group = free_group();
+    let text = format!(
+        r#"(streams: [(source: Pattern("320x240@20"), group: "{group}", interface: "lo", ttl: 0)],
+            status: On(listen: "127.0.0.1:0", embed: ["http://{other}"]))"#
+    );
+    std::fs::write(&config, text).unwrap();
+    let sender = lancam(&["send", "--config", config.to_str().unwrap()]);
+    let naming = page(&sender);
     let page = format!(
         "<img src='http://{address}/snapshot.jpg?token=correct-horse'>\
          <img src='http://{address}/snapshot.jpg'>\
-         <img src='http://{open}/snapshot.jpg'>"
+         <img src='http://{open}/snapshot.jpg'>\
+         <img src='http://{naming}/snapshot.jpg'>"
     );
-    let elsewhere = TcpListener::bind("127.0.0.2:0").unwrap();
-    let other = elsewhere.local_addr().unwrap();
     std::thread::spawn(move || {
         for mut visitor in elsewhere.incoming().map_while(Result::ok) {
             let answer = format!(
@@ -833,9 +844,9 @@ fn another_page_shows_the_picture_by_the_token() {
     });
     browser.visit(&format!("http://{other}/"));
     browser
-        .wait_until("document.images.length === 3 && [...document.images].every(i => i.complete)");
+        .wait_until("document.images.length === 4 && [...document.images].every(i => i.complete)");
     let widths = browser.eval("[...document.images].map(i => i.naturalWidth).join()");
-    assert_eq!(widths, "320,0,0");
+    assert_eq!(widths, "320,0,0,320");
 }
 
 /// Two strangers' hosts would take all connections; each has a share.

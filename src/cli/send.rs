@@ -72,11 +72,15 @@ impl SendArgs {
             None => config::parse("", "()", flags)?,
         };
         if let Some(listen) = self.status {
-            let token = match config.status {
-                Status::On { token, .. } => token,
-                Status::Off => None,
+            let (token, embed) = match config.status {
+                Status::On { token, embed, .. } => (token, embed),
+                Status::Off => (None, Vec::new()),
             };
-            config.status = Status::On { listen, token };
+            config.status = Status::On {
+                listen,
+                token,
+                embed,
+            };
         }
         if let (Status::On { token, .. }, Some(given)) = (&mut config.status, &self.status_token) {
             *token = Some(given.clone());

@@ -133,6 +133,7 @@ impl ViewArgs {
                 Some(listen) => Status::On {
                     listen,
                     token: self.status_token.clone(),
+                    embed: Vec::new(),
                 },
                 None => Status::Off,
             },

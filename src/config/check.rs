@@ -122,6 +122,22 @@ pub(crate) fn token(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// The origin of other web pages, RFC 6454 §6.2: a scheme and a host, with a port where it has one.
+#[cfg(feature = "send")]
+pub(crate) fn origin(text: &str) -> Result<String, String> {
+    let expected =
+        || "expected the beginning of a page's address, such as https://ha.local".to_owned();
+    let text = text.to_ascii_lowercase();
+    let rest = text
+        .strip_prefix("https://")
+        .or(text.strip_prefix("http://"));
+    let is_host = |c: char| c.is_ascii_alphanumeric() || ".-:[]".contains(c);
+    match rest.is_some_and(|host| !host.is_empty() && host.chars().all(is_host)) {
+        true => Ok(text),
+        false => Err(expected()),
+    }
+}
+
 /// A path.
 #[cfg(feature = "send")]
 pub(crate) fn path(text: &str) -> Result<PathBuf, String> {

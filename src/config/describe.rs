@@ -29,6 +29,7 @@ fn status(status: &Status) -> String {
         Status::On {
             listen,
             token: Some(_),
+            ..
         } => format!("http://{listen}/, with a token"),
         Status::On { listen, .. } if listen.ip().is_loopback() => {
             format!("http://{listen}/, for this machine only")

@@ -7,7 +7,7 @@ use ron::value::RawValue;
 
 use super::check;
 use super::error::Mistakes;
-use super::kind::{Kind, Read, maybe, number_word, path, real, share, size, text, whole};
+use super::kind::{Kind, Read, maybe, number_word, path, real, share, size, text, texts, whole};
 use super::raw::{self, Fields};
 use super::values::{Adapt, DEFAULT_STATUS, REPAIR_AUTO_MAX, Repair, Status, WaitForViewers};
 use crate::jpeg::Sampling;
@@ -135,7 +135,8 @@ pub(super) fn wait_for_viewers() -> Kind<Option<WaitForViewers>> {
 pub(super) fn status() -> Kind<Status> {
     let listen = text("127.0.0.1:8080", check::listen);
     let token = maybe(text("correct-horse", check::token));
-    let expected = "Off or On(listen: \"127.0.0.1:8080\", token: None)";
+    let embed = texts("https://ha.local", check::origin);
+    let expected = "Off or On(listen: \"127.0.0.1:8080\", token: None, embed: [])";
     choice(expected, move |name, rest, m| match (name, rest) {
         ("Off", "") => Ok(Status::Off),
         ("On", _) => {
@@ -145,6 +146,7 @@ pub(super) fn status() -> Kind<Status> {
                     .take(&mut fields, "listen", &listen)
                     .unwrap_or(DEFAULT_STATUS),
                 token: m.take(&mut fields, "token", &token).flatten(),
+                embed: m.take(&mut fields, "embed", &embed).unwrap_or_default(),
             };
             m.finish("On(...)", &fields, None);
             Ok(status)

@@ -169,6 +169,18 @@ pub(super) fn text<T>(
     })
 }
 
+/// A list of texts that `check` takes. Not for the command line.
+pub(super) fn texts<T: 'static>(
+    example: &str,
+    check: impl Fn(&str) -> Result<T, String> + Copy + 'static,
+) -> Kind<Vec<T>> {
+    let expected = format!("a list of texts in quotes, such as [\"{example}\"]");
+    Kind::new(expected, move |text, _| {
+        let all: Vec<String> = raw::read(text).map_err(|_| None)?;
+        all.iter().map(|text| check(text).map_err(Some)).collect()
+    })
+}
+
 /// The path of a file or device.
 pub(super) fn path(example: &str) -> Kind<PathBuf> {
     text(example, check::path)

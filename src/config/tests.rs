@@ -328,7 +328,8 @@ fn mistakes_in_a_file_are_answered_exactly() {
         ("(status: On(listen: \"8080\"))", "1:21: \"listen\" cannot be \"8080\": expected ADDRESS:PORT, such as 127.0.0.1:8080".to_owned()),
         ("(status: On(listen: \"::1\"))", "1:21: \"listen\" cannot be \"::1\": the port is missing; write [::1]:8080".to_owned()),
         ("(status: On(token: \"short\"))", "1:20: \"token\" cannot be \"short\": expected 8 to 256 printable ASCII characters without spaces".to_owned()),
-        ("(status: Of)", "1:10: \"status\" cannot be Of: expected Off or On(listen: \"127.0.0.1:8080\", token: None)".to_owned()),
+        ("(status: Of)", "1:10: \"status\" cannot be Of: expected Off or On(listen: \"127.0.0.1:8080\", token: None, embed: [])".to_owned()),
+        ("(status: On(embed: [\"ha.local\"]))", "1:20: \"embed\" cannot be [\"ha.local\"]: expected the beginning of a page's address, such as https://ha.local".to_owned()),
         // Two streams.
         ("(streams: [(name: \"a\"), (name: \"b\", source: Stdin)])", r#"1:25: streams "a" and "b" send to the same group, 224.3.29.71:10000; give each its own "group""#.to_owned()),
         ("(streams: [(source: Stdin), (source: Stdin, group: \"224.3.29.72:10000\")])", "1:29: two streams are called \"lancam\"; give each its own \"name\"\nporch.ron:1:38: streams \"lancam\" and \"lancam\" have the same source, -, which can be read only once".to_owned()),
@@ -477,7 +478,7 @@ fn all_that_can_be_written_is_read() {
                 quality: 100, sdp: "porch.sdp", wait_for_viewers: (count: 2, at_most_s: 5),
                 adapt: FrameRate(min: 2.5), only_while_watched: true, announce: false,
             )],
-            status: On(listen: "0.0.0.0:80", token: "correct-horse"),
+            status: On(listen: "0.0.0.0:80", token: "correct-horse", embed: ["https://HA.local", "http://10.0.0.7:8123"]),
         )"#,
     );
     let controls = [
@@ -526,6 +527,10 @@ fn all_that_can_be_written_is_read() {
     let want = Status::On {
         listen: "0.0.0.0:80".parse().unwrap(),
         token: Some("correct-horse".to_owned()),
+        embed: vec![
+            "https://ha.local".to_owned(),
+            "http://10.0.0.7:8123".to_owned(),
+        ],
     };
     assert_eq!(config.status, want);
 }

@@ -51,6 +51,8 @@ pub enum Status {
         listen: SocketAddr,
         /// What a visitor must know; `None`: anyone may look.
         token: Option<String>,
+        /// Origins of other web pages that may show the page and its pictures, such as `https://ha.local`.
+        embed: Vec<String>,
     },
 }
 

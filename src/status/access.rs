@@ -5,7 +5,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use hyper::Request;
-use hyper::header::{AUTHORIZATION, COOKIE, HOST};
+use hyper::header::{AUTHORIZATION, COOKIE, HOST, REFERER};
 use subtle::ConstantTimeEq;
 
 /// Names that no public name server knows: RFC 6762 §3, RFC 8375, and what routers use.
@@ -41,14 +41,41 @@ pub(super) struct Guard {
     token: Option<String>,
     /// Cookies are kept by host, not by port: two pages on one host must not take each other's.
     cookie: String,
+    /// Origins of others' pages that may show this one and its pictures.
+    embed: Vec<String>,
 }
 
 impl Guard {
-    pub(super) fn new(token: Option<String>, address: SocketAddr) -> Guard {
+    pub(super) fn new(token: Option<String>, embed: &[String]) -> Guard {
         Guard {
             token,
-            cookie: format!("lancam_token_{}", address.port()),
+            cookie: String::new(),
+            embed: embed.to_vec(),
         }
+    }
+
+    /// For a page on this port.
+    pub(super) fn at(self, port: u16) -> Guard {
+        let cookie = format!("lancam_token_{port}");
+        Guard { cookie, ..self }
+    }
+
+    /// Origins that may frame the page, as in `frame-ancestors`.
+    pub(super) fn embedders(&self) -> Option<String> {
+        (!self.embed.is_empty()).then(|| self.embed.join(" "))
+    }
+
+    /// Whether a page that may show the pictures asks for them. Browsers send the asking page's origin along.
+    pub(super) fn is_embedder<B>(&self, request: &Request<B>) -> bool {
+        let referrer = request.headers().get(REFERER);
+        let referrer = referrer.and_then(|value| value.to_str().ok());
+        referrer.is_some_and(|referrer| {
+            let origin = |origin: &String| {
+                let rest = referrer.strip_prefix(origin.as_str());
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            };
+            self.embed.iter().any(origin)
+        })
     }
 
     /// Whether the request may be answered.
@@ -155,7 +182,8 @@ mod tests {
     const TOKEN: &str = "correct&horse;%+=";
 
     fn guard(token: Option<&str>) -> Guard {
-        Guard::new(token.map(str::to_owned), "127.0.0.1:8080".parse().unwrap())
+        let embed = ["https://ha.local".to_owned()];
+        Guard::new(token.map(str::to_owned), &embed).at(8080)
     }
 
     fn get(address: &str, headers: &[(&str, &str)]) -> Request<()> {
@@ -195,6 +223,23 @@ mod tests {
         assert!(attributes.contains("HttpOnly"), "{attributes}");
         let cookie = get("/", &[("cookie", &format!("a=b; {pair}; c=d"))]);
         assert_eq!(guard.check(&cookie), Ok(Pass::Header));
+    }
+
+    #[test]
+    fn only_those_pages_embed_that_may() {
+        let guard = guard(None);
+        let asked = |referrer| guard.is_embedder(&get("/snapshot.jpg", &[("referer", referrer)]));
+        assert!(
+            asked("https://ha.local/")
+                && asked("https://ha.local/lovelace/0")
+                && asked("https://ha.local")
+        );
+        assert!(
+            !asked("https://ha.local.evil.example/")
+                && !asked("http://ha.local/")
+                && !asked("https://ha.local:8123/")
+        );
+        assert!(!guard.is_embedder(&get("/snapshot.jpg", &[])));
     }
 
     #[test]

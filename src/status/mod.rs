@@ -21,6 +21,7 @@ use std::thread::JoinHandle;
 use tokio::sync::Notify;
 use tracing::{info, warn};
 
+use access::Guard;
 pub use board::{Board, Role, Scene, VisitorSnapshot, VisitorStats};
 pub use server::StatusError;
 
@@ -40,11 +41,17 @@ impl Page {
     /// # Errors
     /// If the address cannot be listened on.
     pub fn start(settings: &Status, board: &Arc<Board>) -> Result<Option<Page>, StatusError> {
-        let Status::On { listen, token } = settings else {
+        let Status::On {
+            listen,
+            token,
+            embed,
+        } = settings
+        else {
             return Ok(None);
         };
         let stop = Arc::new(Notify::new());
-        let server = server::Server::listen(*listen, token.clone(), Arc::clone(board))?;
+        let server =
+            server::Server::listen(*listen, Guard::new(token.clone(), embed), Arc::clone(board))?;
         let address = server.address();
         info!("status page: http://{address}/");
         if token.is_none() && !address.ip().is_loopback() {

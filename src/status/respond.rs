@@ -34,8 +34,10 @@ const TEXT: &str = "text/plain; charset=utf-8";
 
 /// Fetch standard, "Cross-Origin-Resource-Policy header".
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
-/// What other sites' pages may show, if they know the token.
+/// What other sites' pages may show, if they know the token or are named.
 const PICTURES: [&str; 2] = ["/snapshot.jpg", "/stream.mjpg"];
+
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /// On every response: nothing is kept, guessed, framed, sent on to others or shown inside another site's pages; the
 /// page runs its own script and nothing else.
@@ -44,10 +46,7 @@ const HEADERS: [(HeaderName, &str); 7] = [
     (X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (X_FRAME_OPTIONS, "DENY"),
     (REFERRER_POLICY, "no-referrer"),
-    (
-        CONTENT_SECURITY_POLICY,
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-    ),
+    (CONTENT_SECURITY_POLICY, POLICY),
     (RESOURCE_POLICY, "same-origin"),
     (
         HeaderName::from_static("cross-origin-opener-policy"),
@@ -97,12 +96,34 @@ impl Site {
                 .headers_mut()
                 .insert(name, HeaderValue::from_static(value));
         }
-        // Only those who know the token can write such an address.
-        if pass == Ok(Pass::Query) && PICTURES.contains(&request.uri().path()) {
-            let anywhere = HeaderValue::from_static("cross-origin");
-            response.headers_mut().insert(RESOURCE_POLICY, anywhere);
-        }
+        self.admit_others(&request, pass, response.headers_mut());
         response
+    }
+
+    /// What pages of other origins may show of this one.
+    fn admit_others<B>(
+        &self,
+        request: &Request<B>,
+        pass: Result<Pass, Refusal>,
+        headers: &mut HeaderMap,
+    ) {
+        // Only those who know the token can write it into an address.
+        let may_show = pass == Ok(Pass::Query) || self.guard.is_embedder(request);
+        if may_show && PICTURES.contains(&request.uri().path()) {
+            headers.insert(RESOURCE_POLICY, HeaderValue::from_static("cross-origin"));
+        }
+        let Some(embedders) = self.guard.embedders() else {
+            return;
+        };
+        let policy = POLICY.replace(
+            "frame-ancestors 'none'",
+            &format!("frame-ancestors {embedders}"),
+        );
+        if let Ok(policy) = HeaderValue::try_from(policy) {
+            headers.insert(CONTENT_SECURITY_POLICY, policy);
+            // It knows no list.
+            headers.remove(X_FRAME_OPTIONS);
+        }
     }
 
     /// Whether the request may be answered; of a wrong token only after a pause.

@@ -69,7 +69,7 @@ pub(super) struct Server {
 impl Server {
     pub(super) fn listen(
         address: SocketAddr,
-        token: Option<String>,
+        guard: Guard,
         board: Arc<Board>,
     ) -> Result<Server, StatusError> {
         let fail = |cause| StatusError::Listen { address, cause };
@@ -83,12 +83,15 @@ impl Server {
             .build()
             .map_err(StatusError::Start)?;
         let connections = Arc::new(Semaphore::new(MOST_CONNECTIONS));
-        let guard = Guard::new(token, address);
         Ok(Server {
             runtime,
             listener,
             address,
-            site: Arc::new(Site::new(board, guard, Arc::clone(&connections))),
+            site: Arc::new(Site::new(
+                board,
+                guard.at(address.port()),
+                Arc::clone(&connections),
+            )),
             connections,
         })
     }
