@@ -1,6 +1,7 @@
-//! The figures that the title and the overlay show: rates from the viewer's counters, once a second.
-//! No clock of its own: it is told the time.
+//! The figures that the title and the overlay show, once a second: rates of the last seconds, from the viewer's
+//! counters. No clock of its own: it is told the time.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::stats::ViewerSnapshot;
@@ -68,20 +69,21 @@ impl Figures {
 /// Makes [`Figures`] from counters.
 #[derive(Debug)]
 pub struct Meter {
-    since: Instant,
-    before: ViewerSnapshot,
+    /// The counters of the last updates, oldest first.
+    updates: VecDeque<(Instant, ViewerSnapshot)>,
     figures: Figures,
 }
 
 /// How often the figures are made anew.
 const PERIOD: Duration = Duration::from_secs(1);
+/// Rates are those of so many periods: of a single one, 30 fps would read as 29 or 31.
+const PERIODS: usize = 4;
 
 impl Meter {
     /// Starts at `now` with the counters' present values.
     pub fn new(now: Instant, counters: ViewerSnapshot) -> Meter {
         Meter {
-            since: now,
-            before: counters,
+            updates: VecDeque::from([(now, counters)]),
             figures: Figures {
                 total: counters,
                 ..Figures::default()
@@ -96,10 +98,11 @@ impl Meter {
 
     /// Whether [`update`](Meter::update) is due.
     pub fn is_due(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.since) >= PERIOD
+        let last = self.updates.back();
+        last.is_none_or(|(at, _)| now.saturating_duration_since(*at) >= PERIOD)
     }
 
-    /// Makes the figures for the time since the last call.
+    /// Makes the figures for the time since some calls ago.
     pub fn update(
         &mut self,
         now: Instant,
@@ -107,8 +110,13 @@ impl Meter {
         size: (usize, usize),
         delay: Option<Percentiles>,
     ) {
-        let elapsed = now.saturating_duration_since(self.since);
-        let before = Amounts::from(&self.before);
+        self.updates.push_back((now, counters));
+        if self.updates.len() > PERIODS + 1 {
+            self.updates.pop_front();
+        }
+        let (since, before) = self.updates[0];
+        let elapsed = now.saturating_duration_since(since);
+        let before = Amounts::from(&before);
         let rates = Rates::between(&before, &Amounts::from(&counters), elapsed);
         self.figures = Figures {
             size,
@@ -118,8 +126,6 @@ impl Meter {
             total: counters,
             delay,
         };
-        self.since = now;
-        self.before = counters;
     }
 }
 
@@ -128,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rates_are_of_the_last_period_and_counters_of_all_time() {
+    fn rates_are_of_the_last_periods_and_counters_of_all_time() {
         let start = Instant::now();
         let first = ViewerSnapshot {
             frames_whole: 100,
@@ -170,6 +176,31 @@ mod tests {
         assert!(lines.contains("lost 10  repaired 7"), "{lines}");
         assert!(lines.contains("shown 158  skipped 2"), "{lines}");
         assert!(lines.contains("11.6 ms (p99 20.0)"), "{lines}");
+    }
+
+    #[test]
+    fn what_is_long_ago_does_not_count() {
+        let start = Instant::now();
+        let mut meter = Meter::new(start, ViewerSnapshot::default());
+        let mut counters = ViewerSnapshot::default();
+        // A second at 90 fps, then 30 fps: 29, 31, 29, 31 and so on in each.
+        for second in 1..10 {
+            counters.frames_whole += match second {
+                1 => 90,
+                _ => 29 + second % 2 * 2,
+            };
+            let now = start + Duration::from_secs(second);
+            assert!(meter.is_due(now));
+            meter.update(now, counters, (640, 480), None);
+            assert!(!meter.is_due(now));
+            let expected = match second {
+                1 => 90.0,
+                4 => (90.0 + 29.0 + 31.0 + 29.0) / 4.0,
+                5.. => 30.0,
+                _ => continue,
+            };
+            assert_eq!(meter.figures().fps, expected, "second {second}");
+        }
     }
 
     #[test]
