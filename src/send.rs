@@ -71,6 +71,9 @@ pub fn run(plan: SendPlan, mut signals: Signals) -> Result<()> {
         return Ok(());
     };
     let board = Arc::new(Board::new(Role::Sender));
+    let mut figures = Figures::new();
+    // The page's first visitor finds the streams there.
+    streams.publish(&mut figures, &board);
     let page = match Page::start(&config.status, &board) {
         Ok(page) => page,
         Err(error) => {
@@ -85,7 +88,7 @@ pub fn run(plan: SendPlan, mut signals: Signals) -> Result<()> {
         board,
         page,
         stats,
-        figures: Figures::new(),
+        figures,
     };
     service.run(&mut signals)
 }
@@ -105,7 +108,6 @@ impl Service {
     fn run(mut self, signals: &mut Signals) -> Result<()> {
         let mut progress = Progress::new();
         let mut stats_due = Instant::now() + STATS_PERIOD;
-        self.streams.publish(&mut self.figures, &self.board);
         self.supervisor.ready();
         while !self.streams.running.is_empty() {
             match signals.wait(TICK) {

@@ -24,6 +24,9 @@ pub const SIZE: (usize, usize) = (640, 480);
 /// Frames that the sender sends while the attack goes on.
 pub const FRAMES: f64 = 300.0;
 
+/// How often an attacker looks whether it is to stop.
+const LOOK: Duration = Duration::from_millis(200);
+
 const STRANGERS_PICTURE: &[u8] = include_bytes!("../data/jpeg/cjpeg-422-restart.jpg");
 
 /// What the third host does. All but [`Attack::Goodbye`] send under the sender's SSRC.
@@ -92,8 +95,9 @@ pub fn run(test: &str, attack: Attack, percent: u32) -> Option<Outcome> {
     let until = number(&sent_before, "frames_sent") + FRAMES;
     let attacker = Attacker::start(scene.attacker(), attack);
     sender.wait_for_stats("the last frame", |s| number(s, "frames_sent") >= until);
-    assert!(sender.stop(Signal::SIGTERM).success(), "{sender}");
+    // First, as once the sender has said goodbye another may be followed.
     attacker.stop();
+    assert!(sender.stop(Signal::SIGTERM).success(), "{sender}");
     assert!(viewer.stop(Signal::SIGTERM).success(), "{viewer}");
     let total = number(&sender.final_stats(), "frames_sent");
     let recorded = split(&fs::read(&record).unwrap());
@@ -291,8 +295,13 @@ impl Attacker {
     pub fn start(host: &Host, attack: Attack) -> Attacker {
         let (hears, sends) = sockets(host);
         let ssrc = ssrc_of(&hears);
+        // Once the sender has stopped nothing is heard any more.
+        hears.set_read_timeout(Some(LOOK)).unwrap();
         let stream = (attack == Attack::Goodbye).then(|| {
-            let command = format!("send --source pattern:320x240@5 --interface {INTERFACE}");
+            // A group that is chosen is not left to the other sender.
+            let command = format!(
+                "send --source pattern:320x240@5 --interface {INTERFACE} --group {GROUP}:{PORT}"
+            );
             Process::spawn("the attacker's stream", host.lancam(&command))
         });
         let stop = Arc::new(AtomicBool::new(false));
@@ -309,7 +318,7 @@ impl Attacker {
                 let mut packet = [0; 2048];
                 while !stop.load(Ordering::Relaxed) {
                     let Ok(len) = hears.recv(&mut packet) else {
-                        break;
+                        continue;
                     };
                     let heard = Heard::read(&packet[..len]);
                     if let Some(heard) = heard.filter(|h| h.is_last && h.ssrc == ssrc) {
