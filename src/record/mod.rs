@@ -7,8 +7,12 @@ mod common;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Stdout, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 use crate::clock::Mono;
 use crate::files;
@@ -67,6 +71,9 @@ impl RecordError {
 }
 
 fn advice(error: &io::Error) -> &'static str {
+    if error.raw_os_error() == Some(Errno::ENXIO as i32) {
+        return "; it is a pipe that nobody reads: start its reader first";
+    }
     match error.kind() {
         io::ErrorKind::StorageFull => "; what was recorded so far is kept",
         io::ErrorKind::NotFound => "; does its folder exist?",
@@ -366,10 +373,15 @@ fn create(path: &Path) -> Result<(File, PathBuf), RecordError> {
         let present = numbered(path, n);
         let mut options = OpenOptions::new();
         match is_special {
-            true => options.write(true),
+            // Of a pipe that nobody reads this is an error (fifo(7)) where it would wait for ever.
+            true => options.write(true).custom_flags(OFlag::O_NONBLOCK.bits()),
             false => options.write(true).create_new(true),
         };
-        match options.open(&present) {
+        let opened = options.open(&present).and_then(|file| {
+            fcntl(&file, FcntlArg::F_SETFL(OFlag::empty()))?;
+            Ok(file)
+        });
+        match opened {
             Ok(file) => return Ok((file, present)),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(cause) => {
@@ -640,6 +652,10 @@ mod tests {
         };
         assert!(said("porch.mp4").contains(".avi"), "{}", said("porch.mp4"));
         assert!(said("porch").contains(".mjpeg"));
+        let pipe = folder.path().join("pipe.mjpeg");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+        assert!(said("pipe.mjpeg").contains("a pipe that nobody reads"));
+        fs::remove_file(&pipe).expect("there");
         assert!(said("no/such/folder.avi").contains("does its folder exist?"));
         let device = Recorder::create(Path::new("/dev/null"), 30.0);
         assert!(matches!(device, Err(RecordError::Extension(_))));
