@@ -19,7 +19,7 @@ pub(crate) use wanted::Wanted;
 pub use plan::{BadSdp, OnLoss, Record, Target, ViewPlan};
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc;
@@ -211,7 +211,7 @@ fn window(feed: Feed<'_>) -> Result<()> {
         scale: config.scale,
         overlay: config.overlay,
         frames: config.frames,
-        pictures: PathBuf::from("."),
+        pictures: Path::new(".").to_owned(),
     };
     let feed = window::Feed {
         name: feed.name,
