@@ -1,5 +1,5 @@
 //! The viewing pipeline: a thread that receives and puts frames together and never waits for anything else;
-//! a thread that answers signals and writes statistics; the caller's thread, which shows the window. The
+//! a thread that answers signals and writes statistics; the window's thread, on which the caller's waits. The
 //! only module that wires sockets, depacketizer and viewer together.
 
 mod control;

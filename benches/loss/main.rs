@@ -14,6 +14,8 @@ mod encode;
 mod ours;
 mod peers;
 mod plot;
+#[path = "../svg/mod.rs"]
+mod svg;
 
 #[allow(dead_code, reason = "the other benchmark uses the rest")]
 #[path = "../peers/clips.rs"]

@@ -9,6 +9,8 @@
 
 mod group;
 mod plot;
+#[path = "../svg/mod.rs"]
+mod svg;
 #[allow(dead_code, reason = "the other benchmark uses the rest")]
 #[path = "../peers/table.rs"]
 mod table;

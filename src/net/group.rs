@@ -241,14 +241,9 @@ impl SendSocket {
     /// The interface is gone or down at present.
     pub fn refresh(&mut self, works: bool) -> Result<bool, GroupError> {
         let named = self.options.interface.as_deref();
-        let now = choose(
-            named,
-            self.options.group,
-            keep(&self.interface, named, works),
-        )?;
-        if now == self.interface {
+        let Some(now) = changed(&self.interface, named, self.options.group, works)? else {
             return Ok(false);
-        }
+        };
         if now.is_loopback != self.interface.is_loopback {
             // To or from loopback the source address changes with it, which is bound.
             *self = SendSocket::open_at(&self.options, now, None)?;
@@ -305,10 +300,17 @@ impl AsFd for SendSocket {
     }
 }
 
-/// The interface for [`choose`] to keep: the one in use, if it works or was named. One that was named by its address stays
-/// when it gets another.
-fn keep(interface: &Interface, named: Option<&str>, works: bool) -> Option<u32> {
-    (works || named.is_some()).then_some(interface.index)
+/// The interface for `group` as it is now; `None`: it is still as it was. The one in use is kept if it works or was
+/// `named`: one that was named by its address stays when it gets another.
+fn changed(
+    interface: &Interface,
+    named: Option<&str>,
+    group: SocketAddr,
+    works: bool,
+) -> Result<Option<Interface>, InterfaceError> {
+    let keep = (works || named.is_some()).then_some(interface.index);
+    let now = choose(named, group, keep)?;
+    Ok((now != *interface).then_some(now))
 }
 
 /// Sets TTL, loopback and DSCP; a refusal is logged here, once.
@@ -498,14 +500,9 @@ impl ReceiveSocket {
     /// The interface is gone or down at present, or the group could not be joined.
     pub fn refresh(&mut self, works: bool) -> Result<bool, GroupError> {
         let named = self.options.interface.as_deref();
-        let now = choose(
-            named,
-            self.options.group,
-            keep(&self.interface, named, works),
-        )?;
-        if now == self.interface {
+        let Some(now) = changed(&self.interface, named, self.options.group, works)? else {
             return Ok(false);
-        }
+        };
         let is_moved = now.index != self.interface.index;
         if is_moved && scoped(self.group(), now.index) != self.group() {
             // The kernel tied the socket to the old index when a link-local group was bound.

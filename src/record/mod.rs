@@ -323,30 +323,15 @@ pub fn snapshot(path: &Path, jpeg: &[u8]) -> Result<(), RecordError> {
 /// existing file. Returns its path.
 pub fn save_picture(folder: &Path, name: &str, jpeg: &[u8]) -> Result<PathBuf, RecordError> {
     let stamp = chrono::Local::now().format("%Y%m%d-%H%M%S-%3f");
-    let stem = format!("{}-{stamp}", file_name_of(name));
-    // Two in one millisecond are possible, a hundred are not.
-    for n in 1..100 {
-        let path = folder.join(match n {
-            1 => format!("{stem}.jpg"),
-            n => format!("{stem}-{n}.jpg"),
-        });
-        let mut file = match OpenOptions::new().write(true).create_new(true).open(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
-            Err(cause) => return Err(RecordError::Io { path, cause }),
-        };
-        return match file.write_all(jpeg) {
-            Ok(()) => Ok(path),
-            Err(cause) => {
-                drop(fs::remove_file(&path));
-                Err(RecordError::Io { path, cause })
-            }
-        };
+    let wanted = folder.join(format!("{}-{stamp}.jpg", file_name_of(name)));
+    let (mut file, path) = create_free(&wanted)?;
+    match file.write_all(jpeg) {
+        Ok(()) => Ok(path),
+        Err(cause) => {
+            drop(fs::remove_file(&path));
+            Err(RecordError::Io { path, cause })
+        }
     }
-    Err(RecordError::Io {
-        path: folder.join(stem),
-        cause: io::ErrorKind::AlreadyExists.into(),
-    })
 }
 
 /// A stream's name as part of a file's name. It may come from the network: nothing in it may lead
@@ -365,31 +350,36 @@ fn file_name_of(name: &str) -> String {
     }
 }
 
-/// A new file of that name or, where there is one, of the next free `NAME-2.avi`. Pipes and devices
-/// are opened.
+/// Opens a pipe or device; else a new file, of that name or the next that is free.
 fn create(path: &Path) -> Result<(File, PathBuf), RecordError> {
-    let is_special = fs::metadata(path).is_ok_and(|facts| !facts.is_file());
+    if fs::metadata(path).is_ok_and(|facts| !facts.is_file()) {
+        return open_special(path).map(|file| (file, path.to_owned()));
+    }
+    create_free(path)
+}
+
+/// Of a pipe that nobody reads this is an error (fifo(7)), where to open it in the usual way would wait for ever.
+fn open_special(path: &Path) -> Result<File, RecordError> {
+    let mut options = OpenOptions::new();
+    options.write(true).custom_flags(OFlag::O_NONBLOCK.bits());
+    let opened = options.open(path).and_then(|file| {
+        fcntl(&file, FcntlArg::F_SETFL(OFlag::empty()))?;
+        Ok(file)
+    });
+    opened.map_err(|cause| RecordError::Io {
+        path: path.to_owned(),
+        cause,
+    })
+}
+
+/// A new file of that name or, where there is one, of the next free `NAME-2.avi`.
+fn create_free(path: &Path) -> Result<(File, PathBuf), RecordError> {
     for n in 1..=MAX_NAMES {
-        let present = numbered(path, n);
-        let mut options = OpenOptions::new();
-        match is_special {
-            // Of a pipe that nobody reads this is an error (fifo(7)) where it would wait for ever.
-            true => options.write(true).custom_flags(OFlag::O_NONBLOCK.bits()),
-            false => options.write(true).create_new(true),
-        };
-        let opened = options.open(&present).and_then(|file| {
-            fcntl(&file, FcntlArg::F_SETFL(OFlag::empty()))?;
-            Ok(file)
-        });
-        match opened {
-            Ok(file) => return Ok((file, present)),
+        let path = numbered(path, n);
+        match OpenOptions::new().write(true).create_new(true).open(&path) {
+            Ok(file) => return Ok((file, path)),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(cause) => {
-                return Err(RecordError::Io {
-                    path: present,
-                    cause,
-                });
-            }
+            Err(cause) => return Err(RecordError::Io { path, cause }),
         }
     }
     Err(RecordError::Io {

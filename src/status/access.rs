@@ -46,23 +46,18 @@ pub(super) struct Guard {
 }
 
 impl Guard {
-    pub(super) fn new(token: Option<String>, embed: &[String]) -> Guard {
+    /// Of the page on this port.
+    pub(super) fn new(port: u16, token: Option<String>, embed: Vec<String>) -> Guard {
         Guard {
             token,
-            cookie: String::new(),
-            embed: embed.to_vec(),
+            cookie: format!("lancam_token_{port}"),
+            embed,
         }
     }
 
-    /// For a page on this port.
-    pub(super) fn at(self, port: u16) -> Guard {
-        let cookie = format!("lancam_token_{port}");
-        Guard { cookie, ..self }
-    }
-
-    /// Origins that may frame the page, as in `frame-ancestors`.
-    pub(super) fn embedders(&self) -> Option<String> {
-        (!self.embed.is_empty()).then(|| self.embed.join(" "))
+    /// Origins of others' pages that may show this one and its pictures.
+    pub(super) fn embedders(&self) -> &[String] {
+        &self.embed
     }
 
     /// Whether a page that may show the pictures asks for them. Browsers send the asking page's origin along.
@@ -182,8 +177,8 @@ mod tests {
     const TOKEN: &str = "correct&horse;%+=";
 
     fn guard(token: Option<&str>) -> Guard {
-        let embed = ["https://ha.local".to_owned()];
-        Guard::new(token.map(str::to_owned), &embed).at(8080)
+        let embed = vec!["https://ha.local".to_owned()];
+        Guard::new(8080, token.map(str::to_owned), embed)
     }
 
     fn get(address: &str, headers: &[(&str, &str)]) -> Request<()> {

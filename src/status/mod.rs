@@ -21,7 +21,6 @@ use std::thread::JoinHandle;
 use tokio::sync::Notify;
 use tracing::{info, warn};
 
-use access::Guard;
 pub use board::{Board, Role, Scene, VisitorSnapshot, VisitorStats};
 pub use server::StatusError;
 
@@ -51,7 +50,7 @@ impl Page {
         };
         let stop = Arc::new(Notify::new());
         let server =
-            server::Server::listen(*listen, Guard::new(token.clone(), embed), Arc::clone(board))?;
+            server::Server::listen(*listen, token.clone(), embed.clone(), Arc::clone(board))?;
         let address = server.address();
         info!("status page: http://{address}/");
         if token.is_none() && !address.ip().is_loopback() {

@@ -59,6 +59,8 @@ pub(super) struct Site {
     pub(super) board: Arc<Board>,
     pub(super) feeds: Feeds,
     guard: Guard,
+    /// The policy where pages of other origins may frame this one.
+    framing: Option<HeaderValue>,
     guesses: Guesses,
     connections: Arc<Semaphore>,
     watchers: Arc<Semaphore>,
@@ -69,6 +71,7 @@ impl Site {
         Site {
             feeds: Feeds::new(Arc::clone(&board)),
             board,
+            framing: framing(guard.embedders()),
             guard,
             guesses: Guesses::default(),
             connections,
@@ -112,15 +115,8 @@ impl Site {
         if may_show && PICTURES.contains(&request.uri().path()) {
             headers.insert(RESOURCE_POLICY, HeaderValue::from_static("cross-origin"));
         }
-        let Some(embedders) = self.guard.embedders() else {
-            return;
-        };
-        let policy = POLICY.replace(
-            "frame-ancestors 'none'",
-            &format!("frame-ancestors {embedders}"),
-        );
-        if let Ok(policy) = HeaderValue::try_from(policy) {
-            headers.insert(CONTENT_SECURITY_POLICY, policy);
+        if let Some(policy) = &self.framing {
+            headers.insert(CONTENT_SECURITY_POLICY, policy.clone());
             // It knows no list.
             headers.remove(X_FRAME_OPTIONS);
         }
@@ -271,6 +267,13 @@ impl Site {
             ..self.board.visitors.snapshot()
         }
     }
+}
+
+/// [`POLICY`] for these origins to frame the page; `None`: nobody may.
+fn framing(embedders: &[String]) -> Option<HeaderValue> {
+    let ancestors = format!("frame-ancestors {}", embedders.join(" "));
+    let policy = POLICY.replace("frame-ancestors 'none'", &ancestors);
+    (!embedders.is_empty()).then(|| policy.try_into().ok())?
 }
 
 fn find<B>(contents: &Contents, request: &Request<B>) -> Option<usize> {

@@ -69,7 +69,8 @@ pub(super) struct Server {
 impl Server {
     pub(super) fn listen(
         address: SocketAddr,
-        guard: Guard,
+        token: Option<String>,
+        embed: Vec<String>,
         board: Arc<Board>,
     ) -> Result<Server, StatusError> {
         let fail = |cause| StatusError::Listen { address, cause };
@@ -83,15 +84,12 @@ impl Server {
             .build()
             .map_err(StatusError::Start)?;
         let connections = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+        let guard = Guard::new(address.port(), token, embed);
         Ok(Server {
             runtime,
             listener,
             address,
-            site: Arc::new(Site::new(
-                board,
-                guard.at(address.port()),
-                Arc::clone(&connections),
-            )),
+            site: Arc::new(Site::new(board, guard, Arc::clone(&connections))),
             connections,
         })
     }
