@@ -8,8 +8,7 @@ use crate::rtp::rtcp::Description;
 
 /// Who we are to other members of a session, as `program`. RFC 3550 §6.5.1: `user@host`.
 pub(crate) fn description(program: &str) -> Description {
-    let host = gethostname().unwrap_or_default();
-    let host = host.to_string_lossy();
+    let host = name();
     let user = User::from_uid(Uid::effective()).ok().flatten();
     let cname = match user {
         Some(user) => format!("{}@{host}", user.name),
@@ -17,9 +16,15 @@ pub(crate) fn description(program: &str) -> Description {
     };
     Description {
         cname,
-        name: host.into_owned(),
+        name: host,
         tool: format!("{program} {}", env!("CARGO_PKG_VERSION")),
     }
+}
+
+/// This machine's name; empty if it has none.
+pub(crate) fn name() -> String {
+    let name = gethostname().unwrap_or_default();
+    name.to_string_lossy().into_owned()
 }
 
 /// A number that nobody can foresee: each `RandomState` is keyed from the system's random numbers.

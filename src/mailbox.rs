@@ -17,6 +17,7 @@ pub struct Mailbox<T> {
     used: ArrayQueue<Box<T>>,
     consumer: OnceLock<Thread>,
     closed: AtomicBool,
+    nudged: AtomicBool,
 }
 
 impl<T> Mailbox<T> {
@@ -27,6 +28,7 @@ impl<T> Mailbox<T> {
             used: ArrayQueue::new(spares.max(1)),
             consumer: OnceLock::new(),
             closed: AtomicBool::new(false),
+            nudged: AtomicBool::new(false),
         }
     }
 
@@ -49,13 +51,20 @@ impl<T> Mailbox<T> {
         self.wake();
     }
 
+    /// Anybody: a waiting [`take`](Mailbox::take), or the next one, returns without a frame. It has something else to
+    /// do.
+    pub fn nudge(&self) {
+        self.nudged.store(true, Ordering::Release);
+        self.wake();
+    }
+
     /// Whether the producer has closed the mailbox; a last frame may still be in it.
     pub fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
     }
 
-    /// Consumer: the newest frame; waits up to `timeout` for one. `None` after the timeout, or at
-    /// once when the mailbox is closed and empty. The first thread that calls this is the consumer:
+    /// Consumer: the newest frame; waits up to `timeout` for one. `None` after the timeout, after a
+    /// [`nudge`](Mailbox::nudge), or at once when the mailbox is closed and empty. The first thread that calls this is the consumer:
     /// another one would not be woken.
     pub fn take(&self, timeout: Duration) -> Option<Box<T>> {
         self.consumer.get_or_init(thread::current);
@@ -67,7 +76,7 @@ impl<T> Mailbox<T> {
                 return Some(frame);
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            if closed || left.is_zero() {
+            if closed || left.is_zero() || self.nudged.swap(false, Ordering::AcqRel) {
                 return None;
             }
             // A put between the pop above and here leaves its token, and parking returns at once.
@@ -124,6 +133,20 @@ mod tests {
             });
             assert_eq!(mailbox.take(LONG).as_deref(), Some(&7));
             assert!(mailbox.take(LONG).is_none());
+        });
+    }
+
+    #[test]
+    fn a_nudge_ends_one_wait_and_hides_no_frame() {
+        let mailbox = Mailbox::new(1);
+        mailbox.nudge();
+        assert!(mailbox.take(LONG).is_none());
+        mailbox.nudge();
+        mailbox.put(Box::new(3));
+        assert_eq!(mailbox.take(LONG).as_deref(), Some(&3));
+        thread::scope(|scope| {
+            scope.spawn(|| mailbox.nudge());
+            while mailbox.take(LONG).is_some() {}
         });
     }
 

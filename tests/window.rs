@@ -173,11 +173,11 @@ struct Desktop {
 
 impl Desktop {
     fn start(with_manager: bool) -> Option<Desktop> {
-        Desktop::start_with(with_manager, 24)
+        Desktop::start_with(with_manager, 24, &[])
     }
 
-    /// With pixels of so many bits.
-    fn start_with(with_manager: bool, depth: u8) -> Option<Desktop> {
+    /// With pixels of so many bits, and more arguments for Xvfb.
+    fn start_with(with_manager: bool, depth: u8, more: &[&str]) -> Option<Desktop> {
         if !have(
             "the window",
             &["Xvfb", "xdotool", "import", "openbox", "xprop"],
@@ -190,6 +190,7 @@ impl Desktop {
             .arg("-noreset")
             .args(["-displayfd", "1", "-nolisten", "tcp", "-screen", "0"])
             .arg(format!("{}x{}x{depth}", SCREEN.0, SCREEN.1))
+            .args(more)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -650,20 +651,64 @@ fn in_the_demo_the_patterns_counter_advances_at_any_size() {
 }
 
 #[test]
-fn a_screen_of_other_pixels_is_refused_in_words() {
-    for depth in [8, 16, 30] {
-        let Some(desktop) = Desktop::start_with(false, depth) else {
+fn a_screen_without_true_colours_is_refused_in_words() {
+    let Some(desktop) = Desktop::start_with(false, 8, &[]) else {
+        return;
+    };
+    let output = desktop
+        .command(env!("CARGO_BIN_EXE_lancam"))
+        .args(["view", "239.255.1.1:20000", "--interface", "lo"])
+        .output()
+        .expect("started");
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr);
+    let wanted = "on a screen of 8 bits a pixel: it needs one of true colours, such as 24 bits";
+    assert!(said.contains(wanted), "{said}");
+}
+
+/// Screens of other depths, and servers that read no memory of ours: the pixels go by the connection, at any size.
+#[test]
+fn where_no_memory_is_shared_the_picture_is_the_same() {
+    let no_sharing = ["-extension", "MIT-SHM"];
+    for (depth, more) in [(24, &no_sharing[..]), (15, &[]), (16, &[]), (30, &[])] {
+        let Some(desktop) = Desktop::start_with(false, depth, more) else {
             return;
         };
-        let output = desktop
-            .command(env!("CARGO_BIN_EXE_lancam"))
-            .args(["view", "239.255.1.1:20000", "--interface", "lo"])
-            .output()
-            .expect("started");
-        assert_eq!(output.status.code(), Some(1));
-        let said = String::from_utf8_lossy(&output.stderr);
-        let wanted = format!("on a screen of {depth} bits a pixel: it needs 24");
-        assert!(said.contains(&wanted), "{said}");
+        let mut viewer = desktop.open_viewer();
+        viewer.tell("go");
+        let name = format!("depth-{depth}");
+        viewer.shot_that(&name, |shot| shot.is_picture_in((640, 480)));
+        for size in [(333, 701), (1280, 960)] {
+            viewer.resize(size);
+            viewer.shot_that(&name, |shot| shot.is_picture_in(size));
+        }
+        viewer.press("q");
+        viewer.ends();
+    }
+}
+
+#[test]
+fn full_screen_is_entered_and_left_as_people_know_it() {
+    for with_manager in [false, true] {
+        let Some(desktop) = Desktop::start(with_manager) else {
+            return;
+        };
+        let mut viewer = desktop.open_viewer();
+        viewer.tell("go");
+        viewer.shot_that("window", |shot| shot.is_picture_in((640, 480)));
+        viewer.press("F11");
+        viewer.shot_that("f11", |shot| shot.is_picture_in(SCREEN));
+        // Escape leaves full screen first, and then the viewer.
+        viewer.press("Escape");
+        viewer.shot_that("left", |shot| shot.is_picture_in((640, 480)));
+        let over = ["mousemove", "--window", &viewer.id, "300", "200"];
+        let twice = ["click", "--repeat", "2", "--delay", "50", "1"];
+        desktop.output("xdotool", &[&over[..], &twice[..]].concat());
+        viewer.shot_that("double-click", |shot| shot.is_picture_in(SCREEN));
+        viewer.press("Escape");
+        viewer.shot_that("left-again", |shot| shot.is_picture_in((640, 480)));
+        viewer.press("Escape");
+        viewer.ends();
     }
 }
 

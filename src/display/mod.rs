@@ -3,13 +3,13 @@
 
 pub mod decode;
 pub mod figures;
-pub mod overlay;
 #[cfg(feature = "view")]
-mod screen;
+mod input;
+pub mod overlay;
 #[cfg(feature = "view")]
 pub mod window;
 #[cfg(feature = "view")]
-mod xlib;
+mod x11;
 
 use crate::clock::Ntp;
 use crate::jpeg::recode::partial::Concealer;

@@ -1,9 +1,9 @@
 //! The window: takes the newest frame from the mailbox, decodes it into the window's pixels, draws
-//! the overlay, and answers keys. A thread of its own, which sleeps until a frame is there or a key
-//! may be, and which is left behind where the X server is gone or does not answer.
+//! the overlay, and answers keys. A thread of its own, which sleeps until a frame or a key is there,
+//! and which is left behind where the X server is gone or does not answer.
 //!
-//! Keys: `q` or Esc quits, `f` full screen, `s` saves the JPEG exactly as it came, `i` overlay,
-//! space freezes. X11, or XWayland on a Wayland desktop.
+//! Keys: `q` quits, Esc leaves full screen or quits, `f`, F11 or a double click full screen, `s`
+//! saves the JPEG exactly as it came, `i` overlay, space freezes. X11, or XWayland on a Wayland desktop.
 
 use std::panic::resume_unwind;
 use std::path::PathBuf;
@@ -11,27 +11,25 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
-
-use minifb::{InputCallback, Key, ScaleMode};
+use std::time::{Duration, Instant};
 
 use super::Frame;
 use super::decode::{DecodeError, Decoder, fit};
 use super::figures::Meter;
+use super::input::{Input, Key};
 use super::overlay::Canvas;
-use super::screen::Screen;
-use super::xlib;
+use super::x11::{Screen, Window};
 use crate::jpeg::recode::partial::Concealer;
 use crate::mailbox::Mailbox;
 use crate::record::save_picture;
 use crate::stats::ViewerStats;
 use crate::stats::delay::DelayMeter;
 
-/// How long the thread sleeps at most before it looks for keys and a new size.
-const TICK: Duration = Duration::from_millis(25);
+/// How long the thread sleeps at most before it looks at the clock, and whether it is to end.
+const TICK: Duration = Duration::from_millis(100);
 /// The window's size before the first frame says better.
-const FIRST_SIZE: (usize, usize) = (640, 360);
-/// How often it is asked whether the X server is gone.
+const FIRST_SIZE: (u16, u16) = (640, 360);
+/// How often it is asked whether the window is to end.
 const WATCH: Duration = Duration::from_millis(100);
 /// How long the window may take to close.
 const CLOSING: Duration = Duration::from_millis(500);
@@ -43,7 +41,7 @@ const LOST_SLOW: Duration = Duration::from_secs(10);
 /// Figures (made once a second) between two turns of the recent delays.
 const ROTATE_EVERY: u32 = 5;
 
-pub use super::screen::ScreenError;
+pub use super::x11::ScreenError;
 
 /// Why there is no window.
 #[derive(Debug, thiserror::Error)]
@@ -51,14 +49,6 @@ pub enum WindowError {
     /// There is no screen for it.
     #[error(transparent)]
     Screen(#[from] ScreenError),
-    /// minifb could not open the window.
-    #[error(
-        "cannot open a window: {0}; it needs libX11 and libXcursor (Debian: apt install libx11-6 libxcursor1), or use --headless"
-    )]
-    Open(minifb::Error),
-    /// minifb could not draw.
-    #[error("cannot draw in the window: {0}")]
-    Draw(minifb::Error),
     /// The X server went away, or somebody killed the window.
     #[error("the window is gone: the X server has ended or has closed the connection")]
     Lost,
@@ -124,7 +114,6 @@ pub fn run<T: Frame + Send + 'static>(
             Err(RecvTimeoutError::Disconnected) => {
                 return window.join().map_err(|panic| resume_unwind(panic));
             }
-            Err(RecvTimeoutError::Timeout) if xlib::is_lost() => return Err(WindowError::Lost),
             Err(RecvTimeoutError::Timeout) => {}
         }
         if stop.load(Ordering::Relaxed)
@@ -140,18 +129,15 @@ struct Viewer<T> {
     options: WindowOptions,
     feed: Feed<T>,
     name: String,
-    window: minifb::Window,
-    screen: Screen,
-    keys: Keys,
+    window: Window,
     decoder: Decoder,
     concealer: Concealer,
-    pixels: Vec<u32>,
-    /// Of the window, for which `pixels` is made.
-    size: (usize, usize),
-    /// The frame on the screen, and the size of its picture.
+    /// The frame to show, and the size of its picture.
     current: Option<Box<T>>,
     picture: (usize, usize),
-    /// The picture must be drawn again.
+    /// It was not drawn yet.
+    is_fresh: bool,
+    /// The window must be drawn again.
     dirty: bool,
     quit: bool,
     frozen: bool,
@@ -165,49 +151,28 @@ struct Viewer<T> {
     message: Option<(String, Instant)>,
 }
 
-impl<T: Frame> Viewer<T> {
+impl<T: Frame + Send + 'static> Viewer<T> {
     fn open(options: WindowOptions, feed: Feed<T>) -> Result<Self, WindowError> {
         let name = printable((feed.name)());
-        let mut screen = Screen::connect()?;
+        let screen = Screen::connect()?;
         let decoder = Decoder::new()?;
-        if let Err(error) = xlib::keep_the_process() {
-            tracing::debug!(%error, "Xlib keeps its own error handlers");
-        }
-        let mut window = minifb::Window::new(
+        let (mailbox, delay) = (Arc::clone(&feed.mailbox), Arc::clone(&feed.delay));
+        let window = Window::open(
+            screen,
             &name,
-            FIRST_SIZE.0,
-            FIRST_SIZE.1,
-            minifb::WindowOptions {
-                resize: true,
-                // The buffer always has the window's size: this only copies.
-                scale_mode: ScaleMode::UpperLeft,
-                ..Default::default()
-            },
-        )
-        .map_err(WindowError::Open)?;
-        // It would sleep to keep its rate, with a new frame waiting.
-        window.set_target_fps(0);
-        let (sender, events) = mpsc::channel();
-        window.set_input_callback(Box::new(KeyEvents(sender)));
-        // Without it the window works, only plainer; X11 ids have 32 bits.
-        if let Err(error) = screen.adopt(window.get_window_handle() as usize as u32) {
-            tracing::debug!(%error, "cannot set the window's attributes");
-        }
+            FIRST_SIZE,
+            move || mailbox.nudge(),
+            Arc::new(move |captured, now| delay.record_since(captured, now)),
+        )?;
         let now = Instant::now();
         let meter = Meter::new(now, feed.stats.snapshot());
         Ok(Viewer {
             window,
-            screen,
-            keys: Keys {
-                events,
-                held: Vec::new(),
-            },
             decoder,
             concealer: Concealer::default(),
-            pixels: Vec::new(),
-            size: (0, 0),
             current: None,
             picture: (0, 0),
+            is_fresh: false,
             dirty: true,
             quit: false,
             frozen: false,
@@ -229,31 +194,22 @@ impl<T: Frame> Viewer<T> {
         self.show_figures();
         while !self.is_over() {
             let patience = if self.dirty { Duration::ZERO } else { TICK };
-            let fresh = match self.feed.mailbox.take(patience) {
+            match self.feed.mailbox.take(patience) {
                 Some(frame) => self.accept(frame),
                 None if self.feed.mailbox.is_closed() => break,
-                None => false,
-            };
-            let now = Instant::now();
-            self.keep_time(now);
+                None => {}
+            }
+            self.keep_time(Instant::now());
+            self.answer_inputs()?;
             if self.dirty {
                 self.draw()?;
-            } else {
-                self.window.update();
             }
-            if fresh {
-                self.count_shown();
-            }
-            self.answer_keys();
-            self.dirty |= self.window.get_size() != self.size || self.screen.was_exposed();
         }
         Ok(())
     }
 
     fn is_over(&self) -> bool {
         self.quit
-            || !self.window.is_open()
-            || self.screen.is_gone()
             || self.feed.stop.load(Ordering::Relaxed)
             || self
                 .options
@@ -261,23 +217,25 @@ impl<T: Frame> Viewer<T> {
                 .is_some_and(|frames| self.shown >= frames)
     }
 
-    /// Makes `frame` the one to show; false if it cannot be, or the picture is frozen.
-    fn accept(&mut self, mut frame: Box<T>) -> bool {
+    /// Makes `frame` the one to show, unless it cannot be, or the picture is frozen.
+    fn accept(&mut self, mut frame: Box<T>) {
         self.signal.frame(Instant::now());
         // Who wants to see one picture misses none of the others.
         if self.frozen || !frame.is_whole() && !self.fill(&mut frame) {
-            self.feed.mailbox.recycle(frame);
-            return false;
+            return self.feed.mailbox.recycle(frame);
         }
         let size = match self.decoder.size(frame.jpeg()) {
             Ok(size) => size,
             Err(error) => {
                 tracing::debug!(%error, "a frame cannot be shown");
                 self.feed.stats.frames_skipped.add(1);
-                self.feed.mailbox.recycle(frame);
-                return false;
+                return self.feed.mailbox.recycle(frame);
             }
         };
+        if std::mem::replace(&mut self.is_fresh, true) {
+            // The X server was too slow for the one before.
+            self.feed.stats.frames_skipped.add(1);
+        }
         if let Some(used) = self.current.replace(frame) {
             self.feed.mailbox.recycle(used);
         } else {
@@ -285,7 +243,6 @@ impl<T: Frame> Viewer<T> {
         }
         self.picture = size;
         self.dirty = true;
-        true
     }
 
     /// Fills the gaps of a frame with what is on the screen, and counts it; false if nothing of it can be
@@ -302,11 +259,11 @@ impl<T: Frame> Viewer<T> {
 
     /// Gives the window the first picture's size, unless the user has already chosen one.
     fn first_picture(&mut self, picture: (usize, usize)) {
-        if self.window.get_size() != FIRST_SIZE {
+        if self.window.size() != (FIRST_SIZE.0.into(), FIRST_SIZE.1.into()) {
             return;
         }
-        let (width, height) = first_size(picture, self.options.scale, self.screen.size());
-        if let Err(error) = self.screen.resize(width, height) {
+        let (width, height) = first_size(picture, self.options.scale, self.window.screen_size());
+        if let Err(error) = self.window.resize(width, height) {
             tracing::debug!(%error, "cannot resize the window");
         }
     }
@@ -341,7 +298,9 @@ impl<T: Frame> Viewer<T> {
             false => figures.title(&self.name),
         };
         if title != self.title {
-            self.window.set_title(&title);
+            if let Err(error) = self.window.set_title(&title) {
+                tracing::debug!(%error, "cannot set the title");
+            }
             self.title = title;
         }
         self.lines = figures.lines(&self.name);
@@ -354,26 +313,25 @@ impl<T: Frame> Viewer<T> {
         self.dirty = true;
     }
 
-    /// Draws all there is to see, in the window's present size.
+    /// Draws all there is to see, in the window's present size; later, if the X server still reads what was drawn
+    /// before.
     fn draw(&mut self) -> Result<(), WindowError> {
-        self.size = self.window.get_size();
-        let (width, height) = self.size;
-        self.pixels.resize(width * height, 0);
+        let size = self.window.size();
+        let Some(pixels) = self.window.pixels(size) else {
+            return Ok(());
+        };
         self.dirty = false;
-        let decoded = self.current.as_ref().map(|frame| {
-            self.decoder
-                .decode(frame.jpeg(), &mut self.pixels, self.size)
-        });
-        match decoded {
+        let current = self.current.as_ref();
+        match current.map(|frame| self.decoder.decode(frame.jpeg(), pixels, size)) {
             Some(Ok(decoded)) => {
                 if let Some(warning) = decoded.warning {
                     tracing::debug!(%warning, "a frame is damaged");
                 }
             }
             Some(Err(error)) => tracing::debug!(%error, "a frame cannot be shown"),
-            None => self.pixels.fill(0),
+            None => pixels.fill(0),
         }
-        let mut canvas = Canvas::new(&mut self.pixels, self.size);
+        let mut canvas = Canvas::new(pixels, size);
         if self.overlay {
             canvas.panel(&self.lines);
         }
@@ -385,47 +343,53 @@ impl<T: Frame> Viewer<T> {
             None if self.frozen => canvas.message("frozen"),
             None => {}
         }
-        self.window
-            .update_with_buffer(&self.pixels, width, height)
-            .map_err(WindowError::Draw)
+        let is_fresh = std::mem::take(&mut self.is_fresh);
+        let captured = current.filter(|_| is_fresh).and_then(|f| f.captured());
+        let put = self.window.put(size, captured);
+        put.map_err(|_| WindowError::Lost)?;
+        if is_fresh {
+            self.shown += 1;
+            self.feed.stats.frames_shown.add(1);
+        }
+        Ok(())
     }
 
-    /// The current frame has just gone to the screen for the first time.
-    fn count_shown(&mut self) {
-        self.shown += 1;
-        self.feed.stats.frames_shown.add(1);
-        let captured = self.current.as_ref().and_then(|frame| frame.captured());
-        if let Some(captured) = captured {
-            self.feed.delay.record_since(captured, SystemTime::now());
-        }
-    }
-
-    fn answer_keys(&mut self) {
-        if !self.window.is_active() {
-            // Another window gets to know that the key is up again.
-            self.keys.held.clear();
-        }
-        while let Some(key) = self.keys.next() {
-            match key {
-                Key::Q | Key::Escape => self.quit = true,
-                Key::F => self.toggle_full_screen(),
-                Key::S => self.save(),
-                Key::I => {
-                    self.overlay = !self.overlay;
-                    self.dirty = true;
-                }
-                Key::Space => {
-                    self.frozen = !self.frozen;
-                    self.show_figures();
-                    self.dirty = true;
-                }
-                _ => {}
+    fn answer_inputs(&mut self) -> Result<(), WindowError> {
+        while let Some(input) = self.window.next_input() {
+            match input {
+                Input::Key(key) => self.answer(key),
+                Input::DoubleClick => self.toggle_full_screen(),
+                Input::Pointer => {}
+                Input::Changed => self.dirty = true,
+                Input::Closed => self.quit = true,
+                Input::Lost => return Err(WindowError::Lost),
             }
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self, key: Key) {
+        match key {
+            // What fills the screen must be easy to get out of.
+            Key::Escape if self.window.is_full_screen() => self.toggle_full_screen(),
+            Key::Char('q') | Key::Escape => self.quit = true,
+            Key::Char('f') | Key::F11 => self.toggle_full_screen(),
+            Key::Char('s') => self.save(),
+            Key::Char('i') => {
+                self.overlay = !self.overlay;
+                self.dirty = true;
+            }
+            Key::Char(' ') => {
+                self.frozen = !self.frozen;
+                self.show_figures();
+                self.dirty = true;
+            }
+            Key::Char(_) => {}
         }
     }
 
     fn toggle_full_screen(&mut self) {
-        if let Err(error) = self.screen.toggle_full_screen() {
+        if let Err(error) = self.window.toggle_full_screen() {
             self.say(format!("no full screen: {error}"));
         }
     }
@@ -535,66 +499,9 @@ impl Signal {
     }
 }
 
-/// Hands on each press and release. minifb's own `is_key_pressed` misses a key that goes down and
-/// up between two updates.
-struct KeyEvents(mpsc::Sender<(Key, bool)>);
-
-impl InputCallback for KeyEvents {
-    fn add_char(&mut self, _: u32) {}
-
-    fn set_key_state(&mut self, key: Key, down: bool) {
-        // The receiver lives as long as the window.
-        let _ = self.0.send((key, down));
-    }
-}
-
-#[derive(Debug)]
-struct Keys {
-    events: mpsc::Receiver<(Key, bool)>,
-    held: Vec<Key>,
-}
-
-impl Keys {
-    /// The next key that was pressed; what the keyboard repeats while it is held is left out.
-    fn next(&mut self) -> Option<Key> {
-        while let Ok((key, down)) = self.events.try_recv() {
-            let was_held = self.held.contains(&key);
-            self.held.retain(|held| *held != key);
-            if down {
-                self.held.push(key);
-                if !was_held {
-                    return Some(key);
-                }
-            }
-        }
-        None
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_held_key_counts_once() {
-        let (sender, events) = mpsc::channel();
-        let mut keys = Keys {
-            events,
-            held: Vec::new(),
-        };
-        let script = [
-            (Key::F, true),
-            (Key::F, true),
-            (Key::F, false),
-            (Key::F, true),
-            (Key::I, true),
-        ];
-        for event in script {
-            sender.send(event).expect("received");
-        }
-        let pressed: Vec<Key> = std::iter::from_fn(|| keys.next()).collect();
-        assert_eq!(pressed, [Key::F, Key::F, Key::I]);
-    }
 
     #[test]
     fn a_lost_sender_is_said_second_by_second_and_forgotten_with_the_next_frame() {
