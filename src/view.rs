@@ -1,6 +1,6 @@
-//! The viewing pipeline: a thread that receives and puts frames together and never waits for anything else;
-//! a thread that answers signals and writes statistics; the window's thread, on which the caller's waits. The
-//! only module that wires sockets, depacketizer and viewer together.
+//! The viewing pipeline: one thread receives packets, assembles frames and waits for nothing else;
+//! one handles signals and writes statistics; the window has its own, on which the caller's waits.
+//! The only module that wires sockets, depacketizer and window together.
 
 mod control;
 pub(crate) mod find;
@@ -46,7 +46,7 @@ use crate::view::rtcp::Reporter;
 use crate::view::shared::Shared;
 use crate::view::threads::spawn;
 
-/// Used frame buffers that the window gives back at a time.
+/// How many used frame buffers may be on their way back from the window.
 const SPARES: usize = 4;
 
 impl crate::display::Frame for FrameBuffer {
@@ -67,7 +67,7 @@ impl crate::display::Frame for FrameBuffer {
     }
 }
 
-/// Says where the stream is waited for.
+/// Logs where the viewer is listening.
 fn introduce(wanted: &ReceiveOptions, interface: &Interface) {
     let (group, name) = (wanted.group, &interface.name);
     let is_chosen = wanted.interface.is_none() && group.ip().is_multicast();
@@ -83,19 +83,19 @@ fn introduce(wanted: &ReceiveOptions, interface: &Interface) {
     }
 }
 
-/// Watches one stream until a signal, the window's end, or the wanted number of frames.
+/// Watches one stream until a signal, the window closing, or the requested number of frames.
 ///
 /// # Errors
-/// If the stream cannot be listened to, there is no screen, or a recording failed.
+/// The stream cannot be received, there is no screen, or recording failed.
 pub fn run(config: &ViewPlan, signals: Signals) -> Result<()> {
     run_with(config, signals, window)
 }
 
-/// [`run`] with another taker of the frames in the window's place; it is not called where `config` is headless.
-/// It returns when the stream's mailbox is closed, or earlier to end the viewer.
+/// [`run`] with `show` in place of the window; not called if `config` is headless. It returns when
+/// the mailbox is closed, or earlier to end the viewer.
 ///
 /// # Errors
-/// As of [`run`], and what `show` fails with.
+/// Those of [`run`], and those of `show`.
 pub fn run_with(
     config: &ViewPlan,
     mut signals: Signals,
@@ -123,7 +123,7 @@ pub fn run_with(
     let page = Page::start(&config.status, &board)?;
     let recording = Recording::start(recorder, config.snapshot.clone(), &shared)?;
     let mailbox = (!config.headless).then(|| Arc::new(Mailbox::new(SPARES)));
-    let (messages, told) = mpsc::sync_channel(8);
+    let (messages, received) = mpsc::sync_channel(8);
     let reporter = Reporter::start(&shared)?;
     let receiver = Receiver {
         shared: Arc::clone(&shared),
@@ -163,11 +163,11 @@ pub fn run_with(
             stats: Arc::clone(&shared.stats),
             delay: Arc::clone(&shared.delay),
             stop: Arc::clone(&shared.stop),
-            messages: told,
+            messages: received,
         }),
         None => Ok(()),
     };
-    // Headless, the control thread ends when it is asked to stop; a window ends by itself.
+    // Headless, the control thread ends when asked to stop; a window ends by itself.
     if !config.headless {
         shared.finish();
     }
@@ -181,23 +181,23 @@ pub fn run_with(
     shown.and(recorded)
 }
 
-/// What the taker of the frames works with.
+/// What `show` works with in [`run_with`].
 pub struct Feed<'a> {
     /// The viewer's settings.
     pub config: &'a ViewPlan,
-    /// Gives the stream's present name.
+    /// Returns the stream's current name.
     pub name: Box<dyn Fn() -> String + Send>,
-    /// Where the stream comes from.
+    /// The stream's group.
     pub group: SocketAddr,
     /// The frames.
     pub mailbox: Arc<Mailbox<FrameBuffer>>,
-    /// The viewer's counters; the taker counts the frames that it shows.
+    /// The viewer's counters; `show` counts the frames it shows.
     pub stats: Arc<ViewerStats>,
-    /// Takes the delay of each frame shown.
+    /// Records the delay of each frame shown.
     pub delay: Arc<DelayMeter>,
-    /// Raised when the viewer is to end.
+    /// Set when the viewer should end.
     pub stop: Arc<AtomicBool>,
-    /// Sentences for the user.
+    /// Messages for the user.
     pub messages: mpsc::Receiver<String>,
 }
 
@@ -236,8 +236,8 @@ fn record_path(record: Option<&Record>) -> Option<&Path> {
     })
 }
 
-/// What the target means: a group as it is, what an SDP file says, or what is announced. `None`: the user does not want
-/// to wait.
+/// Resolves the target: a group as given, an SDP file, or an announced stream. `None` if the user
+/// stopped waiting.
 fn find(config: &ViewPlan, signals: &mut Signals) -> Result<Option<Found>> {
     let interface = config.interface.as_deref();
     let is_over = || signals.wait(Duration::ZERO) == Some(Signal::Stop);
@@ -253,7 +253,7 @@ fn find(config: &ViewPlan, signals: &mut Signals) -> Result<Option<Found>> {
     Ok(found)
 }
 
-/// Puts the user's settings into what is wanted.
+/// Applies the user's settings to `wanted`.
 fn settle(config: &ViewPlan, wanted: &mut Wanted) {
     if config.interface.is_some() {
         wanted.receive.interface.clone_from(&config.interface);

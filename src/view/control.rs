@@ -1,5 +1,5 @@
-//! The viewer's control thread: waits for signals, and once a second takes the figures, for statistics, the status
-//! page and, headless, a line of figures.
+//! The viewer's control thread: waits for signals, and once a second reads the counters for the
+//! statistics, the status page and, headless, a line of figures.
 
 use std::io::{self, IsTerminal, Write};
 use std::net::{IpAddr, Ipv4Addr};
@@ -21,10 +21,10 @@ use crate::status::{Board, Scene};
 use crate::text::counted;
 
 const PERIOD: Duration = Duration::from_secs(1);
-/// Seconds between two log lines of figures where there is no terminal to draw them on.
+/// Seconds between log lines of figures when there is no terminal.
 const LOG_EVERY: u64 = 5;
 
-/// Who is told the figures.
+/// Where the figures go.
 pub(super) struct Outputs {
     pub(super) stats: Option<StatsWriter>,
     pub(super) board: Arc<Board>,
@@ -54,7 +54,7 @@ impl Control {
         }
     }
 
-    /// Works until the viewer is asked to stop, then says what came of it.
+    /// Runs until the viewer is asked to stop, then logs the totals.
     pub(super) fn run(mut self, mut signals: Signals) {
         self.publish(self.stream_report());
         let mut due = Instant::now() + PERIOD;
@@ -116,7 +116,7 @@ impl Control {
         }
     }
 
-    /// Puts the figures on the status page, and gives them.
+    /// Publishes the figures on the status page, and returns them.
     fn publish(&self, stream: StreamReport) -> Report {
         let wanted = self.shared.wanted.get();
         let sdp = sdp(&wanted, stream.format);
@@ -144,10 +144,10 @@ impl Control {
         report
     }
 
-    /// On a terminal one line, drawn over itself; else a log line now and then.
+    /// On a terminal, one line redrawn in place; otherwise a log line now and then.
     fn show(&self, line: &str, is_final: bool) {
         if self.is_terminal {
-            // Carriage return and "erase to the end of the line"; lost output is no loss.
+            // Carriage return and "erase to end of line"; errors do not matter.
             let end = if is_final { "\n" } else { "" };
             let _ = write!(io::stderr(), "\r{line}\x1b[K{end}");
         } else if self.ticks % LOG_EVERY == 0 {
@@ -156,7 +156,7 @@ impl Control {
     }
 }
 
-/// The session description: the one that the stream was found by, or what its packets tell once they come.
+/// The session description: the one the stream was found by, or one made from its packets.
 fn sdp(wanted: &Wanted, format: Option<Format>) -> Option<String> {
     let format = match &wanted.sdp {
         Some(text) => return Some(text.clone()),
@@ -168,7 +168,7 @@ fn sdp(wanted: &Wanted, format: Option<Format>) -> Option<String> {
         session: u64::from(group.port()),
         version: 1,
         ssrc: None,
-        // Who sends is not known here, and no player asks.
+        // The sender is not known here, and no player needs it.
         origin: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         destination: group,
         ttl: 1,

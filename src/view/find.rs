@@ -1,5 +1,5 @@
-//! Finds the stream to watch among those that are announced: by its name, or the only one there is. What becomes of it
-//! later is for [`super::follow`].
+//! Finds the stream to watch among those announced: by name, or the only one there is.
+//! [`super::follow`] keeps track of it afterwards.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,22 +14,22 @@ use crate::config::DEFAULT_GROUP;
 use crate::net::{ReceiveOptions, ReceiveSocket, has_datagram};
 use crate::rtp::sap::Listing;
 
-/// lancam's streams have all been announced once after this; where many hosts announce it takes longer.
+/// Every lancam stream is announced once within this time; longer where many hosts announce.
 const SETTLED: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(5));
-/// Others take this long: ffmpeg announces every 5 s.
+/// Other senders take this long: ffmpeg announces every 5 s.
 pub(crate) const LONGEST: Duration = Duration::from_secs(6);
-/// How often the user is told what is waited for.
+/// How often to log what is being waited for.
 const TELL_PERIOD: Duration = Duration::from_secs(5);
-/// Streams named in one sentence.
+/// Streams named in one message.
 const MOST_LISTED: usize = 8;
 /// How often signals are checked.
 const TICK: Duration = Duration::from_millis(20);
 
-/// Waits until a stream called `name` is announced, and long enough to know whether another one of that name is:
-/// anybody can announce any name. `None`: the user, or a time limit, ended it.
+/// Waits until a stream called `name` is announced, and long enough to know whether there is
+/// another of that name: anybody can announce any name. `None`: `is_over` ended the wait.
 ///
 /// # Errors
-/// Several streams have the name, the one cannot be shown, or announcements cannot be received.
+/// Several streams have the name, the stream cannot be shown, or announcements cannot be received.
 pub(crate) fn by_name(
     name: &str,
     interface: Option<&str>,
@@ -80,9 +80,9 @@ fn has_address(name: &str, listing: &Listing) -> bool {
 /// The stream to watch.
 pub(crate) struct Found {
     pub(crate) wanted: Wanted,
-    /// Its socket, where that is open already.
+    /// Its socket, if already open.
     pub(crate) socket: Option<ReceiveSocket>,
-    /// Where it was looked for by its name: what keeps to it.
+    /// Keeps track of a stream that was found by its announcement.
     pub(crate) follower: Option<Follower>,
 }
 
@@ -108,8 +108,8 @@ fn named(name: &str, listing: Arc<Listing>, announced: Announced) -> Result<Foun
     })
 }
 
-/// The stream in the default group, if one comes there; else the only one that is announced and can be shown; else the default
-/// group is waited for. `None`: the user does not want to wait.
+/// The stream in the default group, if packets arrive there; else the only announced stream that
+/// can be shown; else whatever comes to the default group later. `None`: `is_over` ended the wait.
 ///
 /// # Errors
 /// Several streams are announced.
@@ -171,7 +171,7 @@ fn shown(announced: &Announced) -> Vec<Arc<Listing>> {
     streams.filter(is_shown).cloned().collect()
 }
 
-/// What comes to the default group, under its name if that is announced.
+/// The stream in the default group, with its name if it is announced.
 fn in_default_group(announced: &Announced, interface: Option<&str>) -> Result<Wanted> {
     let mut streams = announced.directory().streams().iter();
     let is_it = |h: &&Arc<Listing>| h.stream.addr == DEFAULT_GROUP && can_show(&h.stream).is_ok();
@@ -180,12 +180,13 @@ fn in_default_group(announced: &Announced, interface: Option<&str>) -> Result<Wa
     };
     let mut wanted = wanted::announced(listing, announced.directory())?;
     wanted.receive.interface = interface.map(str::to_owned);
-    // What comes to the default group is shown, whoever sends it.
+    // Show whatever comes to the default group, whoever sends it.
     wanted.options.source = None;
     Ok(wanted)
 }
 
-/// The commands that would watch each of `streams`: by name, by name and address, or by group, whichever tells them apart.
+/// A command to watch each of `streams`: by name, by name and address, or by group, whichever is
+/// unique.
 fn choice(streams: &[Arc<Listing>]) -> String {
     let by_name = |l: &Listing| l.stream.name.to_lowercase();
     let by_host = |l: &Listing| (by_name(l), l.from);
@@ -213,7 +214,7 @@ fn present(announced: &Announced) -> String {
     }
 }
 
-/// The first few of many, since strangers can announce any number.
+/// The first few: strangers can announce any number.
 fn some(all: impl ExactSizeIterator<Item = String>) -> String {
     let more = all.len().saturating_sub(MOST_LISTED);
     let mut some: Vec<String> = all.take(MOST_LISTED).collect();

@@ -1,5 +1,6 @@
-//! Keeps to the stream that was found by its name: when its announcement changes, when its sender begins again in another
-//! group, or when another host takes it up. It reads announcements alone; what they change is taken up by who receives.
+//! Keeps track of a stream found by name: when its announcement changes, its sender restarts in
+//! another group, or another host takes over. It only reads announcements; the receiving thread
+//! applies what they change.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,19 +12,19 @@ use super::wanted::{self, Wanted};
 use crate::announced::Announced;
 use crate::rtp::sap::{Directory, Listing};
 
-/// How often it is looked whether the viewer ends.
+/// How often to check whether the viewer is ending.
 const TICK: Duration = Duration::from_millis(200);
 
-/// The stream that is watched, as it is announced.
+/// The stream being watched, as announced.
 pub(crate) struct Follower {
-    /// What the user asked for; what it is called now, where it has changed its name since.
+    /// The name the user asked for, or the stream's new name if it was renamed since.
     name: String,
     listing: Arc<Listing>,
     announced: Announced,
 }
 
 impl Follower {
-    /// Of the stream that `name` meant.
+    /// Follows the stream that `name` resolved to.
     pub(super) fn new(name: &str, listing: Arc<Listing>, announced: Announced) -> Follower {
         Follower {
             name: name.to_owned(),
@@ -32,7 +33,7 @@ impl Follower {
         }
     }
 
-    /// Works until the viewer ends. `settle` puts the user's own settings into what is wanted.
+    /// Runs until the viewer ends. `settle` applies the user's own settings.
     pub(super) fn run(mut self, shared: &Shared, settle: impl Fn(&mut Wanted)) {
         while !shared.is_over() {
             let changes = match self.announced.receive(TICK) {
@@ -78,7 +79,7 @@ fn offer(shared: &Shared, wanted: Wanted, listing: &Listing) {
     shared.wanted.set(Arc::new(wanted));
 }
 
-/// The announcement to keep to from now on; `None`: none is better than the present one.
+/// The announcement to follow from now on; `None`: keep the current one.
 fn next(
     current: &Listing,
     directory: &Directory,
@@ -86,8 +87,8 @@ fn next(
     is_streaming: bool,
 ) -> Option<Arc<Listing>> {
     let same = directory.streams().iter().find(|l| l.is_same(current));
-    // While its own announcement stands, nobody else's counts; but a sender that was killed and began again in another
-    // group has left the old one behind.
+    // While its own announcement is valid, no other counts; but a sender that was killed and
+    // restarted in another group leaves the old one behind.
     let is_next = |l: &Arc<Listing>| match same {
         Some(same) => !is_streaming && l.from == same.from && l.is_newer_than(same),
         None => true,
@@ -111,7 +112,7 @@ mod tests {
     const HERE: &str = "10.0.0.1";
     const THERE: &str = "10.0.0.2";
 
-    /// A directory of what was announced: second, host, group's last number, name.
+    /// A directory of announcements: second, host, the group's last octet, name.
     fn directory(announced: &[(u64, &str, u8, &str)]) -> Directory {
         let mut directory = Directory::default();
         for &(second, host, group, name) in announced {
@@ -138,7 +139,7 @@ mod tests {
         directory.push(Mono(second * 1_000_000_000), from, "eth0", &datagram);
     }
 
-    /// Where the stream is looked for next, by host and group; `None`: nowhere else.
+    /// Where to look for the stream next, by host and group; `None`: nowhere else.
     fn found(directory: &Directory, current: &Listing, is_streaming: bool) -> Option<(String, u8)> {
         let next = next(current, directory, "porch", is_streaming)?;
         let IpAddr::V4(group) = next.stream.addr.ip() else {
@@ -155,7 +156,7 @@ mod tests {
             let expected = Some((HERE.to_owned(), 1));
             assert_eq!(found(&announced, &current, is_streaming), expected);
         }
-        // Whatever it is called now.
+        // Even if it was renamed.
         push(&mut announced, (3, HERE, 1, "garden"), false);
         let next = next(&current, &announced, "porch", true).unwrap();
         assert_eq!(next.stream.name, "garden");
@@ -179,7 +180,7 @@ mod tests {
         push(&mut announced, (3, THERE, 2, "porch"), false);
         let expected = Some((THERE.to_owned(), 2));
         assert_eq!(found(&announced, &current, false), expected);
-        // Of two nobody knows which.
+        // Of two candidates, neither.
         push(&mut announced, (4, HERE, 3, "porch"), false);
         assert_eq!(found(&announced, &current, false), None);
     }

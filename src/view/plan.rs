@@ -18,7 +18,7 @@ pub enum OnLoss {
     Conceal,
 }
 
-/// The SDP file that was named cannot be used: a mistake of the command line.
+/// The named SDP file cannot be used: a usage error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("this SDP file cannot be used")]
 pub struct BadSdp;
@@ -26,9 +26,9 @@ pub struct BadSdp;
 /// Which stream to watch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// The one in the default group, or else the only one that is announced.
+    /// The one in the default group, or else the only one announced.
     Any,
-    /// The one that is announced under this name.
+    /// The one announced under this name.
     Name(String),
     /// What is sent to this address and port.
     Group(SocketAddr),
@@ -36,14 +36,14 @@ pub enum Target {
     Sdp(PathBuf),
 }
 
-/// Where frames are recorded, as they came.
+/// Where frames are recorded, as received.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
     /// An AVI file.
     Avi(PathBuf),
-    /// A file of one JPEG after the other.
+    /// A file of concatenated JPEGs.
     Mjpeg(PathBuf),
-    /// Standard output, one JPEG after the other.
+    /// Standard output, as concatenated JPEGs.
     Stdout,
 }
 
@@ -52,7 +52,7 @@ pub enum Record {
 pub struct ViewPlan {
     /// The stream.
     pub target: Target,
-    /// What to call it; `None`: as it calls itself.
+    /// What to call it; `None`: its own name.
     pub name: Option<String>,
     /// The interface to listen on, by name or by its address; `None`: the kernel's route decides.
     pub interface: Option<String>,
@@ -64,15 +64,15 @@ pub struct ViewPlan {
     pub record: Option<Record>,
     /// Where the first whole frame is saved.
     pub snapshot: Option<PathBuf>,
-    /// Size of the window against the picture's, 0.1 to 8; `None`: as fits the screen.
+    /// The window's size relative to the picture's, 0.1 to 8; `None`: fit the screen.
     pub scale: Option<f32>,
-    /// Whether the window's figures are on from the start.
+    /// Whether the overlay is on from the start.
     pub overlay: bool,
     /// What is shown when part of a frame is lost.
     pub on_loss: OnLoss,
-    /// Whether lost packets are asked for again.
+    /// Whether to request retransmission of lost packets.
     pub retransmit: bool,
-    /// Frame intervals that an incomplete frame is waited for at most, 1 to 3.
+    /// How long to wait for an incomplete frame, in frame intervals, 1 to 3.
     pub late: u8,
     /// The status page.
     pub status: Status,

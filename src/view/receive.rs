@@ -1,5 +1,5 @@
-//! The receiving thread: sockets → depacketizer and repair → mailbox. It never waits for a decoder or a disk, or the
-//! socket's buffer would overflow.
+//! The receiving thread: sockets → depacketizer and repair → mailbox. It never waits for decoder or
+//! disk, or the socket's buffer would overflow.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -24,31 +24,31 @@ use crate::rtp::{
 };
 use crate::stats::State;
 
-/// How often interface and membership are looked at.
+/// How often to check interface and membership.
 const REFRESH: Duration = Duration::from_secs(1);
-/// Pause before a socket that failed is made anew.
+/// Pause before reopening a socket that failed.
 const RETRY: Duration = Duration::from_millis(500);
-/// A sender that is quiet for this long is told about.
+/// A sender silent for this long is reported.
 const LOST: Duration = Duration::from_secs(2);
-/// Packets of later frames that prove a missing one lost while repair comes, which comes behind its frame:
+/// How many later packets prove a missing one lost while repair comes, which follows its frame:
 /// more than the two sockets can be apart.
 const REPAIR_REORDER: u16 = 256;
 
 /// What the thread owns besides its socket.
 pub(super) struct Receiver {
     pub(super) shared: Arc<Shared>,
-    /// To the thread of the reports.
+    /// To the RTCP thread.
     pub(super) link: Arc<Link>,
-    /// The stream, as far as it was taken up.
+    /// The stream as currently received; [`Shared::wanted`] may be newer.
     pub(super) wanted: Arc<Wanted>,
     /// Whether retransmission of lost packets is requested.
     pub(super) retransmit: bool,
-    /// Where the window takes frames from; `None`: headless, each frame counts as shown.
+    /// Where the window takes frames from; `None` if headless: each frame counts as shown.
     pub(super) mailbox: Option<Arc<Mailbox<FrameBuffer>>>,
     pub(super) recording: Option<RecordingInput>,
-    /// Headless: ends after this many frames.
+    /// If headless, stop after this many frames.
     pub(super) frames: Option<u64>,
-    /// Sentences for the window.
+    /// Messages for the window.
     pub(super) messages: SyncSender<String>,
 }
 
@@ -107,7 +107,7 @@ impl Receiver {
         Some(Sockets::new(socket, self.wanted.repair()))
     }
 
-    /// Takes up what the stream's announcement says now; gives whether that is to be heard with other sockets.
+    /// Applies a changed announcement; returns whether it calls for other sockets.
     fn take_up(&mut self, depacketizer: &mut Depacketizer) -> bool {
         let wanted = self.shared.wanted.get();
         if Arc::ptr_eq(&wanted, &self.wanted) {
@@ -130,7 +130,7 @@ impl Receiver {
         is_elsewhere
     }
 
-    /// Waits for packets and takes all that are there.
+    /// Waits for packets and takes all that have arrived.
     fn receive(
         &mut self,
         sockets: &mut Sockets,
@@ -152,7 +152,7 @@ impl Receiver {
         if let Some(wait) = ready.media {
             let batch = sockets.media.receive(Some(wait))?;
             let now = Mono::now();
-            // The thread of the reports has seen to its address.
+            // The RTCP thread has checked its address.
             if let (Some(gone), Some(address)) = (self.link.bye(), depacketizer.address()) {
                 depacketizer.bye(address, gone);
             }
@@ -165,7 +165,7 @@ impl Receiver {
             if let Some(reception) = depacketizer.reception() {
                 self.link.publish(&reception);
             }
-            // Repair comes last: nothing is rebuilt that is here and was not read yet.
+            // Repair comes last, so that no packet is rebuilt that is only unread.
             if batch.is_full() {
                 return Ok(());
             }
@@ -185,7 +185,7 @@ impl Receiver {
                 self.drain(depacketizer, now, signal);
             });
             if has_parity {
-                sockets.heard_parity(now);
+                sockets.received_parity(now);
             }
             if has_retransmission {
                 sockets.expect_answers(now);
@@ -208,7 +208,7 @@ impl Receiver {
         let (Some(nacks), Some(ssrc)) = (&mut recovery.nacks, frames.ssrc()) else {
             return;
         };
-        let repair = sockets.hears_parity(now).then_some(&recovery.repair);
+        let repair = sockets.receives_parity(now).then_some(&recovery.repair);
         let missing = nacks.update(now, frames, repair);
         if !missing.is_empty() {
             self.link.ask_for(now, ssrc, missing.iter().copied());
@@ -247,7 +247,7 @@ impl Receiver {
         }
     }
 
-    /// Gives a whole frame to the recorder and the window; returns a buffer that is free again.
+    /// Passes a whole frame to the recorder and the window; returns a used buffer.
     fn hand_on(&mut self, frame: Box<FrameBuffer>) -> Option<Box<FrameBuffer>> {
         if self.shared.is_over() {
             return Some(frame);
@@ -267,7 +267,8 @@ impl Receiver {
         self.put(mailbox, frame)
     }
 
-    /// Gives a frame with gaps to the window, which fills and counts it. Recordings keep whole frames only.
+    /// Passes a frame with gaps to the window, which fills and counts it. Recordings keep whole
+    /// frames only.
     fn hand_on_part(&self, frame: Box<FrameBuffer>) -> Option<Box<FrameBuffer>> {
         if self.shared.is_over() {
             return Some(frame);
@@ -279,7 +280,7 @@ impl Receiver {
         self.put(mailbox, frame)
     }
 
-    /// Leaves a frame for the window, and counts the one that was still there.
+    /// Leaves a frame for the window, and counts the one it displaces.
     fn put(
         &self,
         mailbox: &Mailbox<FrameBuffer>,
@@ -307,7 +308,7 @@ impl Receiver {
         }
     }
 
-    /// Where no frames come, what comes instead: once, until they do.
+    /// Reports what arrives in place of frames, once until frames arrive.
     fn tell_of_other(&self, now: Mono, signal: &mut Signal, from: IpAddr, what: OtherFormat) {
         if signal.has_frames(now) || std::mem::replace(&mut signal.is_other, true) {
             return;
@@ -322,7 +323,7 @@ impl Receiver {
 
     fn tell(&self, text: String) {
         info!("{text}");
-        // A window that has eight sentences to show needs no ninth.
+        // A window with eight messages to show needs no ninth.
         let _ = self.messages.try_send(text);
     }
 }
@@ -333,22 +334,22 @@ fn sentence(change: &SourceChange) -> String {
         Cause::First => format!("receiving from sender {ssrc:08x} at {address}"),
         Cause::Silence => format!("the sender fell silent, following {ssrc:08x} at {address}"),
         Cause::Bye => format!("the sender said goodbye, following {ssrc:08x} at {address}"),
-        Cause::Restart => format!("sender {ssrc:08x} at {address} began again"),
+        Cause::Restart => format!("sender {ssrc:08x} at {address} restarted"),
         Cause::Move => format!("sender {ssrc:08x} has moved to {address}"),
         Cause::Announced => format!("following the announced sender, {ssrc:08x} at {address}"),
         Cause::Return => format!("the sender at {address} is back, following {ssrc:08x}"),
     }
 }
 
-/// What brings lost packets back.
+/// Recovers lost packets.
 struct Recovery {
     repair: RepairDecoder,
-    /// `None`: no retransmission is requested.
+    /// `None`: do not request retransmission.
     nacks: Option<NackGenerator>,
 }
 
 impl Recovery {
-    /// The time after which there may be something to request.
+    /// How long until there may be something to request.
     fn wait(&self, now: Mono) -> Duration {
         let deadline = self.nacks.as_ref().and_then(NackGenerator::deadline);
         deadline.map_or(MAX_WAIT, |at| at.since(now))
@@ -361,12 +362,12 @@ impl Recovery {
     }
 }
 
-/// Whether frames come, for the log and the status page; the window tells it on the picture.
+/// Whether frames arrive, for the log and the status page; the window shows it itself.
 #[derive(Default)]
 struct Signal {
     last: Option<Mono>,
     is_lost: bool,
-    /// Something else came in their place, and was told.
+    /// Something else arrived instead, and was reported.
     is_other: bool,
 }
 

@@ -1,6 +1,6 @@
 //! What a viewer writes to disk: the recording and the snapshot, on a thread of their own behind a
-//! bounded queue of reused buffers. A disk that is too slow costs frames of the recording, which is said,
-//! and never a packet.
+//! bounded queue of reused buffers. A disk that is too slow costs the recording frames, which is
+//! logged, and never a packet.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,11 +20,11 @@ use crate::record::{RecordError, Recorder, snapshot};
 use crate::rtp::jpeg::FrameBuffer;
 use crate::text::counted;
 
-/// Creates the file to record to. Before anything is awaited: a path that cannot be written is a mistake
-/// to be told of at once.
+/// Creates the file to record to; called first, so that a path that cannot be written fails at
+/// once.
 ///
 /// # Errors
-/// It cannot be created, or the folder of `picture` is not there or not writable.
+/// It cannot be created, or `picture`'s folder does not exist or is not writable.
 pub(super) fn create(record: Option<&Path>, picture: Option<&Path>) -> Result<Option<Recorder>> {
     picture.map_or(Ok(()), can_be_written)?;
     let Some(path) = record else { return Ok(None) };
@@ -36,7 +36,7 @@ pub(super) fn create(record: Option<&Path>, picture: Option<&Path>) -> Result<Op
     Ok(Some(recorder))
 }
 
-/// Whether a file can be made there.
+/// Whether a file can be created there.
 fn can_be_written(path: &Path) -> Result<()> {
     let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
     let folder = parent.unwrap_or(Path::new("."));
@@ -48,14 +48,14 @@ fn can_be_written(path: &Path) -> Result<()> {
         .map_err(Into::into)
 }
 
-/// Frames that may wait for the disk: a second of video.
+/// Frames that may wait for the disk: about a second of video.
 const QUEUE: usize = 32;
-/// Stated in a recording until its rate can be measured.
+/// Written in a recording until its rate is measured.
 const FPS_HINT: f64 = 30.0;
 /// RTP ticks (90 kHz) to nanoseconds: 10^9 / 90,000 = 100,000 / 9.
 const TICKS: (u64, u64) = (100_000, 9);
 
-/// One frame, copied: its own buffer must go on receiving.
+/// A copy of a frame, whose own buffer is needed for receiving.
 #[derive(Debug, Default)]
 struct QueuedFrame {
     jpeg: Vec<u8>,
@@ -99,13 +99,13 @@ impl RecordingInput {
         copy.height = frame.height().into();
         copy.captured = captured;
         self.is_full = self.is_snapshot_only;
-        // As many places as buffers: there is room.
+        // There are as many places as buffers.
         let _ = self.queue.waiting.push(copy);
         self.writer.unpark();
     }
 }
 
-/// RTP timestamps as a time that does not wrap.
+/// Unwraps RTP timestamps.
 #[derive(Default)]
 struct MediaTime {
     last: Option<u32>,
@@ -118,7 +118,7 @@ impl MediaTime {
             .last
             .replace(time)
             .map_or(0, |last| time.wrapping_sub(last) as i32);
-        // A restarted sender's clock starts anywhere; a step back or over a minute is no time that passed.
+        // A restarted sender's clock starts anywhere; do not count a step back or of over a minute.
         if (0..90_000 * 60).contains(&step) {
             self.ticks += step as u64;
         }
@@ -134,10 +134,10 @@ pub(super) struct Recording {
 }
 
 impl Recording {
-    /// Opens the recording and starts the thread; `None` when there is nothing to write.
+    /// Starts the thread; `None` if there is nothing to write.
     ///
     /// # Errors
-    /// If the recording cannot be created.
+    /// The thread cannot be started.
     pub(super) fn start(
         recorder: Option<Recorder>,
         picture: Option<PathBuf>,
@@ -165,11 +165,11 @@ impl Recording {
         let thread = super::threads::spawn("lancam-recording", move || {
             let result = writer.run();
             if result.is_err() {
-                // A recording that failed is the viewer's failure, not a silent gap.
+                // A failed recording ends the viewer.
                 shared.finish();
             }
             result.or_else(|error| match error.downcast_ref::<RecordError>() {
-                // `lancam view --record - | player`: the player's end is ours.
+                // `lancam view --record - | player`: end when the player does.
                 Some(record) if record.is_closed_pipe() => Ok(()),
                 _ => Err(error),
             })
@@ -192,10 +192,10 @@ impl Recording {
         }
     }
 
-    /// Writes what waits, completes the recording.
+    /// Writes what is queued and completes the recording.
     ///
     /// # Errors
-    /// If something could not be written.
+    /// Something could not be written.
     pub(super) fn finish(self) -> Result<()> {
         self.queue.is_over.store(true, Ordering::Release);
         self.thread.thread().unpark();
@@ -217,7 +217,7 @@ struct Writer {
 impl Writer {
     fn run(mut self) -> Result<()> {
         loop {
-            // Read before the queue: what was put before the end is still found.
+            // Read before the queue, so that what was queued before the end is written.
             let is_over = self.queue.is_over.load(Ordering::Acquire);
             match self.queue.waiting.pop() {
                 Some(copy) => {

@@ -1,5 +1,5 @@
-//! A viewer's RTCP: a thread that reports what arrives and hears what senders say. The receiving thread leaves its
-//! figures in [`Link`] and takes goodbyes from there, by atomics alone.
+//! A viewer's RTCP: a thread that sends receiver reports and reads senders' packets. It shares
+//! [`Link`] with the receiving thread: reception one way, BYEs the other, through atomics alone.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -22,26 +22,26 @@ use crate::rtp::rtcp::viewer::{Counts, Outgoing};
 use crate::rtp::rtcp::{Due, FrameReport, ViewerSide, wire};
 use crate::rtp::{SeqNo, Ssrc};
 
-/// How viewers name their program.
+/// The TOOL item of the viewer's SDES.
 const TOOL: &str = "lancam view";
-/// How often it is looked whether there is more to report than usual.
+/// How often to check whether there is more to report than usual.
 const LOOK: Duration = Duration::from_millis(200);
-/// How old figures may be where something is asked for.
+/// How old figures may be when sending a NACK.
 const FRESH: Duration = Duration::from_millis(20);
-/// How often the network is looked after.
+/// How often to refresh the sockets.
 const REFRESH: Duration = Duration::from_secs(1);
-/// For so long a goodbye is remembered: packets from before it may still come.
+/// How long a BYE is remembered: packets sent before it may still arrive.
 const BYE_LASTS: Duration = Duration::from_secs(2);
-/// The longest that one's own goodbye is waited for.
+/// How long to wait for our own BYE to be sent.
 const BYE_PATIENCE: Duration = Duration::from_millis(300);
-/// A wish for a packet is of no use after this.
+/// A request for a packet is of no use after this.
 const WISH_LASTS: Duration = Duration::from_millis(250);
 
-/// Between the receiving thread and that of the reports. Neither waits for the other.
+/// Shared by the receiving thread and the RTCP thread. Neither waits for the other.
 #[derive(Debug)]
 pub(super) struct Link {
     reception: Published,
-    /// Who said goodbye, plus [`IS_SET`]; 0: nobody.
+    /// Who sent a BYE, plus [`IS_SET`]; 0: nobody.
     bye: AtomicU64,
     missing: ArrayQueue<Wish>,
     rope: BellRope,
@@ -49,7 +49,7 @@ pub(super) struct Link {
 
 const IS_SET: u64 = 1 << 32;
 
-/// A packet that is to be asked for again.
+/// A packet to request again.
 #[derive(Clone, Copy, Debug)]
 struct Wish {
     at: Mono,
@@ -57,8 +57,8 @@ struct Wish {
     seq: SeqNo,
 }
 
-/// A [`Reception`] that one thread writes and another reads whole: it reads again where the count of writes, odd
-/// while one is under way, has changed meanwhile.
+/// A [`Reception`] that one thread writes and another reads consistently (a seqlock): a read counts
+/// only if `writes`, odd during a write, did not change meanwhile.
 #[derive(Debug, Default)]
 struct Published {
     writes: AtomicU32,
@@ -109,20 +109,21 @@ impl Published {
 }
 
 impl Link {
-    /// What was received so far; for each batch.
+    /// Publishes what was received so far; called for each batch.
     pub(super) fn publish(&self, reception: &Reception) {
         self.reception.write(reception);
     }
 
-    /// The sender that said goodbye just now; the same one for a while, since packets from before may come later.
+    /// The sender that recently sent a BYE, remembered for a while since earlier packets may arrive
+    /// after it.
     pub(super) fn bye(&self) -> Option<Ssrc> {
         let bye = self.bye.load(Ordering::Relaxed);
         (bye != 0).then_some(Ssrc(bye as u32))
     }
 
-    /// Asks `media` for packets again by a NACK, as soon as RTCP's rules allow: in a small group at once. Those that
-    /// cannot be asked for within a quarter of a second are not. One system call for all of `missing`; more than
-    /// [`wire::MAX_NACKED`] waiting at a time are dropped.
+    /// Requests packets of `media` with a NACK as soon as RTCP's rules allow: at once in a small
+    /// group. A request that cannot be sent within [`WISH_LASTS`] is dropped, as are those beyond
+    /// [`wire::MAX_NACKED`] queued at a time. One system call for all of `missing`.
     pub(super) fn ask_for(&self, now: Mono, media: Ssrc, missing: impl Iterator<Item = SeqNo>) {
         for seq in missing {
             let wish = Wish {
@@ -142,17 +143,17 @@ impl Link {
     }
 }
 
-/// The thread.
+/// The RTCP thread.
 pub(super) struct Reporter {
     link: Arc<Link>,
     thread: JoinHandle<()>,
 }
 
 impl Reporter {
-    /// Starts it for the stream that is wanted.
+    /// Starts the thread for the wanted stream.
     ///
     /// # Errors
-    /// No thread or no descriptors may be had. That the port is taken is no error: it is said.
+    /// No thread or descriptor is available. A busy port is logged, not an error.
     pub(super) fn start(shared: &Arc<Shared>) -> Result<Reporter> {
         let (bell, rope) = Bell::new().context("no file descriptors are left")?;
         let link = Arc::new(Link {
@@ -179,12 +180,12 @@ impl Reporter {
         Ok(Reporter { link, thread })
     }
 
-    /// For the receiving thread.
+    /// The receiving thread's end.
     pub(super) fn link(&self) -> Arc<Link> {
         Arc::clone(&self.link)
     }
 
-    /// Waits for the thread, which says goodbye once the viewer is over.
+    /// Waits for the thread, which sends a BYE once the viewer is over.
     pub(super) fn join(self) {
         self.link.ring();
         join(self.thread);
@@ -215,7 +216,7 @@ struct Worker {
     options: Option<ReportOptions>,
     /// `None` while the network is down.
     socket: Option<ReportSocket>,
-    /// The index of the interface that it had last.
+    /// Index of the interface used last.
     interface: Option<u32>,
     has_complained: bool,
     link: Arc<Link>,
@@ -241,7 +242,7 @@ impl Worker {
             self.take_wishes(now);
             if self.shared.is_over() {
                 if leave_until.is_none() {
-                    // The last report tells all.
+                    // The last report has all figures.
                     self.look(now);
                 }
                 let until = *leave_until.get_or_insert(now + BYE_PATIENCE);
@@ -336,7 +337,7 @@ impl Worker {
         let Some(options) = &self.options else {
             return Some(due);
         };
-        // To the group, unless there is none, or only its source may send there.
+        // To the group, unless the stream is unicast or only its source may send there.
         let to = match has_members(options) {
             true => to,
             false => match self.side.address_of_sender() {
@@ -377,7 +378,7 @@ impl Worker {
     }
 }
 
-/// Whether what goes to the stream's address reaches the sender: not if that is one viewer's own address, nor in
+/// Whether packets to the stream's address reach the sender: not with unicast, nor with
 /// source-specific multicast (RFC 5760 §1).
 fn has_members(options: &ReportOptions) -> bool {
     let group: SocketAddr = options.send.group;

@@ -15,26 +15,26 @@ use crate::status::preview::Preview;
 /// Counters, state and the end of one viewer.
 #[derive(Debug)]
 pub(super) struct Shared {
-    /// The stream, as it is known by now.
+    /// The stream, as known so far.
     pub(super) wanted: Latest<Arc<Wanted>>,
     pub(super) stats: Arc<ViewerStats>,
     pub(super) delay: Arc<DelayMeter>,
     /// What the stream is doing.
     pub(super) state: Latest<State>,
-    /// What its pictures are.
+    /// Its pictures' format.
     pub(super) format: FormatSeen,
     /// Pictures for the status page.
     pub(super) preview: Arc<Preview>,
-    /// Raised to end all.
+    /// Set to end all threads.
     pub(super) stop: Arc<AtomicBool>,
     waker: Waker,
 }
 
 impl Shared {
-    /// Nothing counted yet of the stream `wanted`. All ends when `signals` are told to stop.
+    /// Nothing counted yet of the stream `wanted`. A stop signal of `signals` ends all threads.
     ///
     /// # Errors
-    /// No descriptors are left.
+    /// No file descriptors are left.
     pub(super) fn new(wanted: Arc<Wanted>, signals: &Signals) -> Result<Shared> {
         Ok(Shared {
             wanted: Latest::new(wanted),
@@ -54,7 +54,7 @@ impl Shared {
         self.waker.wake();
     }
 
-    /// Whether pictures come.
+    /// Whether frames are arriving.
     pub(crate) fn is_streaming(&self) -> bool {
         self.state.get() == State::Streaming
     }

@@ -1,5 +1,5 @@
-//! The two sockets of a viewer: the stream's and its repair's, heard by one thread. Where no repair comes
-//! the second costs one system call in 100 ms; where it comes, one more for each waking up.
+//! A viewer's two sockets, for media and repair, read by one thread. Without repair the second
+//! costs one system call per 100 ms; with repair, one more per wake-up.
 
 use std::io;
 use std::net::IpAddr;
@@ -11,51 +11,51 @@ use crate::clock::Mono;
 use crate::net::{BatchReceiver, Changes, GroupError, ReceiveOptions, ReceiveSocket, readable};
 use crate::rtp::Ssrc;
 
-/// How often the repair socket is looked into while nothing comes there.
+/// How often to check the repair socket while nothing arrives there.
 const LOOK: Duration = Duration::from_millis(100);
-/// After so long without repair it is taken not to come.
+/// After this long without repair, none is expected.
 const QUIET: Duration = Duration::from_secs(2);
 
 /// Which sockets to read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ready {
     pub(super) repair: bool,
-    /// The wait that reading the stream's packets is given; `None`: they are not to be read.
+    /// How long reading the stream's packets may wait; `None`: do not read them.
     pub(super) media: Option<Duration>,
 }
 
-/// The stream's socket and, if it could be opened, that of its repair packets.
+/// The stream's socket and, if it could be opened, the one for its repair packets.
 pub(super) struct Sockets {
     pub(super) media: BatchReceiver,
     repair: Option<BatchReceiver>,
     /// `None`: there is no such port.
     wanted_repair: Option<ReceiveOptions>,
     ssrc: Option<Ssrc>,
-    /// Both are waited for until then.
+    /// Both sockets are polled until then.
     both_until: Mono,
-    /// Parity comes, or may, until then; and has come until then.
+    /// Parity is expected until then.
     parity_until: Mono,
-    heard_until: Mono,
+    received_until: Mono,
     look_at: Mono,
     changes: Changes,
-    /// What was said when the interfaces were looked at last.
+    /// The argument of the last [`Sockets::refresh`].
     works: bool,
-    /// Nothing is left to be tried again.
+    /// Nothing is left to retry.
     is_settled: bool,
 }
 
 impl Sockets {
-    /// Listens for repair beside `media`; where that cannot be, the stream is seen without.
+    /// Opens the repair socket beside `media`; without one, nothing is repaired.
     pub(super) fn new(media: ReceiveSocket, wanted_repair: Option<ReceiveOptions>) -> Sockets {
         let mut sockets = Sockets {
             media: BatchReceiver::new(media),
             repair: None,
             wanted_repair,
             ssrc: None,
-            // Repair may come with the first frame.
+            // Repair may follow the first frame.
             both_until: Mono(u64::MAX),
             parity_until: Mono(u64::MAX),
-            heard_until: Mono(0),
+            received_until: Mono(0),
             look_at: Mono(0),
             changes: Changes::new(),
             works: false,
@@ -73,45 +73,45 @@ impl Sockets {
         Some(opened.map(|socket| self.repair = Some(BatchReceiver::new(socket))))
     }
 
-    /// Whether parity comes, or may.
+    /// Whether parity arrives, or may.
     pub(super) fn expects_parity(&self, now: Mono) -> bool {
         self.repair.is_some() && now < self.parity_until
     }
 
-    /// Whether parity comes.
-    pub(super) fn hears_parity(&self, now: Mono) -> bool {
-        self.repair.is_some() && now < self.heard_until
+    /// Whether parity has arrived lately.
+    pub(super) fn receives_parity(&self, now: Mono) -> bool {
+        self.repair.is_some() && now < self.received_until
     }
 
-    /// Parity has come.
-    pub(super) fn heard_parity(&mut self, now: Mono) {
+    /// Notes that parity arrived.
+    pub(super) fn received_parity(&mut self, now: Mono) {
         self.both_until = now + QUIET;
         self.parity_until = now + QUIET;
-        self.heard_until = now + QUIET;
+        self.received_until = now + QUIET;
     }
 
-    /// Packets were asked for, or have come, again.
+    /// Notes that packets were requested or retransmitted.
     pub(super) fn expect_answers(&mut self, now: Mono) {
         self.both_until = self.both_until.max(now + QUIET);
     }
 
-    /// This sender is followed; a new one may send repair.
+    /// Notes the source followed; a new one may send repair.
     pub(super) fn follow(&mut self, now: Mono, ssrc: Option<Ssrc>) {
         if self.ssrc != ssrc {
             self.ssrc = ssrc;
             self.both_until = now + QUIET;
             self.parity_until = now + QUIET;
-            self.heard_until = Mono(0);
+            self.received_until = Mono(0);
         }
     }
 
-    /// Waits until there is something to read, at most for `wait`.
+    /// Waits up to `wait` for something to read.
     ///
     /// # Errors
-    /// If the kernel refuses.
+    /// The system call failed.
     pub(super) fn wait(&mut self, now: Mono, wait: Duration) -> io::Result<Ready> {
         let Some(repair) = self.repair.as_ref().filter(|_| now < self.both_until) else {
-            // Reading the stream's socket waits by itself.
+            // Reading the stream's socket does the waiting.
             let look = now >= self.look_at;
             if look {
                 self.look_at = now + LOOK;
@@ -121,7 +121,7 @@ impl Sockets {
                 media: Some(wait),
             });
         };
-        // Errors of a socket are told by reading it.
+        // Reading a socket returns its errors.
         let [media, repair] = readable([self.media.socket(), repair.socket()], wait)?;
         Ok(Ready {
             repair,
@@ -129,7 +129,7 @@ impl Sockets {
         })
     }
 
-    /// The repair socket; one that fails is closed, and opened again by [`Sockets::refresh`].
+    /// Reads the repair socket; if that fails, it is closed, and [`Sockets::refresh`] reopens it.
     pub(super) fn read_repair(&mut self, mut each: impl FnMut(IpAddr, &[u8])) {
         let Some(socket) = &mut self.repair else {
             return;
@@ -146,13 +146,14 @@ impl Sockets {
         }
     }
 
-    /// The index of the interface.
+    /// The interface's index.
     pub(super) fn interface(&self) -> u32 {
         self.media.socket().interface().index
     }
 
-    /// Renews both memberships where the interface has changed. One that is away comes back. One system call when the
-    /// network has not changed. `works`: pictures come, so that they stay where they are.
+    /// Rejoins both groups where the interface has changed, and retries what failed. One system
+    /// call if the network has not changed. `works`: frames are arriving, so stay on this
+    /// interface.
     pub(super) fn refresh(&mut self, works: bool) {
         let is_same = !self.changes.any() && self.works == works;
         if is_same && self.is_settled {

@@ -1,4 +1,4 @@
-//! The stream to watch, as it is known before its packets come: a group, what an SDP says, or what is announced.
+//! What is known of a stream before its packets arrive: a group, an SDP file, or an announcement.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -13,25 +13,25 @@ use crate::rtp::sap::{Directory, Listing};
 use crate::rtp::sdp::{self, StreamDescription};
 use crate::rtp::source::AnnouncedSource;
 
-/// Read of an SDP file; one byte more than is allowed, so that a longer one is refused, not cut.
+/// Bytes read of an SDP file: one more than allowed, so that a longer file is rejected, not cut.
 const MOST_SDP_BYTES: u64 = sdp::MAX_LEN as u64 + 1;
 
-/// The stream to watch, as far as it is known beforehand.
+/// The stream to watch, as known beforehand.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Wanted {
     pub(crate) name: String,
     pub(crate) receive: ReceiveOptions,
-    /// Port of the repair packets, where another than the usual one.
+    /// Port of the repair packets, if not the usual one.
     pub(super) repair_port: Option<u16>,
-    /// The stream's TTL, where that is known.
+    /// The stream's TTL, if known.
     pub(super) ttl: Option<u8>,
     pub(crate) options: Options,
-    /// The session description that it was found by.
+    /// The session description it was found by.
     pub(super) sdp: Option<String>,
 }
 
 impl Wanted {
-    /// Whatever comes to `group`.
+    /// Whatever is sent to `group`.
     pub(crate) fn group(group: SocketAddr) -> Wanted {
         Wanted {
             name: group.to_string(),
@@ -46,11 +46,15 @@ impl Wanted {
     /// What an SDP file describes.
     ///
     /// # Errors
-    /// The file cannot be read, or describes no stream that can be shown.
+    /// The file cannot be read, or describes no stream lancam can show.
     pub(crate) fn of_file(path: &Path) -> Result<Wanted> {
         let text = read_sdp(path).with_context(|| format!("{} cannot be read", path.display()))?;
-        let stream = StreamDescription::parse(&text)
-            .with_context(|| format!("{} is no SDP that describes a stream", path.display()))?;
+        let stream = StreamDescription::parse(&text).with_context(|| {
+            format!(
+                "{} is not an SDP file that describes a stream",
+                path.display()
+            )
+        })?;
         let wanted = described(stream).with_context(|| path.display().to_string())?;
         Ok(Wanted {
             sdp: Some(String::from_utf8_lossy(&text).into_owned()),
@@ -58,7 +62,7 @@ impl Wanted {
         })
     }
 
-    /// Where its repair packets are heard; `None` where no port is left for them.
+    /// Where its repair packets arrive; `None` if there is no such port.
     pub(crate) fn repair(&self) -> Option<ReceiveOptions> {
         let mut options = self.receive.clone();
         let usual = options.group.port().checked_add(repair::PORT_OFFSET);
@@ -76,7 +80,7 @@ fn read_sdp(path: &Path) -> Result<Vec<u8>> {
     Ok(text)
 }
 
-/// What to open for a stream that an SDP describes.
+/// What to open for a stream described by SDP.
 fn described(stream: StreamDescription) -> Result<Wanted> {
     stream
         .playable
@@ -98,10 +102,11 @@ fn described(stream: StreamDescription) -> Result<Wanted> {
     })
 }
 
-/// What to open for an announced stream: on the interface that its announcements come in on, from who announces it.
+/// What to open for an announced stream: on the interface its announcements arrive on, from the
+/// announcing host.
 ///
 /// # Errors
-/// It cannot be shown here.
+/// lancam cannot show it.
 pub(super) fn announced(listing: &Listing, directory: &Directory) -> Result<Wanted> {
     let stream = &listing.stream;
     can_show(stream)
