@@ -208,33 +208,13 @@ fn lancam(server: &Server, binary: &str) -> Measured {
 fn gstreamer(server: &Server) -> Measured {
     let (group, port) = GROUP.split_once(':').expect("a port");
     let caps = "application/x-rtp,media=video,clock-rate=90000,encoding-name=JPEG,payload=26";
-    let viewer = Command::new("gst-launch-1.0")
-        .args([
-            "-v",
-            "udpsrc",
-            &format!("address={group}"),
-            &format!("port={port}"),
-        ])
-        .args([
-            "multicast-iface=lo",
-            "buffer-size=8000000",
-            &format!("caps={caps}"),
-        ])
-        .args([
-            "!",
-            "rtpjpegdepay",
-            "!",
-            "jpegdec",
-            "!",
-            "videoconvert",
-            "!",
-            "fpsdisplaysink",
-        ])
-        .args([
-            "video-sink=ximagesink sync=false",
-            "text-overlay=false",
-            "sync=false",
-        ])
+    let words = format!(
+        "exec gst-launch-1.0 -v udpsrc address={group} port={port} multicast-iface=lo \
+         buffer-size=8000000 caps={caps} ! rtpjpegdepay ! jpegdec ! videoconvert ! fpsdisplaysink \
+         video-sink=ximagesink text-overlay=false sync=false"
+    );
+    let viewer = Command::new("sh")
+        .args(["-c", &words])
         .env("DISPLAY", &server.display)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
