@@ -225,7 +225,10 @@ fn gstreamer(server: &Server) -> Measured {
     let mut counts = move || loop {
         let mut line = String::new();
         let read = said.by_ref().read_line(&mut line).expect("its output");
-        assert!(read > 0, "GStreamer has ended");
+        assert!(
+            read > 0,
+            "GStreamer has ended (Debian: apt install gstreamer1.0-x)"
+        );
         let after = |word: &str| -> Option<f64> {
             let rest = line.split(word).nth(1)?;
             rest.split(',').next()?.trim().parse().ok()
