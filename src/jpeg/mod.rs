@@ -10,6 +10,7 @@ mod reencode;
 #[cfg(test)]
 mod samples;
 pub mod split;
+pub mod strips;
 pub mod tables;
 
 /// Chroma sampling of a picture that RFC 2435 can carry (§4.1).

@@ -543,7 +543,7 @@ pub fn mcus_before_marker(header: &Header, scan: &[u8]) -> Result<usize, ScanErr
 }
 
 /// Codes of one standard table: by symbol, its code and length.
-struct EncodeTable {
+pub(super) struct EncodeTable {
     code: [u16; 256],
     length: [u8; 256],
 }
@@ -570,9 +570,15 @@ impl EncodeTable {
         }
         out
     }
+
+    /// The code of a symbol, and how many bits it has; none: the table lacks the symbol.
+    pub(super) fn code(&self, symbol: u8) -> (u16, u8) {
+        let symbol = usize::from(symbol);
+        (self.code[symbol], self.length[symbol])
+    }
 }
 
-static ENCODE: [(EncodeTable, EncodeTable); 2] = [
+pub(super) static ENCODE: [(EncodeTable, EncodeTable); 2] = [
     (EncodeTable::new(&DC_LUMA), EncodeTable::new(&AC_LUMA)),
     (EncodeTable::new(&DC_CHROMA), EncodeTable::new(&AC_CHROMA)),
 ];

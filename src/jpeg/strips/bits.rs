@@ -1,0 +1,221 @@
+//! Bits of a scan without its stuffed zeros: reading them, and writing them elsewhere with new ones.
+
+use std::ops::Range;
+
+use super::codes::{AcTable, Broken, DC_BITS, DcTable, END, SEEN};
+
+/// Bytes that must be readable behind a scan's last: they are only looked at.
+pub(super) const SLACK: usize = 16;
+
+/// Reads bits; zeros behind the end.
+pub(super) struct Bits<'a> {
+    bytes: &'a [u8],
+    /// The next bits, from the highest down; `left` of them are counted in.
+    ahead: u64,
+    left: u32,
+    /// The first byte that is not counted in.
+    at: usize,
+}
+
+impl<'a> Bits<'a> {
+    pub(super) fn new(bytes: &'a [u8], bit: usize) -> Bits<'a> {
+        let mut bits = Bits {
+            bytes,
+            ahead: 0,
+            left: 0,
+            at: bit / 8,
+        };
+        bits.refill();
+        bits.skip((bit % 8) as u32);
+        bits
+    }
+
+    /// Makes at least 56 bits ready.
+    #[inline(always)]
+    pub(super) fn refill(&mut self) {
+        let rest = self.bytes.get(self.at..);
+        if let Some(eight) = rest.and_then(|rest| rest.first_chunk()) {
+            self.ahead |= u64::from_be_bytes(*eight) >> self.left;
+        }
+        self.at += (63 - self.left as usize) / 8;
+        self.left |= 56;
+    }
+
+    #[inline(always)]
+    fn skip(&mut self, n: u32) {
+        self.ahead <<= n;
+        self.left -= n;
+    }
+
+    /// Where the next bit is.
+    #[inline(always)]
+    pub(super) fn bit(&self) -> usize {
+        self.at * 8 - self.left as usize
+    }
+
+    /// A DC difference, which takes 20 bits at most; they are ready.
+    #[inline(always)]
+    pub(super) fn dc(&mut self, table: &DcTable) -> Result<i32, Broken> {
+        let entry = u32::from(table.lookup[(self.ahead >> (64 - DC_BITS)) as usize]);
+        let (total, size) = (entry & 0xff, entry >> 8);
+        if total == 0 {
+            return Err(Broken);
+        }
+        let value = self.ahead << (total - size);
+        let sign = value as i64 >> 63;
+        self.skip(total);
+        // T.81 §F.2.2.1 EXTEND: what starts with a 0 is negative.
+        Ok((value >> 1 >> (63 - size)) as i32 + (!sign as i32 & (1 - (1 << size))))
+    }
+
+    /// Steps over a block's AC coefficients. 36 bits are ready, and are again when it returns.
+    #[inline(always)]
+    pub(super) fn skip_ac(&mut self, table: &AcTable) -> Result<(), Broken> {
+        let mut k = 1;
+        loop {
+            // Each look-up takes 21 bits at most: two of them for one refill.
+            let mut before = (self.ahead, self.left, k);
+            k += self.many(table);
+            if k < 64 {
+                self.refill();
+                before = (self.ahead, self.left, k);
+                k += self.many(table);
+                if k < 64 {
+                    continue;
+                }
+            }
+            if k.wrapping_sub(END) < 64 {
+                return Ok(());
+            }
+            // The block ended before the last of these symbols, or the code is a long one.
+            (self.ahead, self.left, k) = before;
+            self.refill();
+            let entry = u32::from(table.one[(self.ahead >> 48) as usize]);
+            if entry == 0 {
+                return Err(Broken);
+            }
+            self.skip(entry & 0xff);
+            k += entry >> 8;
+            self.refill();
+            match k {
+                0..64 => {}
+                64 | END.. => return Ok(()),
+                _ => return Err(Broken),
+            }
+        }
+    }
+
+    /// Steps over some symbols at once; how many coefficients they are.
+    #[inline(always)]
+    fn many(&mut self, table: &AcTable) -> u32 {
+        let entry = u32::from(table.many[(self.ahead >> (64 - SEEN)) as usize]);
+        self.skip(entry & 0xff);
+        entry >> 8
+    }
+}
+
+/// Writes bits, and a zero behind each 0xff.
+pub(super) struct Writer<'a> {
+    out: &'a mut Vec<u8>,
+    /// The last `count` bits, fewer than 8, which fill no byte yet.
+    bits: u64,
+    count: u32,
+}
+
+impl<'a> Writer<'a> {
+    /// Appends to `out`.
+    pub(super) fn new(out: &'a mut Vec<u8>) -> Writer<'a> {
+        Writer {
+            out,
+            bits: 0,
+            count: 0,
+        }
+    }
+
+    /// Up to 56 bits.
+    fn put(&mut self, value: u64, n: u32) {
+        self.bits = self.bits << n | value;
+        self.count += n;
+        while self.count >= 8 {
+            self.count -= 8;
+            self.byte((self.bits >> self.count) as u8);
+        }
+        self.bits &= (1 << self.count) - 1;
+    }
+
+    fn byte(&mut self, byte: u8) {
+        self.out.push(byte);
+        if byte == 0xff {
+            self.out.push(0);
+        }
+    }
+
+    /// A DC difference of at most 11 bits. T.81 §F.1.2.1.
+    pub(super) fn dc(&mut self, table: &DcTable, difference: i32) {
+        let size = 32 - difference.unsigned_abs().leading_zeros();
+        let (code, length) = table.codes.code(size as u8);
+        self.put(code.into(), length.into());
+        let value = difference - i32::from(difference < 0);
+        self.put(u64::from(value as u32) & ((1 << size) - 1), size);
+    }
+
+    /// These bits of `bytes`, which has [`SLACK`] behind them.
+    pub(super) fn copy(&mut self, bytes: &[u8], range: Range<usize>) {
+        let mut at = range.start;
+        if self.count > 0 {
+            let n = (8 - self.count as usize).min(range.len());
+            self.put(peek(bytes, at) >> (64 - n), n as u32);
+            at += n;
+        }
+        // Whole bytes, unless the range has ended already.
+        while at + 64 <= range.end {
+            let word = peek(bytes, at);
+            if has_ff(word) {
+                word.to_be_bytes().into_iter().for_each(|b| self.byte(b));
+            } else {
+                self.out.extend_from_slice(&word.to_be_bytes());
+            }
+            at += 64;
+        }
+        while at < range.end {
+            let n = (range.end - at).min(32);
+            self.put(peek(bytes, at) >> (64 - n), n as u32);
+            at += n;
+        }
+    }
+
+    /// Fills the last byte with ones. T.81 §F.1.2.3.
+    pub(super) fn finish(mut self) {
+        if self.count > 0 {
+            let n = 8 - self.count;
+            self.put((1 << n) - 1, n);
+        }
+    }
+}
+
+/// The 64 bits from `bit` on.
+#[inline]
+fn peek(bytes: &[u8], bit: usize) -> u64 {
+    let rest = bytes.get(bit / 8..);
+    let Some(&[ref eight @ .., last]) = rest.and_then(|rest| rest.first_chunk::<9>()) else {
+        return 0; // behind the slack: never reached
+    };
+    let shift = bit % 8;
+    u64::from_be_bytes(*eight) << shift | u64::from(last) >> (8 - shift)
+}
+
+/// The first 0xff.
+pub(super) fn find_ff(bytes: &[u8]) -> Option<usize> {
+    let words = bytes.chunks_exact(8);
+    let clear = words
+        .take_while(|word| !has_ff(u64::from_ne_bytes((*word).try_into().unwrap_or_default())));
+    let from = clear.count() * 8;
+    let found = bytes[from..].iter().position(|&byte| byte == 0xff);
+    found.map(|at| from + at)
+}
+
+#[inline]
+fn has_ff(word: u64) -> bool {
+    let inverted = !word;
+    inverted.wrapping_sub(0x0101_0101_0101_0101) & word & 0x8080_8080_8080_8080 != 0
+}
