@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use lancam::clock::{Mono, Ntp};
+use lancam::jpeg::Sampling;
 use lancam::jpeg::gate::{Gate, GateOptions};
 use lancam::rtp::repair::Parity;
 use lancam::rtp::rtcp::sender::Sent;
@@ -36,6 +37,7 @@ fn main() {
     let folder = std::env::args_os().nth(1).expect("a folder to write to");
     let seeds = Seeds(folder.into());
     pictures(&seeds);
+    scans(&seeds);
     configs(&seeds);
     sessions(&seeds);
     schedules(&seeds);
@@ -71,6 +73,24 @@ fn pictures(seeds: &Seeds) {
     }
     let two = [&jpegs[0].1[..], &jpegs[1].1[..]].concat();
     seeds.add("gate", "two", &two);
+}
+
+/// The scans of those pictures, as senders send them.
+fn scans(seeds: &Seeds) {
+    for (name, jpeg) in files("tests/data/jpeg") {
+        let mut gate = Gate::new(GateOptions::default());
+        let picture = gate.pass(&jpeg).expect("a picture");
+        let kind = match picture.sampling {
+            Sampling::Yuv422 => 100,
+            Sampling::Yuv420 => 101,
+        };
+        let mut seed = vec![kind];
+        for number in [picture.width, picture.height, picture.restart_interval] {
+            seed.extend(number.to_be_bytes());
+        }
+        seed.extend(picture.scan);
+        seeds.add("strips", &name, &seed);
+    }
 }
 
 fn configs(seeds: &Seeds) {

@@ -1,4 +1,5 @@
-//! Bits of a scan without its stuffed zeros: reading them, and writing them elsewhere with new ones.
+//! Bits of a scan without its stuffed zeros: reading them, and writing them elsewhere with new
+//! ones.
 
 use std::ops::Range;
 

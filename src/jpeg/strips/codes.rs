@@ -5,8 +5,9 @@ use std::sync::LazyLock;
 
 use crate::jpeg::recode::{ENCODE, EncodeTable};
 
-/// The scan cannot be cut into strips: an impossible code or value, a marker where none can be, an end before
-/// the picture's, or more bytes than a frame may have. The frame may still be shown as a whole.
+/// The scan cannot be cut into strips: an impossible code or value, a marker where none can be, an
+/// end before the picture's, or more bytes than a frame may have. The frame may still be shown as a
+/// whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the scan cannot be cut into strips")]
 pub struct Broken;
@@ -18,19 +19,19 @@ pub(super) const DC_BITS: u32 = 11;
 /// Added to an entry's steps where the block ends with it (EOB).
 pub(super) const END: u32 = 128;
 
-/// AC codes. An entry's low byte: bits, those of the values included. High byte: coefficients that they
-/// stand for, and [`END`].
+/// AC codes. An entry's low byte: bits, those of the values included. High byte: coefficients that
+/// they stand for, and [`END`].
 pub(super) struct AcTable {
-    /// By the next [`SEEN`] bits: as many whole symbols as can be told from them; an EOB is always the last.
-    /// No bits and 255 steps where the first code is longer.
+    /// By the next [`SEEN`] bits: as many whole symbols as can be told from them; an EOB is always
+    /// the last. No bits and 255 steps where the first code is longer.
     pub(super) many: [u16; 1 << SEEN],
     /// By the next 16 bits: the first symbol alone; 0: there is no such code.
     pub(super) one: Box<[u16; 1 << 16]>,
 }
 
 pub(super) struct DcTable {
-    /// By the next [`DC_BITS`] bits. Low byte: bits of code and difference; high byte: of the difference. 0:
-    /// there is no such code.
+    /// By the next [`DC_BITS`] bits. Low byte: bits of code and difference; high byte: of the
+    /// difference. 0: there is no such code.
     pub(super) lookup: [u16; 1 << DC_BITS],
     pub(super) codes: &'static EncodeTable,
 }

@@ -1,14 +1,14 @@
-//! Cuts a baseline scan at rows of MCUs, while it still arrives, into strips: small JPEGs whose pixels are
-//! rows of the picture. For frames as RFC 2435 carries them: the Huffman tables of ITU-T T.81 Annex K,
-//! 4:2:2 or 4:2:0. Not a decoder: no coefficient is kept and no pixel computed, so nothing is lost. Not a
-//! scheduler: who decodes strips, and when, is the caller's business.
+//! Cuts a baseline scan at rows of MCUs, while it still arrives, into strips: small JPEGs whose
+//! pixels are rows of the picture. For frames as RFC 2435 carries them: the Huffman tables of ITU-T
+//! T.81 Annex K, 4:2:2 or 4:2:0. Not a decoder: no coefficient is kept and no pixel computed, so
+//! nothing is lost. Not a scheduler: who decodes strips, and when, is the caller's business.
 //!
-//! With restart markers a strip begins where an interval and a row of MCUs begin together. Without them the
-//! [`Cutter`] walks over the codes and notes at which bit each row starts and what its DC predictions are; a
-//! strip's scan is then those bits, with the first differences written anew.
+//! With restart markers a strip begins where an interval and a row of MCUs begin together. Without
+//! them the [`Cutter`] walks over the codes and notes at which bit each row starts and what its DC
+//! predictions are; a strip's scan is then those bits, with the first differences written anew.
 //!
-//! What is cut need not be intact: damage may look like codes. Whoever decodes strips takes turbojpeg's
-//! warnings for [`Broken`] too, and decodes the frame as a whole.
+//! What is cut need not be intact: damage may look like codes. Whoever decodes strips takes
+//! turbojpeg's warnings for [`Broken`] too, and decodes the frame as a whole.
 
 mod bits;
 mod codes;
@@ -29,9 +29,9 @@ use super::rebuild::{EOI, MAX_HEADER, write_header};
 
 /// Cuts one picture after the other.
 ///
-/// It holds a copy of the scan, at most 16 MiB, and a note of up to 40 bytes for each row of MCUs, of which
-/// there are at most 8192. A longer scan is [`Broken`]. The memory is kept for the next picture; of scans with
-/// and without restart markers each have their own.
+/// It holds a copy of the scan, at most 16 MiB, and a note of up to 40 bytes for each row of MCUs,
+/// of which there are at most 8192. A longer scan is [`Broken`]. The memory is kept for the next
+/// picture; of scans with and without restart markers each have their own.
 #[derive(Debug)]
 pub struct Cutter {
     shape: Shape,
@@ -65,10 +65,12 @@ impl Cutter {
         self.shape.restart_interval != 0
     }
 
-    /// Takes the scan's next bytes, however they are split; an EOI marker and what follows it are ignored.
+    /// Takes the scan's next bytes, however they are split; an EOI marker and what follows it are
+    /// ignored.
     ///
     /// # Errors
-    /// [`Broken`], here and below: until the next [`reset`](Cutter::reset) nothing more comes of it.
+    /// [`Broken`], here and below: until the next [`reset`](Cutter::reset) nothing more comes of
+    /// it.
     pub fn feed(&mut self, bytes: &[u8]) -> Result<(), Broken> {
         match self.has_restarts() {
             true => self.restarts.feed(bytes),
@@ -76,8 +78,8 @@ impl Cutter {
         }
     }
 
-    /// Goes on as far as the bytes reach. This is what takes time, in proportion to the bytes fed since; a
-    /// call costs no more than one MCU beyond that.
+    /// Goes on as far as the bytes reach. This is what takes time, in proportion to the bytes fed
+    /// since; a call costs no more than one MCU beyond that.
     ///
     /// # Errors
     /// [`Broken`].
@@ -88,8 +90,8 @@ impl Cutter {
         }
     }
 
-    /// Goes on to the end of the scan, which is where the bytes fed end. With restart markers and no EOI
-    /// nothing else tells that the last rows are whole.
+    /// Goes on to the end of the scan, which is where the bytes fed end. With restart markers and
+    /// no EOI nothing else tells that the last rows are whole.
     ///
     /// # Errors
     /// [`Broken`] if that is not all of the picture.
@@ -106,8 +108,8 @@ impl Cutter {
         }
     }
 
-    /// The rows of MCUs from the top on that are whole and can be cut: all [`Shape::rows`], or a multiple
-    /// of [`Shape::step`].
+    /// The rows of MCUs from the top on that are whole and can be cut: all [`Shape::rows`], or a
+    /// multiple of [`Shape::step`].
     pub fn rows(&self) -> usize {
         match self.has_restarts() {
             true => self.restarts.rows(),
@@ -115,8 +117,8 @@ impl Cutter {
         }
     }
 
-    /// Appends the scan of these rows as that of a picture of its own. All rows give the whole scan as it was,
-    /// but for the padding of its last byte.
+    /// Appends the scan of these rows as that of a picture of its own. All rows give the whole scan
+    /// as it was, but for the padding of its last byte.
     ///
     /// # Errors
     /// [`Broken`] if there are none, if not all of them are within [`rows`](Cutter::rows), or if
@@ -128,8 +130,8 @@ impl Cutter {
         }
     }
 
-    /// Writes the JPEG of a strip to `out`, replacing its contents. It is as wide as the picture, and its
-    /// pixel rows are [`Shape::pixels`]. `quant` is in zigzag order, luma then chroma.
+    /// Writes the JPEG of a strip to `out`, replacing its contents. It is as wide as the picture,
+    /// and its pixel rows are [`Shape::pixels`]. `quant` is in zigzag order, luma then chroma.
     ///
     /// # Errors
     /// As [`cut`](Cutter::cut).

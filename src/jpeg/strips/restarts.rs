@@ -1,4 +1,5 @@
-//! Scans with restart markers: cut where an interval and a row of MCUs end together. No code is read.
+//! Scans with restart markers: cut where an interval and a row of MCUs end together. No code is
+//! read.
 
 use std::mem::take;
 use std::ops::Range;

@@ -1,5 +1,5 @@
-//! Where a picture may be cut, from what is known before its scan: rows of MCUs, the pixels that they
-//! are, and the seams between strips of them.
+//! Where a picture may be cut, from what is known before its scan: rows of MCUs, the pixels that
+//! they are, and the seams between strips of them.
 
 use std::ops::Range;
 
@@ -19,9 +19,10 @@ pub struct Shape {
 
 /// What must be decoded once more between two strips of a 4:2:0 picture at its full size.
 ///
-/// turbojpeg's smooth upsampling mixes the chroma of a pixel row with that of the row of chroma above or
-/// below. At a seam a strip has no such row, so the last pixel row above it and the first one below differ
-/// from the whole picture's. They are right in a picture of the MCU rows on both sides.
+/// turbojpeg's smooth upsampling mixes the chroma of a pixel row with that of the row of chroma
+/// above or below. At a seam a strip has no such row, so the last pixel row above it and the first
+/// one below differ from the whole picture's. They are right in a picture of the MCU rows on both
+/// sides.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seam {
     /// The MCU rows to decode.
@@ -62,8 +63,9 @@ impl Shape {
         }
     }
 
-    /// The picture can be cut after every so many rows of MCUs. Without restart markers 1; with them
-    /// where an interval ends at the end of a row, which may come only after the picture's last row.
+    /// The picture can be cut after every so many rows of MCUs. Without restart markers 1; with
+    /// them where an interval ends at the end of a row, which may come only after the picture's
+    /// last row.
     pub fn step(&self) -> usize {
         match usize::from(self.restart_interval) {
             0 => 1,
@@ -86,8 +88,8 @@ impl Shape {
         pixel(rows.start)..pixel(rows.end)
     }
 
-    /// The seam above a strip; `None` for the first one. Only for decoding at full size: scaled by 1/2, 1/4 or
-    /// 1/8 strips are the picture as they are, and so they always are with 4:2:2.
+    /// The seam above a strip; `None` for the first one. Only for decoding at full size: scaled by
+    /// 1/2, 1/4 or 1/8 strips are the picture as they are, and so they always are with 4:2:2.
     pub fn seam(&self, strip: &Range<usize>) -> Option<Seam> {
         let row = strip.start;
         if self.sampling != Sampling::Yuv420 || row == 0 || row >= self.rows() {

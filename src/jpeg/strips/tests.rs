@@ -1,6 +1,8 @@
 use super::*;
 use crate::jpeg::Sampling;
+use crate::jpeg::gate::{Gate, GateOptions};
 use crate::jpeg::header::{Header, marker, scan_end};
+use crate::jpeg::rebuild::write_jpeg;
 use crate::jpeg::samples::{file, image};
 use proptest::prelude::*;
 use turbojpeg::{Compressor, Decompressor, Image, PixelFormat, ScalingFactor, Subsamp};
@@ -36,6 +38,16 @@ impl Sample {
         }
     }
 
+    /// A file of `tests/data/jpeg`, as a sender sends it.
+    fn file(name: &str) -> Sample {
+        let jpeg = file(name);
+        let mut gate = Gate::new(GateOptions::default());
+        let picture = gate.pass(&jpeg).unwrap();
+        let mut sent = Vec::new();
+        write_jpeg(&mut sent, &picture);
+        Sample::of(&sent)
+    }
+
     fn encode(pixels: &[u8], width: usize, sampling: Sampling, quality: i32) -> Sample {
         let subsamp = match sampling {
             Sampling::Yuv422 => Subsamp::Sub2x1,
@@ -54,8 +66,8 @@ impl Sample {
         Sample::of(&compressor.compress_to_vec(image).unwrap())
     }
 
-    /// The same blocks as a picture of other proportions, with a restart marker after each `interval` MCUs. `None`
-    /// if they do not fill one.
+    /// The same blocks as a picture of other proportions, with a restart marker after each
+    /// `interval` MCUs. `None` if they do not fill one.
     fn with_restarts(&self, width: u16, interval: u16) -> Option<Sample> {
         // Where the rows of a picture are `interval` wide the walk can cut out the intervals.
         assert_eq!(self.shape.columns(), usize::from(interval));
@@ -94,7 +106,8 @@ impl Sample {
     }
 }
 
-/// Edges, ramps and noise; noise alone; black and white blocks, which have the largest differences; a ramp.
+/// Edges, ramps and noise; noise alone; black and white blocks, which have the largest differences;
+/// a ramp.
 fn pixels(kind: usize, width: usize, height: usize) -> Vec<u8> {
     let mut noise = 1u32;
     let pixel = |n: usize| {
@@ -238,6 +251,12 @@ fn piece_sizes() -> impl Strategy<Value = Vec<usize>> {
     ]
 }
 
+/// Random bytes with many markers and stuffed zeros.
+fn scan_like() -> impl Strategy<Value = Vec<u8>> {
+    let byte = prop_oneof![3 => any::<u8>(), 1 => Just(0xff), 1 => Just(0)];
+    prop::collection::vec(byte, 0..3000)
+}
+
 #[derive(Clone, Debug)]
 enum Damage {
     Byte(u8),
@@ -321,7 +340,7 @@ proptest! {
 
     #[test]
     fn any_bytes_never_panic(
-        bytes in prop::collection::vec(prop_oneof![3 => any::<u8>(), 1 => Just(0xff), 1 => Just(0)], 0..3000),
+        bytes in scan_like(),
         sizes in piece_sizes(),
         (width, height, interval) in (0u16..400, 0u16..400, 0u16..30),
         sampling in samplings(),
@@ -343,7 +362,7 @@ fn files_of_other_programs_are_cut() {
         "cjpeg-422-restart.jpg",
         "cjpeg-420-restart-blocks.jpg",
     ] {
-        let sample = Sample::of(&file(name));
+        let sample = Sample::file(name);
         let cutter = walked(&sample);
         for count in [1, 2, 5, 100] {
             assert_equal(&sample, &cutter, count);
@@ -351,7 +370,6 @@ fn files_of_other_programs_are_cut() {
     }
 }
 
-/// One for each row, as soon as it is there.
 #[test]
 fn rows_are_whole_when_their_last_byte_is_there() {
     let sample = Sample::encode(&image(322, 242), 322, Sampling::Yuv422, 80);
@@ -366,10 +384,10 @@ fn rows_are_whole_when_their_last_byte_is_there() {
             cutter.cut(row..row + 1, &mut now).unwrap();
             all.cut(row..row + 1, &mut then).unwrap();
             assert_eq!(now, then);
-            // Half a byte or so of padding, and stuffed zeros more.
+            // Padding may make the last byte a 0xff, with a zero behind it.
             let mut before = Vec::new();
             all.cut(0..row + 1, &mut before).unwrap();
-            assert!(at + 1 <= before.len() + 1, "row {row} at byte {at}");
+            assert!((at + 1..at + 3).contains(&before.len()), "row {row}");
         }
         rows = cutter.rows();
     }
@@ -378,8 +396,8 @@ fn rows_are_whole_when_their_last_byte_is_there() {
 
 #[test]
 fn an_end_marker_is_an_end() {
-    for file_name in ["ffmpeg-422-default-huffman.jpg", "cjpeg-422-restart.jpg"] {
-        let sample = Sample::of(&file(file_name));
+    for name in ["ffmpeg-422-default-huffman.jpg", "cjpeg-422-restart.jpg"] {
+        let sample = Sample::file(name);
         let mut cutter = walked(&sample);
         let fill = [&sample.scan[..], &[0xff], &EOI, &[0; 100], &[0xff, 0xd0]].concat();
         for size in [1, 7, 100_000] {

@@ -12,8 +12,8 @@ use crate::jpeg::header::marker;
 /// The component of each block of an MCU. T.81 §A.2.3.
 const BLOCKS_422: [usize; 4] = [0, 0, 1, 2];
 const BLOCKS_420: [usize; 6] = [0, 0, 0, 0, 1, 2];
-/// Differences have 11 bits at most, so this is the largest value that can be written against a prediction of 0.
-/// 8-bit samples give half of it.
+/// Differences have 11 bits at most, so this is the largest value that can be written against a
+/// prediction of 0. 8-bit samples give half of it.
 const MAX_DC: i32 = 2047;
 
 /// Where an MCU starts.
@@ -83,7 +83,8 @@ impl Walk {
         result
     }
 
-    /// T.81 §F.1.2.3: a zero behind a 0xff is stuffed; §B.1.1.2: a marker may have more of 0xff before it.
+    /// T.81 §F.1.2.3: a zero behind a 0xff is stuffed; §B.1.1.2: a marker may have more of 0xff
+    /// before it.
     fn push(&mut self, mut more: &[u8]) -> Result<(), Broken> {
         while !more.is_empty() && !self.has_end {
             if take(&mut self.after_ff) {
@@ -150,8 +151,8 @@ impl Walk {
         self.marks.len() - 1
     }
 
-    /// Only the first difference of each component is predicted from outside of the strip: it is written
-    /// anew against a prediction of 0 (T.81 §F.1.1.5.1). All other bits are shifted.
+    /// Only the first difference of each component is predicted from outside of the strip: it is
+    /// written anew against a prediction of 0 (T.81 §F.1.1.5.1). All other bits are shifted.
     pub(super) fn cut(&self, rows: Range<usize>, out: &mut Vec<u8>) -> Result<(), Broken> {
         let end = self.marks.get(rows.end).ok_or(Broken)?.bit;
         let start = self.marks[..rows.end].get(rows.start).ok_or(Broken)?;
