@@ -90,7 +90,7 @@ impl Published {
         self.writes.store(writes.wrapping_add(2), Ordering::Release);
     }
 
-    /// `None` before the first write, and while one is under way.
+    /// `None` before the first write and during a write.
     fn read(&self) -> Option<Reception> {
         let before = self.writes.load(Ordering::Acquire);
         let [high, low] = [0, 1].map(|i| u128::from(self.address[i].load(Ordering::Relaxed)));

@@ -35,6 +35,7 @@ pub(super) struct Sockets {
     both_until: Mono,
     /// Parity is expected until then.
     parity_until: Mono,
+    /// Parity counts as arriving until then.
     received_until: Mono,
     look_at: Mono,
     changes: Changes,
