@@ -89,7 +89,7 @@ fn entry((length, symbol): (u8, u8)) -> u16 {
         (_, 0) => END,
         _ => run + 1,
     };
-    (steps << 8 | u32::from(length) + size) as u16
+    ((steps << 8) | (u32::from(length) + size)) as u16
 }
 
 fn many(bits: usize, codes: &[(u8, u8)], one: &[u16]) -> u16 {

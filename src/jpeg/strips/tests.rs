@@ -418,7 +418,7 @@ fn steps_are_where_intervals_end_with_rows() {
     assert_eq!([0, 1, 30, 120, 240, 7].map(step), [1, 1, 1, 1, 2, 7]);
     // Never, in this picture: it is one strip.
     let shape = Shape::new(1920, 1080, Sampling::Yuv422, 0x3fff);
-    assert_eq!(shape.strips(8).collect::<Vec<_>>(), [0..135]);
+    assert!(shape.strips(8).eq(std::iter::once(0..135)));
     let shape = Shape::new(1920, 1080, Sampling::Yuv422, 240);
     let strips: Vec<_> = shape.strips(4).collect();
     assert_eq!(strips, [0..34, 34..68, 68..102, 102..135]);
