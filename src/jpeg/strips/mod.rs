@@ -30,7 +30,7 @@ use super::rebuild::{EOI, MAX_HEADER, write_header};
 /// Cuts one picture after the other.
 ///
 /// It holds a copy of the scan, at most 16 MiB, and a note of up to 40 bytes for each row of MCUs,
-/// of which there are at most 8192. A longer scan is [`Broken`]. The memory is kept for the next
+/// of which there are at most 8192; the buffers grow by doubling, so they may be twice as large. A longer scan is [`Broken`]. The memory is kept for the next
 /// picture; of scans with and without restart markers each have their own.
 #[derive(Debug)]
 pub struct Cutter {
