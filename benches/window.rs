@@ -9,49 +9,37 @@ mod clips;
 #[allow(dead_code, reason = "the other columns are not needed here")]
 #[path = "peers/table.rs"]
 mod table;
+#[path = "../tests/common/xserver.rs"]
+mod xserver;
 
-use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::io::{BufRead, BufReader};
+use std::process::{ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
 
+use nix::time::{ClockId, clock_gettime};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 use clips::Clip;
 use table::Table;
+use xserver::Kept;
 
 const SCREEN: &str = "3840x2160x24";
 const GROUP: &str = "239.255.77.1:20770";
 /// What is measured, once the first second has passed.
 const SECONDS: u64 = 8;
 
-/// A process that ends with its owner.
-struct Kept(Child);
-
-impl Drop for Kept {
-    fn drop(&mut self) {
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
+/// User and system time of a process so far, in ms.
+fn cpu_ms(process: &Kept) -> f64 {
+    let pid = Pid::from_raw(process.0.id() as i32);
+    let clock = ClockId::pid_cpu_clock_id(pid).expect("it runs");
+    let time: Duration = clock_gettime(clock).expect("it runs").into();
+    time.as_secs_f64() * 1e3
 }
 
-impl Kept {
-    /// User and system time so far, in ms.
-    fn cpu_ms(&self) -> f64 {
-        let path = format!("/proc/{}/stat", self.0.id());
-        let text = std::fs::read_to_string(path).expect("it runs");
-        // proc_pid_stat(5): fields 14 and 15, in clock ticks; the name before them may hold anything.
-        let after = text.rsplit(')').next().expect("fields");
-        let ticks = |n: usize| -> f64 {
-            let field = after.split_whitespace().nth(n);
-            field.and_then(|f| f.parse().ok()).expect("a number")
-        };
-        (ticks(11) + ticks(12)) * 10.0
-    }
-
-    fn interrupt(&self) {
-        let pid = nix::unistd::Pid::from_raw(self.0.id() as i32);
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).expect("it runs");
-    }
+/// What client and server have taken so far, in ms.
+fn costs(client: &Kept, server: &Server) -> (f64, f64) {
+    (cpu_ms(client), cpu_ms(&server.process))
 }
 
 struct Server {
@@ -61,23 +49,20 @@ struct Server {
 
 impl Server {
     fn start() -> Server {
-        let mut server = Command::new("Xvfb")
-            .args(["-noreset", "-displayfd", "1", "-nolisten", "tcp"])
-            .args(["-screen", "0", SCREEN])
+        let (process, display) = xserver::start(SCREEN, &[]);
+        Server { process, display }
+    }
+
+    /// Starts a viewer on it; also what it says.
+    fn view(&self, mut viewer: Command) -> (Kept, BufReader<ChildStdout>) {
+        let viewer = viewer
+            .env("DISPLAY", &self.display)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
-            .spawn()
-            .expect("Xvfb (Debian: apt install xvfb)");
-        let mut number = String::new();
-        let stdout = server.stdout.take().expect("piped");
-        let process = Kept(server);
-        BufReader::new(stdout)
-            .read_line(&mut number)
-            .expect("a display");
-        Server {
-            process,
-            display: format!(":{}", number.trim()),
-        }
+            .spawn();
+        let mut viewer = Kept(viewer.expect("the viewer starts"));
+        let stdout = viewer.0.stdout.take().expect("piped");
+        (viewer, BufReader::new(stdout))
     }
 }
 
@@ -136,7 +121,6 @@ fn main() {
     table.print();
 }
 
-#[derive(Clone)]
 enum Program {
     Lancam(String),
     Gstreamer,
@@ -173,84 +157,73 @@ fn measure(clip: &Clip, fps: u32, program: Program) -> Measured {
     let _sender = Kept(sender.expect("the sender starts"));
     match program {
         Program::Lancam(binary) => lancam(&server, &binary),
-        Program::Gstreamer => gstreamer(&server),
+        Program::Gstreamer => gstreamer(&server, clip),
     }
 }
 
 fn lancam(server: &Server, binary: &str) -> Measured {
-    let viewer = Command::new(binary)
-        .args(["view", GROUP, "--interface", "lo", "--stats", "-"])
-        .env("DISPLAY", &server.display)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn();
-    let mut viewer = Kept(viewer.expect("the viewer starts"));
-    let stdout = viewer.0.stdout.take().expect("piped");
+    let mut command = Command::new(binary);
+    command.args(["view", GROUP, "--interface", "lo", "--stats", "-"]);
+    let (viewer, said) = server.view(command);
     // A line a second.
-    let lines = BufReader::new(stdout).lines().map_while(Result::ok);
+    let lines = said.lines().map_while(Result::ok);
     let mut reports = lines.filter_map(|line| serde_json::from_str::<Value>(&line).ok());
     let number = |report: &Value, key: &str| report[key].as_f64().unwrap_or(0.0);
     let first = reports
         .find(|r| number(r, "frames_shown") > 0.0)
         .expect("a report");
-    let (client, x) = (viewer.cpu_ms(), server.process.cpu_ms());
+    let before = costs(&viewer, server);
     let last = reports.nth(SECONDS as usize - 1).expect("another report");
+    let after = costs(&viewer, server);
     let delay = &last["delay_ms"];
     Measured {
         shown: number(&last, "frames_shown") - number(&first, "frames_shown"),
         skipped: number(&last, "frames_skipped") - number(&first, "frames_skipped"),
         delay: delay["p50"].as_f64().zip(delay["p99"].as_f64()),
-        client_ms: viewer.cpu_ms() - client,
-        server_ms: server.process.cpu_ms() - x,
+        client_ms: after.0 - before.0,
+        server_ms: after.1 - before.1,
     }
 }
 
-fn gstreamer(server: &Server) -> Measured {
+fn gstreamer(server: &Server, clip: &Clip) -> Measured {
     let (group, port) = GROUP.split_once(':').expect("a port");
-    let caps = "application/x-rtp,media=video,clock-rate=90000,encoding-name=JPEG,payload=26";
+    // Beyond 2040 pixels the packets do not say the size (RFC 2435 §3.1.5).
+    let caps = format!(
+        "'application/x-rtp,media=video,clock-rate=90000,encoding-name=JPEG,payload=26,\
+         x-dimensions=(string)\"{},{}\"'",
+        clip.width, clip.height
+    );
     let words = format!(
         "exec gst-launch-1.0 -v udpsrc address={group} port={port} multicast-iface=lo \
          buffer-size=8000000 caps={caps} ! rtpjpegdepay ! jpegdec ! videoconvert ! fpsdisplaysink \
          video-sink=ximagesink text-overlay=false sync=false"
     );
-    let viewer = Command::new("sh")
-        .args(["-c", &words])
-        .env("DISPLAY", &server.display)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn();
-    let mut viewer = Kept(viewer.expect("GStreamer starts"));
-    let stdout = viewer.0.stdout.take().expect("piped");
-    let mut said = BufReader::new(stdout);
-    let mut counts = move || loop {
-        let mut line = String::new();
-        let read = said.by_ref().read_line(&mut line).expect("its output");
-        assert!(
-            read > 0,
-            "GStreamer has ended (Debian: apt install gstreamer1.0-x)"
-        );
+    let mut command = Command::new("sh");
+    command.args(["-c", &words]);
+    let (viewer, said) = server.view(command);
+    let mut counts = said.lines().map_while(Result::ok).filter_map(|line| {
         let after = |word: &str| -> Option<f64> {
             let rest = line.split(word).nth(1)?;
             rest.split(',').next()?.trim().parse().ok()
         };
-        if let Some(counts) = after("rendered: ").zip(after("dropped: ")) {
-            return counts;
-        }
+        after("rendered: ").zip(after("dropped: "))
+    });
+    let mut next = || {
+        let next = counts.next();
+        next.expect("GStreamer's counts (Debian: apt install gstreamer1.0-x)")
     };
-    let first = counts();
-    let (client, x) = (viewer.cpu_ms(), server.process.cpu_ms());
-    let start = std::time::Instant::now();
-    let mut last = counts();
+    let first = next();
+    let (start, before) = (Instant::now(), costs(&viewer, server));
+    let mut last = next();
     while start.elapsed() < Duration::from_secs(SECONDS) {
-        last = counts();
+        last = next();
     }
-    let (client_ms, server_ms) = (viewer.cpu_ms() - client, server.process.cpu_ms() - x);
-    viewer.interrupt();
+    let after = costs(&viewer, server);
     Measured {
         shown: last.0 - first.0,
         skipped: last.1 - first.1,
         delay: None,
-        client_ms,
-        server_ms,
+        client_ms: after.0 - before.0,
+        server_ms: after.1 - before.1,
     }
 }

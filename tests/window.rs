@@ -7,7 +7,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -23,7 +23,10 @@ use nix::unistd::Pid;
 
 #[path = "common/skip.rs"]
 mod skip;
+#[path = "common/xserver.rs"]
+mod xserver;
 use skip::have;
+use xserver::Kept;
 
 const SCREEN: (usize, usize) = (1600, 1000);
 const PICTURE: (usize, usize) = (320, 240);
@@ -149,16 +152,6 @@ fn viewer_process() {
     });
 }
 
-/// A process that ends with its owner.
-struct Kept(Child);
-
-impl Drop for Kept {
-    fn drop(&mut self) {
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
-}
-
 /// One X server at a time: with `-displayfd` Xvfb takes no lock on its number, and two that start
 /// together can end up with the same one.
 static ONE_SERVER: Mutex<()> = Mutex::new(());
@@ -185,25 +178,10 @@ impl Desktop {
             return None;
         }
         let alone = ONE_SERVER.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut server = Command::new("Xvfb")
-            // Else it throws everybody out when its last client goes, which the tools often are.
-            .arg("-noreset")
-            .args(["-displayfd", "1", "-nolisten", "tcp", "-screen", "0"])
-            .arg(format!("{}x{}x{depth}", SCREEN.0, SCREEN.1))
-            .args(more)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("Xvfb starts");
-        // It writes the number once it is ready.
-        let mut number = String::new();
-        let stdout = server.stdout.take().expect("piped");
-        let server = Kept(server);
-        BufReader::new(stdout)
-            .read_line(&mut number)
-            .expect("a display");
+        let screen = format!("{}x{}x{depth}", SCREEN.0, SCREEN.1);
+        let (server, display) = xserver::start(&screen, more);
         let mut desktop = Desktop {
-            display: format!(":{}", number.trim()),
+            display,
             folder: tempfile::tempdir().expect("folder"),
             manager: None,
             server,
@@ -730,7 +708,7 @@ fn own_group() -> String {
     )
 }
 
-/// Xlib would end the process: no index in the recording, no goodbye.
+/// The recording gets its index, and the sender a goodbye.
 #[test]
 #[cfg(feature = "send")]
 fn without_its_server_it_ends_in_order() {
