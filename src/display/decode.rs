@@ -4,7 +4,7 @@
 
 use turbojpeg::{Decompressor, Image, PixelFormat, ScalingFactor};
 
-/// How turbojpeg lays out what minifb calls 0RGB: `u32` pixels of value 0x00RRGGBB.
+/// How turbojpeg lays out `u32` pixels of value 0x00RRGGBB.
 const FORMAT: PixelFormat = if cfg!(target_endian = "little") {
     PixelFormat::BGRX
 } else {

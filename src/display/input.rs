@@ -24,8 +24,6 @@ pub(super) enum Input {
     Key(Key),
     /// The left mouse button, twice.
     DoubleClick,
-    /// The mouse pointer has moved.
-    Pointer,
     /// Another size, or a part was uncovered: it must be drawn again.
     Changed,
     /// The user has closed the window, or another program has destroyed it.

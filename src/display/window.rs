@@ -1,9 +1,10 @@
 //! The window: takes the newest frame from the mailbox, decodes it into the window's pixels, draws
 //! the overlay, and answers keys. A thread of its own, which sleeps until a frame or a key is there,
-//! and which is left behind where the X server is gone or does not answer.
+//! and which is left behind where the X server does not answer.
 //!
 //! Keys: `q` quits, Esc leaves full screen or quits, `f`, F11 or a double click full screen, `s`
-//! saves the JPEG exactly as it came, `i` overlay, space freezes. X11, or XWayland on a Wayland desktop.
+//! saves the JPEG exactly as it came, `i` overlay, space freezes. X11, or XWayland on a Wayland
+//! desktop.
 
 use std::panic::resume_unwind;
 use std::path::PathBuf;
@@ -359,7 +360,6 @@ impl<T: Frame + Send + 'static> Viewer<T> {
             match input {
                 Input::Key(key) => self.answer(key),
                 Input::DoubleClick => self.toggle_full_screen(),
-                Input::Pointer => {}
                 Input::Changed => self.dirty = true,
                 Input::Closed => self.quit = true,
                 Input::Lost => return Err(WindowError::Lost),

@@ -13,6 +13,9 @@ pub mod split;
 pub mod strips;
 pub mod tables;
 
+/// Longest scan, in bytes: as far as fragment offsets reach (RFC 2435 §3.1.2).
+pub const MAX_SCAN: usize = 1 << 24;
+
 /// Chroma sampling of a picture that RFC 2435 can carry (§4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Sampling {

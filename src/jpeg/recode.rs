@@ -36,7 +36,7 @@ pub enum ScanError {
 }
 
 /// A broken code or value; the caller knows where.
-struct Broken;
+pub(super) struct Broken;
 
 /// Bytes between the last MCU and a restart marker or the end that are taken for an encoder's
 /// alignment (Logitech's C270, C310 and C910 leave some); more, and the decoder has lost its way.
@@ -586,17 +586,25 @@ pub(super) static ENCODE: [(EncodeTable, EncodeTable); 2] = [
 const END_OF_BLOCK: usize = 0x00;
 const ZERO_RUN_16: usize = 0xf0;
 
-/// Writes bits with stuffed zeros.
-struct BitWriter<'a> {
+/// Appends bits with stuffed zeros.
+pub(super) struct BitWriter<'a> {
     out: &'a mut Vec<u8>,
     acc: u64,
     bits: u32,
 }
 
-impl BitWriter<'_> {
+impl<'a> BitWriter<'a> {
+    pub(super) fn new(out: &'a mut Vec<u8>) -> BitWriter<'a> {
+        BitWriter {
+            out,
+            acc: 0,
+            bits: 0,
+        }
+    }
+
     /// The low `n` bits of `value`, at most 32; the others are 0.
     #[inline]
-    fn put(&mut self, value: u32, n: u32) {
+    pub(super) fn put(&mut self, value: u32, n: u32) {
         self.acc = (self.acc << n) | u64::from(value);
         self.bits += n;
         if self.bits >= 32 {
@@ -620,7 +628,7 @@ impl BitWriter<'_> {
     }
 
     /// Pads to the next byte with ones. T.81 §F.1.2.3.
-    fn align(&mut self) {
+    pub(super) fn align(&mut self) {
         let pad = (8 - self.bits % 8) % 8;
         self.put((1 << pad) - 1, pad);
         while self.bits > 0 {
@@ -631,7 +639,12 @@ impl BitWriter<'_> {
 
     /// A symbol and the bits of the value it announces. T.81 §F.1.2.1.
     #[inline]
-    fn value(&mut self, table: &EncodeTable, run: usize, value: i32) -> Result<(), Broken> {
+    pub(super) fn value(
+        &mut self,
+        table: &EncodeTable,
+        run: usize,
+        value: i32,
+    ) -> Result<(), Broken> {
         let size = 32 - value.unsigned_abs().leading_zeros();
         let symbol = (run << 4) | size as usize;
         let length = match table.length.get(symbol) {
@@ -761,11 +774,7 @@ struct Encoder<'a> {
 
 impl<'a> Encoder<'a> {
     fn new(layout: Layout, interval: u16, out: &'a mut Vec<u8>) -> Encoder<'a> {
-        let writer = BitWriter {
-            out,
-            acc: 0,
-            bits: 0,
-        };
+        let writer = BitWriter::new(out);
         Encoder {
             layout,
             interval: usize::from(interval),

@@ -4,9 +4,10 @@
 use std::fmt;
 
 use super::header::Packet;
-use super::jpeg::wire::{MAX_SCAN, PAYLOAD_TYPE, Payload};
+use super::jpeg::wire::{PAYLOAD_TYPE, Payload};
 use super::jpeg::{self, FrameBuffer};
 use super::packets::{Arrived, Limits, Outcome, Packets, Placed, ReceivedPacket};
+use crate::jpeg::MAX_SCAN;
 
 /// The payload type unless something else is said.
 pub(super) const DEFAULT_TYPE: u8 = PAYLOAD_TYPE;

@@ -41,6 +41,8 @@ pub(super) struct Buffers {
 enum SharedMemoryError {
     #[error("the X server has no MIT-SHM 1.2")]
     Missing,
+    #[error("the X server refuses to read it")]
+    Put,
     #[error("no memory for it: {0}")]
     Memory(#[from] io::Error),
     #[error("the X server refuses it: {0}")]
@@ -69,10 +71,6 @@ impl Buffers {
 
     /// So many pixels to draw in; `None` if the server still reads both segments.
     pub(super) fn next(&mut self, x: &RustConnection, pixels: usize) -> Option<&mut [u32]> {
-        if self.is_shared && self.state.is_refused() {
-            tracing::debug!("the X server refuses MIT-SHM: pictures go to it by the connection");
-            self.is_shared = false;
-        }
         if self.is_shared {
             self.wait_until_read()?;
             if let Err(error) = self.make_room(x, pixels) {
@@ -80,13 +78,12 @@ impl Buffers {
                     "no shared memory: {error}; pictures go to the X server by the connection"
                 );
                 self.is_shared = false;
+                self.segments = [None, None];
             }
         }
-        if self.is_shared {
-            let segment = self.segments[self.present].as_mut()?;
+        if let Some(segment) = &mut self.segments[self.present] {
             return bytemuck::cast_slice_mut(&mut segment.map).get_mut(..pixels);
         }
-        self.segments = [None, None];
         self.plain.resize(pixels, 0);
         Some(&mut self.plain)
     }
@@ -106,10 +103,7 @@ impl Buffers {
         (width, height): (u16, u16),
         captured: Option<Ntp>,
     ) -> Result<bool, ConnectionError> {
-        let Some(segment) = self.segments[self.present]
-            .as_ref()
-            .filter(|_| self.is_shared)
-        else {
+        let Some(segment) = &self.segments[self.present] else {
             return Ok(false);
         };
         self.state.begin(self.present, segment.id, captured);
@@ -148,6 +142,9 @@ impl Buffers {
     }
 
     fn make_room(&mut self, x: &RustConnection, pixels: usize) -> Result<(), SharedMemoryError> {
+        if self.state.is_refused() {
+            return Err(SharedMemoryError::Put);
+        }
         let segment = &mut self.segments[self.present];
         if segment.as_ref().is_some_and(|s| s.map.len() / 4 >= pixels) {
             return Ok(());

@@ -159,7 +159,6 @@ impl Events {
                 }
                 Event::KeyRelease(event) => self.keyboard.release(&event),
                 Event::ButtonPress(event) => self.click(&event, &mut clicked),
-                Event::MotionNotify(_) => self.say(Input::Pointer),
                 Event::Expose(event) if event.count == 0 => self.say(Input::Changed),
                 Event::ConfigureNotify(event) if event.window == self.window => {
                     let size = pack((event.width, event.height));

@@ -338,8 +338,7 @@ fn create(
         | EventMask::STRUCTURE_NOTIFY
         | EventMask::KEY_PRESS
         | EventMask::KEY_RELEASE
-        | EventMask::BUTTON_PRESS
-        | EventMask::POINTER_MOTION;
+        | EventMask::BUTTON_PRESS;
     let attributes = CreateWindowAux::new()
         .background_pixel(0)
         // By default the server paints the window black at each change of size: it would flicker.

@@ -9,7 +9,7 @@ use x11rb::protocol::xproto::{
 use x11rb::rust_connection::RustConnection;
 
 /// How the decoder's pixels, 0x00RRGGBB, become the screen's.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Pixels {
     depth: u8,
     /// Bytes of a pixel.
@@ -64,7 +64,7 @@ impl Pixels {
             && self.is_big_endian == cfg!(target_endian = "big")
     }
 
-    /// Sends `picture`, of `size`, in as many requests as it needs.
+    /// Sends `picture`, of `size`, neither side 0, in as many requests as it needs.
     ///
     /// # Errors
     /// The server is gone.
@@ -77,18 +77,22 @@ impl Pixels {
         picture: &[u32],
     ) -> Result<(), ConnectionError> {
         let (width, stride) = (usize::from(size.0), self.stride(size.0.into()));
-        let rows = (x.maximum_request_bytes().saturating_sub(HEAD) / stride.max(1)).max(1);
-        let mut bytes = Vec::new();
-        for (n, band) in picture.chunks(rows * width.max(1)).enumerate() {
-            bytes.clear();
-            for row in band.chunks(width) {
-                self.row(row, &mut bytes);
-                bytes.resize(bytes.len().next_multiple_of(self.pad), 0);
-            }
+        let rows = (x.maximum_request_bytes().saturating_sub(HEAD) / stride).max(1);
+        let (is_plain, mut converted) = (self.is_plain(), Vec::new());
+        for (n, band) in picture.chunks(rows * width).enumerate() {
+            let bytes = match is_plain {
+                true => bytemuck::cast_slice(band),
+                false => {
+                    converted.clear();
+                    band.chunks(width)
+                        .for_each(|row| self.row(row, &mut converted));
+                    &converted[..]
+                }
+            };
             let (y, height) = ((n * rows) as i16, (band.len() / width) as u16);
             let format = ImageFormat::Z_PIXMAP;
             x.put_image(
-                format, window, gc, size.0, height, 0, y, 0, self.depth, &bytes,
+                format, window, gc, size.0, height, 0, y, 0, self.depth, bytes,
             )?;
         }
         x.flush()
@@ -98,10 +102,8 @@ impl Pixels {
         (width * self.bytes).next_multiple_of(self.pad)
     }
 
+    /// Appends a row, and what fills it up to where the next begins.
     fn row(&self, row: &[u32], out: &mut Vec<u8>) {
-        if self.is_plain() {
-            return out.extend_from_slice(bytemuck::cast_slice(row));
-        }
         for &pixel in row {
             let pixel = self.of_rgb(pixel);
             match self.is_big_endian {
@@ -109,6 +111,7 @@ impl Pixels {
                 false => out.extend_from_slice(&pixel.to_le_bytes()[..self.bytes]),
             }
         }
+        out.resize(out.len().next_multiple_of(self.pad), 0);
     }
 
     fn of_rgb(&self, pixel: u32) -> u32 {
@@ -174,6 +177,6 @@ mod tests {
         let packed = pixels(3, [0x00ff_0000, 0xff00, 0xff]);
         bytes.clear();
         packed.row(&[0x0012_3456], &mut bytes);
-        assert_eq!(bytes, [0x56, 0x34, 0x12]);
+        assert_eq!(bytes, [0x56, 0x34, 0x12, 0]);
     }
 }

@@ -9,15 +9,13 @@ use super::super::header::{marker, next_marker};
 use super::super::tables::{AC_CHROMA, AC_LUMA, DC_CHROMA, DC_LUMA};
 use super::{BitReader, Block, Decoder, ENCODE, END_OF_BLOCK, Encoder, Layout, Rows, SLACK};
 use super::{DecodeTable, ScanComponent, ScanError};
-use crate::jpeg::{Picture, Sampling};
+use crate::jpeg::{MAX_SCAN, Picture, Sampling};
 
 /// Restart markers count from 0 to 7. T.81 §B.1.1.3.
 const PHASES: usize = 8;
 /// Largest coefficient written when requantising: fits T.81's tables F.1 and F.2, as do the
 /// differences of two.
 const MOST: i32 = 1023;
-/// Longest scan written, in bytes: as far as RFC 2435's offsets reach.
-const MAX_SCAN: usize = 1 << 24;
 
 /// What arrived of a frame.
 #[derive(Clone, Copy, Debug)]

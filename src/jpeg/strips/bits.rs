@@ -1,9 +1,9 @@
-//! Bits of a scan without its stuffed zeros: reading them, and writing them elsewhere with new
-//! ones.
+//! Bits of a scan without its stuffed zeros: reading them, and copying them elsewhere.
 
 use std::ops::Range;
 
 use super::codes::{AcTable, Broken, DC_BITS, DcTable, END, SEEN};
+use crate::jpeg::recode::BitWriter;
 
 /// Bytes that must be readable behind a scan's last: they are only looked at.
 pub(super) const SLACK: usize = 16;
@@ -115,82 +115,11 @@ impl<'a> Bits<'a> {
     }
 }
 
-/// Writes bits, and a zero behind each 0xff.
-pub(super) struct Writer<'a> {
-    out: &'a mut Vec<u8>,
-    /// The last `count` bits, fewer than 8, which fill no byte yet.
-    bits: u64,
-    count: u32,
-}
-
-impl<'a> Writer<'a> {
-    /// Appends to `out`.
-    pub(super) fn new(out: &'a mut Vec<u8>) -> Writer<'a> {
-        Writer {
-            out,
-            bits: 0,
-            count: 0,
-        }
-    }
-
-    /// Up to 56 bits.
-    fn put(&mut self, value: u64, n: u32) {
-        self.bits = self.bits << n | value;
-        self.count += n;
-        while self.count >= 8 {
-            self.count -= 8;
-            self.byte((self.bits >> self.count) as u8);
-        }
-        self.bits &= (1 << self.count) - 1;
-    }
-
-    fn byte(&mut self, byte: u8) {
-        self.out.push(byte);
-        if byte == 0xff {
-            self.out.push(0);
-        }
-    }
-
-    /// A DC difference of at most 11 bits. T.81 §F.1.2.1.
-    pub(super) fn dc(&mut self, table: &DcTable, difference: i32) {
-        let size = 32 - difference.unsigned_abs().leading_zeros();
-        let (code, length) = table.codes.code(size as u8);
-        self.put(code.into(), length.into());
-        let value = difference - i32::from(difference < 0);
-        self.put(u64::from(value as u32) & ((1 << size) - 1), size);
-    }
-
-    /// These bits of `bytes`, which has [`SLACK`] behind them.
-    pub(super) fn copy(&mut self, bytes: &[u8], range: Range<usize>) {
-        let mut at = range.start;
-        if self.count > 0 {
-            let n = (8 - self.count as usize).min(range.len());
-            self.put(peek(bytes, at) >> (64 - n), n as u32);
-            at += n;
-        }
-        // Whole bytes, unless the range has ended already.
-        while at + 64 <= range.end {
-            let word = peek(bytes, at);
-            if has_ff(word) {
-                word.to_be_bytes().into_iter().for_each(|b| self.byte(b));
-            } else {
-                self.out.extend_from_slice(&word.to_be_bytes());
-            }
-            at += 64;
-        }
-        while at < range.end {
-            let n = (range.end - at).min(32);
-            self.put(peek(bytes, at) >> (64 - n), n as u32);
-            at += n;
-        }
-    }
-
-    /// Fills the last byte with ones. T.81 §F.1.2.3.
-    pub(super) fn finish(mut self) {
-        if self.count > 0 {
-            let n = 8 - self.count;
-            self.put((1 << n) - 1, n);
-        }
+/// Writes these bits of `bytes`, which has [`SLACK`] behind them.
+pub(super) fn copy(writer: &mut BitWriter<'_>, bytes: &[u8], range: Range<usize>) {
+    for at in range.clone().step_by(32) {
+        let n = (range.end - at).min(32);
+        writer.put((peek(bytes, at) >> (64 - n)) as u32, n as u32);
     }
 }
 
@@ -203,20 +132,4 @@ fn peek(bytes: &[u8], bit: usize) -> u64 {
     };
     let shift = bit % 8;
     u64::from_be_bytes(*eight) << shift | u64::from(last) >> (8 - shift)
-}
-
-/// The first 0xff.
-pub(super) fn find_ff(bytes: &[u8]) -> Option<usize> {
-    let words = bytes.chunks_exact(8);
-    let clear = words
-        .take_while(|word| !has_ff(u64::from_ne_bytes((*word).try_into().unwrap_or_default())));
-    let from = clear.count() * 8;
-    let found = bytes[from..].iter().position(|&byte| byte == 0xff);
-    found.map(|at| from + at)
-}
-
-#[inline]
-fn has_ff(word: u64) -> bool {
-    let inverted = !word;
-    inverted.wrapping_sub(0x0101_0101_0101_0101) & word & 0x8080_8080_8080_8080 != 0
 }

@@ -57,8 +57,8 @@ impl DcTable {
 
 impl AcTable {
     fn new(codes: &EncodeTable) -> AcTable {
-        let one: Vec<u16> = by_bits(codes).into_iter().map(entry).collect();
         let lengths = by_bits(codes);
+        let one: Vec<u16> = lengths.iter().copied().map(entry).collect();
         AcTable {
             many: std::array::from_fn(|bits| many(bits << (16 - SEEN), &lengths, &one)),
             one: one.try_into().expect("an entry for each 16 bits"),

@@ -5,7 +5,8 @@ use std::mem::take;
 use std::ops::Range;
 
 use super::codes::Broken;
-use super::shape::{MAX_SCAN, Shape};
+use super::shape::Shape;
+use crate::jpeg::MAX_SCAN;
 use crate::jpeg::header::{marker, next_marker};
 
 /// Finds the markers of a scan while it arrives.

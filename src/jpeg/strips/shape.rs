@@ -5,9 +5,6 @@ use std::ops::Range;
 
 use crate::jpeg::Sampling;
 
-/// Longest scan that is cut, in bytes: as far as RFC 2435's offsets reach.
-pub(super) const MAX_SCAN: usize = 1 << 24;
-
 /// What is known of a picture before its scan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {

@@ -3,11 +3,12 @@
 use std::mem::{replace, take};
 use std::ops::Range;
 
-use super::bits::{Bits, SLACK, Writer, find_ff};
+use super::bits::{Bits, SLACK, copy};
 use super::codes::{AC, AcTable, Broken, DC, DcTable};
-use super::shape::{MAX_SCAN, Shape};
-use crate::jpeg::Sampling;
+use super::shape::Shape;
 use crate::jpeg::header::marker;
+use crate::jpeg::recode::BitWriter;
+use crate::jpeg::{MAX_SCAN, Sampling};
 
 /// The component of each block of an MCU. T.81 §A.2.3.
 const BLOCKS_422: [usize; 4] = [0, 0, 1, 2];
@@ -97,7 +98,7 @@ impl Walk {
                 more = &more[1..];
                 continue;
             }
-            let (plain, rest) = more.split_at(find_ff(more).unwrap_or(more.len()));
+            let (plain, rest) = more.split_at(memchr::memchr(0xff, more).unwrap_or(more.len()));
             self.bytes.extend_from_slice(plain);
             self.after_ff = !rest.is_empty();
             more = rest.get(1..).unwrap_or_default();
@@ -161,7 +162,7 @@ impl Walk {
             Sampling::Yuv420 => &BLOCKS_420,
         };
         let mut bits = Bits::new(&self.bytes, start.bit);
-        let mut writer = Writer::new(out);
+        let mut writer = BitWriter::new(out);
         let mut copied = start.bit;
         let mut is_written = [false; 3];
         for &component in blocks {
@@ -170,14 +171,16 @@ impl Walk {
             let at = bits.bit();
             let difference = bits.dc(&DC[class])?;
             if !replace(&mut is_written[component], true) {
-                writer.copy(&self.bytes, copied..at);
-                writer.dc(&DC[class], start.dc[component] + difference);
+                copy(&mut writer, &self.bytes, copied..at);
+                let value = start.dc[component] + difference;
+                let written = writer.value(DC[class].codes, 0, value);
+                written.map_err(|_| Broken)?;
                 copied = bits.bit();
             }
             bits.skip_ac(&AC[class])?;
         }
-        writer.copy(&self.bytes, copied..end);
-        writer.finish();
+        copy(&mut writer, &self.bytes, copied..end);
+        writer.align();
         Ok(())
     }
 }

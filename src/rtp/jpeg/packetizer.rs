@@ -1,10 +1,10 @@
 //! Cuts a picture into RTP/JPEG packets (RFC 2435): writes headers, and says which part of the scan
 //! follows each. It copies no byte of the scan and sends nothing.
 
-use super::wire::{self, FrameHeader, MAX_SCAN};
+use super::wire::{self, FrameHeader};
 use crate::clock::Ntp;
-use crate::jpeg::Picture;
 use crate::jpeg::rebuild::EOI;
+use crate::jpeg::{MAX_SCAN, Picture};
 use crate::rtp::header::{Header, write_frame_extensions};
 use crate::rtp::packets::MAX_PACKETS;
 use crate::rtp::plan::{PacketPlan, PlannedPacket};

@@ -30,8 +30,6 @@ pub const RESTART_LEN: usize = 4;
 pub const QUANT_LEN: usize = 4;
 /// Largest picture side that the main header can say, in pixels. RFC 2435 §3.1.5.
 pub const MAX_SIDE: u16 = 2040;
-/// One more than the largest fragment offset. RFC 2435 §3.1.2.
-pub const MAX_SCAN: usize = 1 << 24;
 
 /// Why lancam cannot show a payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
