@@ -16,9 +16,9 @@ use crate::view::{OnLoss, Record, Target, ViewPlan};
 #[derive(Clone, Debug, Default, Args)]
 #[command(after_help = "\
 Keys in the window:
-  f, F11, double click  full screen      i      figures
-  Esc                   leave it, quit   s      save the JPEG as it came
-  q                     quit             space  freeze
+  f, F11, double click  full screen           i      figures
+  Esc                   leave it, else quit   s      save the JPEG as it came
+  q                     quit                  space  freeze
 
 If no stream is named, the one in 224.3.29.71:10000 is shown, or else the only
 one announced.
