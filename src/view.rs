@@ -29,6 +29,8 @@ use anyhow::{Context, Result};
 use tracing::{info, warn};
 
 use crate::clock::Ntp;
+use crate::display::arriving::{Arriving, Progress};
+use crate::jpeg::Picture;
 use crate::jpeg::recode::partial::Concealer;
 use crate::mailbox::Mailbox;
 use crate::net::thread::join;
@@ -56,6 +58,14 @@ impl crate::display::Frame for FrameBuffer {
 
     fn captured(&self) -> Option<Ntp> {
         self.captured()
+    }
+
+    fn picture(&self) -> Option<Picture<'_>> {
+        Some(self.picture())
+    }
+
+    fn number(&self) -> u64 {
+        self.number()
     }
 
     fn is_whole(&self) -> bool {
@@ -123,6 +133,7 @@ pub fn run_with(
     let page = Page::start(&config.status, &board)?;
     let recording = Recording::start(recorder, config.snapshot.clone(), &shared)?;
     let mailbox = (!config.headless).then(|| Arc::new(Mailbox::new(SPARES)));
+    let arriving = (mailbox.is_some() && config.decoders > 0).then(Arc::<Arriving>::default);
     let (messages, received) = mpsc::sync_channel(8);
     let reporter = Reporter::start(&shared)?;
     let receiver = Receiver {
@@ -131,6 +142,7 @@ pub fn run_with(
         wanted: Arc::clone(&wanted),
         retransmit: config.retransmit,
         mailbox: mailbox.clone(),
+        arriving: arriving.clone().map(|slot| (slot, Progress::default())),
         recording: recording.as_ref().map(Recording::input),
         frames: config.headless.then_some(config.frames).flatten(),
         messages,
@@ -160,6 +172,7 @@ pub fn run_with(
             }),
             group: wanted.receive.group,
             mailbox,
+            arriving,
             stats: Arc::clone(&shared.stats),
             delay: Arc::clone(&shared.delay),
             stop: Arc::clone(&shared.stop),
@@ -191,6 +204,8 @@ pub struct Feed<'a> {
     pub group: SocketAddr,
     /// The frames.
     pub mailbox: Arc<Mailbox<FrameBuffer>>,
+    /// What has come of the next frame; `None`: nobody wants it sooner.
+    pub arriving: Option<Arc<Arriving>>,
     /// The viewer's counters; `show` counts the frames it shows.
     pub stats: Arc<ViewerStats>,
     /// Records the delay of each frame shown.
@@ -210,12 +225,14 @@ fn window(feed: Feed<'_>) -> Result<()> {
         waiting_for: feed.group.to_string(),
         scale: config.scale,
         overlay: config.overlay,
+        decoders: config.decoders,
         frames: config.frames,
         pictures: Path::new(".").to_owned(),
     };
     let feed = window::Feed {
         name: feed.name,
         mailbox: feed.mailbox,
+        arriving: feed.arriving,
         stats: feed.stats,
         delay: feed.delay,
         stop: feed.stop,

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use lancam::clock::Ntp;
 use lancam::display::Frame;
-use lancam::display::decode::fit;
+use lancam::display::layout::fit;
 use lancam::display::window::{Feed, WindowOptions, run};
 use lancam::mailbox::Mailbox;
 use lancam::stats::delay::DelayMeter;

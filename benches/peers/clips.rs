@@ -18,8 +18,8 @@ pub(crate) const DIFFERENT: usize = 60;
 /// Frames in the container: longer than any measurement that it serves.
 pub(crate) const FRAMES: usize = 10 * FPS as usize;
 /// Bits of a frame's number, and the pixels of each one's square.
-const BITS: usize = 6;
-const CELL: usize = 32;
+pub(crate) const BITS: usize = 6;
+pub(crate) const CELL: usize = 32;
 
 /// A clip on disk and in memory.
 pub(crate) struct Clip {

@@ -9,6 +9,7 @@ use super::usage::UsageError;
 use super::values::{FRAMES, STATUS_TOKEN, jpeg_path, record, stats_to, target};
 use crate::config::Status;
 use crate::config::check::{self, NUMBER, WHOLE, number};
+use crate::display::strips::default_helpers;
 use crate::stats::StatsTo;
 use crate::view::{OnLoss, Record, Target, ViewPlan};
 
@@ -70,6 +71,12 @@ pub struct ViewArgs {
         value_parser = number(NUMBER, 0.1..=8.0_f32))]
     pub scale: Option<f32>,
 
+    /// Threads that help to decode a frame while it arrives, 0 to 3 [default: one
+    /// for each processor core but one]
+    #[arg(long, value_name = "N", allow_negative_numbers = true,
+        value_parser = number(WHOLE, 0..=3_usize))]
+    pub decoders: Option<usize>,
+
     /// When part of a frame is lost, keep the last one or show what arrived
     #[arg(long, value_name = "hold|conceal", hide_possible_values = true, default_value_t = OnLoss::Hold, value_enum)]
     pub on_loss: OnLoss,
@@ -127,6 +134,7 @@ impl ViewArgs {
             snapshot: self.snapshot.clone(),
             scale: self.scale,
             overlay: false,
+            decoders: self.decoders.unwrap_or_else(default_helpers),
             on_loss: self.on_loss,
             retransmit: self.retransmit,
             late: self.late,

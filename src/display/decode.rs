@@ -2,7 +2,10 @@
 //! allows it, else by way of a scratch picture and a bilinear scaler; black bars around. The aspect
 //! ratio is always kept. Not a checker of streams: a picture that decodes with a warning is shown.
 
-use turbojpeg::{Decompressor, Image, PixelFormat, ScalingFactor};
+use turbojpeg::{Decompressor, Image, PixelFormat};
+
+use super::layout::{Layout, Rect, blacken_around};
+use super::scale::{Part, Scaler};
 
 /// How turbojpeg lays out `u32` pixels of value 0x00RRGGBB.
 const FORMAT: PixelFormat = if cfg!(target_endian = "little") {
@@ -13,11 +16,7 @@ const FORMAT: PixelFormat = if cfg!(target_endian = "little") {
 
 /// Most pixels of a picture that is decoded: 8192 x 8192, twice "8K". A header is the network's
 /// word, and memory must stay bounded.
-const MAX_PIXELS: usize = 1 << 26;
-
-/// The turbojpeg scaling factors in use, in eighths. The others exist too, but only these have SIMD
-/// inverse DCTs; decoding to one of these and scaling the rest of the way is faster.
-const EIGHTHS: [usize; 4] = [1, 2, 4, 8];
+pub(super) const MAX_PIXELS: usize = 1 << 26;
 
 /// Why a frame gave no picture.
 #[derive(Debug, thiserror::Error)]
@@ -45,19 +44,6 @@ pub enum DecodeError {
     },
 }
 
-/// A rectangle in a window, in pixels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rect {
-    /// Left edge.
-    pub x: usize,
-    /// Upper edge.
-    pub y: usize,
-    /// Width.
-    pub width: usize,
-    /// Height.
-    pub height: usize,
-}
-
 /// What a decoded frame was and where it went.
 #[derive(Debug)]
 pub struct Decoded {
@@ -69,32 +55,6 @@ pub struct Decoded {
     pub rect: Rect,
     /// turbojpeg's complaint, if it had one: the picture is there, but part of it may be wrong.
     pub warning: Option<String>,
-}
-
-/// The largest centred rectangle in `window` with the aspect ratio of `picture` (width, height); at
-/// least one pixel each way, empty only if the window or the picture is.
-pub fn fit(picture: (usize, usize), window: (usize, usize)) -> Rect {
-    let ((pw, ph), (ww, wh)) = (picture, window);
-    if pw == 0 || ph == 0 || ww == 0 || wh == 0 {
-        return Rect {
-            x: 0,
-            y: 0,
-            width: 0,
-            height: 0,
-        };
-    }
-    let scaled = |side: usize, num: usize, den: usize| (side * num + den / 2) / den;
-    let (width, height) = if ww * ph <= wh * pw {
-        (ww, scaled(ph, ww, pw).clamp(1, wh))
-    } else {
-        (scaled(pw, wh, ph).clamp(1, ww), wh)
-    };
-    Rect {
-        x: (ww - width) / 2,
-        y: (wh - height) / 2,
-        width,
-        height,
-    }
 }
 
 /// Decodes frames; holds turbojpeg's state and the scratch memory.
@@ -132,23 +92,24 @@ impl Decoder {
             });
         }
         let picture = self.size(jpeg)?;
-        let rect = fit(picture, size);
-        let factor = factor_for(picture, rect);
-        self.turbo.set_scaling_factor(factor)?;
-        let scaled = (factor.scale(picture.0), factor.scale(picture.1));
+        let layout = Layout::new(picture, size);
+        let (rect, decoded) = (layout.rect, layout.decoded);
+        self.turbo.set_scaling_factor(layout.factor)?;
         blacken_around(window, width, rect);
-        let warning = if scaled == (rect.width, rect.height) {
+        let warning = if layout.is_direct() {
             let start = rect.y * width + rect.x;
-            decompress(&mut self.turbo, jpeg, &mut window[start..], scaled, width)?
+            decompress(&mut self.turbo, jpeg, &mut window[start..], decoded, width)?
         } else {
             // Grows to the largest picture seen and stays.
-            let needed = scaled.0 * scaled.1;
-            if self.scratch.len() < needed {
-                self.scratch.resize(needed, 0);
-            }
-            let scratch = &mut self.scratch[..needed];
-            let warning = decompress(&mut self.turbo, jpeg, scratch, scaled, scaled.0)?;
-            self.scaler.scale(scratch, scaled, window, width, rect);
+            let scratch = room(&mut self.scratch, decoded.0 * decoded.1);
+            let warning = decompress(&mut self.turbo, jpeg, scratch, decoded, decoded.0)?;
+            let whole = Part {
+                pixels: scratch,
+                first: 0,
+                picture: decoded,
+            };
+            let to = &mut window[rect.y * width..];
+            self.scaler.scale(whole, rect, 0..rect.height, to, width);
             warning
         };
         Ok(Decoded {
@@ -181,21 +142,18 @@ impl Decoder {
     }
 }
 
-/// The smallest factor whose result covers `rect`; 1 if even that does not.
-fn factor_for(picture: (usize, usize), rect: Rect) -> ScalingFactor {
-    EIGHTHS
-        .iter()
-        .map(|&eighths| ScalingFactor::new(eighths, 8))
-        .find(|factor| {
-            factor.scale(picture.0) >= rect.width && factor.scale(picture.1) >= rect.height
-        })
-        .unwrap_or(ScalingFactor::ONE)
+/// The first `pixels` of `memory`, which grows where it must.
+pub(super) fn room(memory: &mut Vec<u32>, pixels: usize) -> &mut [u32] {
+    if memory.len() < pixels {
+        memory.resize(pixels, 0);
+    }
+    &mut memory[..pixels]
 }
 
 /// Decodes to `size` pixels in rows of `pitch` pixels. A complaint of turbojpeg is returned, not an
 /// error: its warnings (a scan that ends early, a stray marker) come as errors too, and leave a
 /// usable picture.
-fn decompress(
+pub(super) fn decompress(
     turbo: &mut Decompressor,
     jpeg: &[u8],
     pixels: &mut [u32],
@@ -216,119 +174,12 @@ fn decompress(
     }
 }
 
-/// Fills all of a window of the given width but `rect` with black.
-fn blacken_around(window: &mut [u32], width: usize, rect: Rect) {
-    for (y, row) in window.chunks_exact_mut(width).enumerate() {
-        if y < rect.y || y >= rect.y + rect.height {
-            row.fill(0);
-        } else {
-            row[..rect.x].fill(0);
-            row[rect.x + rect.width..].fill(0);
-        }
-    }
-}
-
-/// A bilinear scaler that keeps its tables from frame to frame.
-#[derive(Debug, Default)]
-struct Scaler {
-    columns: Vec<Tap>,
-    /// The widths that `columns` was made for: from, to.
-    made_for: (usize, usize),
-    /// One row of the result, but still of the source's width.
-    row: Vec<u32>,
-}
-
-/// Where one pixel comes from: `from` and its next neighbour, which weighs `weight` of 256.
-#[derive(Clone, Copy, Debug)]
-struct Tap {
-    from: u32,
-    weight: u32,
-}
-
-/// The tap of pixel `to` of `to_size`, in a line of `from_size`; pixel centres are mapped on each
-/// other. `from + 1` lies in the line if it has two pixels at all.
-fn tap(to: usize, to_size: usize, from_size: usize) -> Tap {
-    if from_size < 2 {
-        return Tap { from: 0, weight: 0 };
-    }
-    // ((to + 1/2) * from_size / to_size - 1/2) in 1/256.
-    let position = (256 * (2 * to + 1) * from_size / (2 * to_size)).saturating_sub(128);
-    let position = position.min(256 * (from_size - 1));
-    let from = (position / 256).min(from_size - 2);
-    Tap {
-        from: from as u32,
-        weight: (position - 256 * from) as u32,
-    }
-}
-
-/// `a` and `b` mixed, `b` weighing `weight` of 256; the three colours at once, in 16 bits each.
-fn mix(a: u32, b: u32, weight: u32) -> u32 {
-    const RED_BLUE: u64 = 0x00ff_00ff;
-    const GREEN: u64 = 0x0000_ff00;
-    let spread = |p: u32| (u64::from(p) & RED_BLUE) | (u64::from(p) & GREEN) << 24;
-    let mixed = spread(a) * u64::from(256 - weight) + spread(b) * u64::from(weight);
-    (mixed >> 8 & RED_BLUE | mixed >> 32 & GREEN) as u32
-}
-
-/// [`mix`] for whole rows, byte by byte: a form that compilers turn into SIMD.
-fn mix_rows(a: &[u32], b: &[u32], weight: u32, to: &mut [u32]) {
-    let (a, b): (&[u8], &[u8]) = (bytemuck::cast_slice(a), bytemuck::cast_slice(b));
-    let weight = weight as u16;
-    for ((to, &a), &b) in bytemuck::cast_slice_mut(to).iter_mut().zip(a).zip(b) {
-        *to = ((u16::from(a) * (256 - weight) + u16::from(b) * weight) >> 8) as u8;
-    }
-}
-
-impl Scaler {
-    /// Scales `picture`, of `size`, into `rect` of a window with rows of `pitch` pixels.
-    fn scale(
-        &mut self,
-        picture: &[u32],
-        size: (usize, usize),
-        window: &mut [u32],
-        pitch: usize,
-        rect: Rect,
-    ) {
-        let (width, height) = size;
-        if self.made_for != (width, rect.width) {
-            self.columns.clear();
-            self.columns
-                .extend((0..rect.width).map(|x| tap(x, rect.width, width)));
-            // One more, so that the last pixel has a neighbour too.
-            self.row.resize(width + 1, 0);
-            self.made_for = (width, rect.width);
-        }
-        for y in 0..rect.height {
-            let Tap { from, weight } = tap(y, rect.height, height);
-            let upper = &picture[from as usize * width..];
-            let lower = &upper[if height > 1 { width } else { 0 }..];
-            mix_rows(
-                &upper[..width],
-                &lower[..width],
-                weight,
-                &mut self.row[..width],
-            );
-            let to = &mut window[(rect.y + y) * pitch + rect.x..][..rect.width];
-            scale_row(&self.row, &self.columns, to);
-        }
-    }
-}
-
-/// Scales `line`, which has a pixel more than the picture is wide, sideways.
-fn scale_row(line: &[u32], columns: &[Tap], to: &mut [u32]) {
-    for (to, tap) in to.iter_mut().zip(columns) {
-        let from = tap.from as usize;
-        if let [a, b] = line[from..from + 2] {
-            *to = mix(a, b, tap.weight);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::display::layout::fit;
     use proptest::prelude::*;
-    use turbojpeg::{Compressor, Subsamp};
+    use turbojpeg::{Compressor, ScalingFactor, Subsamp};
 
     fn jpeg(width: usize, height: usize, subsamp: Subsamp) -> Vec<u8> {
         let mut pixels = Vec::with_capacity(width * height * 3);
@@ -533,24 +384,6 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_aspect_ratio_is_kept(pw in 1usize..5000, ph in 1usize..5000, ww in 1usize..5000, wh in 1usize..5000) {
-            let rect = fit((pw, ph), (ww, wh));
-            prop_assert!(rect.width >= 1 && rect.height >= 1);
-            prop_assert!(rect.x + rect.width <= ww && rect.y + rect.height <= wh);
-            prop_assert!(rect.width == ww || rect.height == wh);
-            // Centred to the pixel, and true to half a pixel on the shorter way.
-            prop_assert!((ww - rect.width).abs_diff(2 * rect.x) <= 1);
-            prop_assert!((wh - rect.height).abs_diff(2 * rect.y) <= 1);
-            if rect.width == ww {
-                let ideal = (ww * ph) as f64 / pw as f64;
-                prop_assert!(rect.height == 1 || (rect.height as f64 - ideal).abs() <= 0.5001);
-            } else {
-                let ideal = (wh * pw) as f64 / ph as f64;
-                prop_assert!(rect.width == 1 || (rect.width as f64 - ideal).abs() <= 0.5001);
-            }
-        }
-
-        #[test]
         fn any_picture_fills_its_rectangle_in_any_window(
             pw in 1usize..90, ph in 1usize..90, ww in 1usize..130, wh in 1usize..130,
         ) {
@@ -569,18 +402,5 @@ mod tests {
             }
         }
 
-        #[test]
-        fn the_scaler_is_close_to_the_formula(from in 1usize..40, to in 1usize..90, seed: u32) {
-            let line: Vec<u32> = (0..from as u32).map(|i| i.wrapping_mul(seed | 1) % 256).collect();
-            let columns: Vec<Tap> = (0..to).map(|x| tap(x, to, from)).collect();
-            let mut scaled = vec![0; to];
-            scale_row(&[&line[..], &[0]].concat(), &columns, &mut scaled);
-            for (x, &value) in scaled.iter().enumerate() {
-                let at = ((x as f64 + 0.5) * from as f64 / to as f64 - 0.5).clamp(0.0, from as f64 - 1.0);
-                let (i, t) = (at.floor() as usize, at.fract());
-                let want = f64::from(line[i]) * (1.0 - t) + f64::from(line[(i + 1).min(from - 1)]) * t;
-                prop_assert!((f64::from(value) - want).abs() < 2.1, "{} at {}: {} for {}", from, x, value, want);
-            }
-        }
     }
 }

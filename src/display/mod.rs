@@ -1,17 +1,24 @@
 //! What a viewer does with frames: decode, show in a window, draw the overlay, record.
 //! Everything after "a JPEG frame is here"; sockets, packets and threads are not its business.
 
+pub mod arriving;
 pub mod decode;
 pub mod figures;
 #[cfg(feature = "view")]
+mod follow;
+#[cfg(feature = "view")]
 mod input;
+pub mod layout;
 pub mod overlay;
+mod scale;
+pub mod strips;
 #[cfg(feature = "view")]
 pub mod window;
 #[cfg(feature = "view")]
 mod x11;
 
 use crate::clock::Ntp;
+use crate::jpeg::Picture;
 use crate::jpeg::recode::partial::Concealer;
 
 /// A frame, as the window needs it.
@@ -21,6 +28,16 @@ pub trait Frame {
 
     /// When the sender captured it, on the wall clock; `None` where the stream does not say.
     fn captured(&self) -> Option<Ntp>;
+
+    /// What the JPEG was put together from. `None`: it can only be decoded as a whole.
+    fn picture(&self) -> Option<Picture<'_>> {
+        None
+    }
+
+    /// Under which number it [arrived](arriving::Arriving); later frames have larger numbers.
+    fn number(&self) -> u64 {
+        0
+    }
 
     /// Whether all of it came.
     fn is_whole(&self) -> bool {

@@ -15,10 +15,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::Frame;
-use super::decode::{DecodeError, Decoder, fit};
+use super::arriving::{Arriving, Head};
+use super::decode::{DecodeError, Decoder};
 use super::figures::Meter;
+use super::follow::ArrivingScan;
 use super::input::{Input, Key};
+use super::layout::fit;
 use super::overlay::Canvas;
+use super::strips::StripDecoder;
 use super::x11::{Screen, Window};
 use crate::jpeg::recode::partial::Concealer;
 use crate::mailbox::Mailbox;
@@ -70,6 +74,8 @@ pub struct WindowOptions {
     pub scale: Option<f32>,
     /// Whether the overlay is on from the start.
     pub overlay: bool,
+    /// How many threads help to decode; 0: each frame is decoded when all of it is there.
+    pub decoders: usize,
     /// Ends after this many frames shown.
     pub frames: Option<u64>,
     /// Where `s` saves pictures.
@@ -82,6 +88,8 @@ pub struct Feed<T> {
     pub name: Box<dyn Fn() -> String + Send>,
     /// Where the frames come from; the window ends when it is closed.
     pub mailbox: Arc<Mailbox<T>>,
+    /// What has come of the next frame.
+    pub arriving: Option<Arc<Arriving>>,
     /// The window counts `frames_shown` and, of the frames that it took, `frames_skipped`,
     /// `frames_partial`, and `frames_lost` where nothing of a partial one can be shown.
     pub stats: Arc<ViewerStats>,
@@ -132,6 +140,13 @@ struct Viewer<T> {
     name: String,
     window: Window,
     decoder: Decoder,
+    strips: StripDecoder,
+    /// Memory for what arrives.
+    bytes: Vec<u8>,
+    /// The number of the last frame that was followed while it arrived.
+    followed: u64,
+    /// The size of the window in which the pixels of the frame to show are already.
+    decoded: Option<(usize, usize)>,
     concealer: Concealer,
     /// The frame to show, and the size of its picture.
     current: Option<Box<T>>,
@@ -157,6 +172,7 @@ impl<T: Frame + Send + 'static> Viewer<T> {
         let name = printable((feed.name)());
         let screen = Screen::connect()?;
         let decoder = Decoder::new()?;
+        let strips = StripDecoder::new(options.decoders)?;
         let (mailbox, delay) = (Arc::clone(&feed.mailbox), Arc::clone(&feed.delay));
         let window = Window::open(
             screen,
@@ -170,6 +186,10 @@ impl<T: Frame + Send + 'static> Viewer<T> {
         Ok(Viewer {
             window,
             decoder,
+            strips,
+            bytes: Vec::new(),
+            followed: 0,
+            decoded: None,
             concealer: Concealer::default(),
             current: None,
             picture: (0, 0),
@@ -198,7 +218,7 @@ impl<T: Frame + Send + 'static> Viewer<T> {
             match self.feed.mailbox.take(patience) {
                 Some(frame) => self.accept(frame),
                 None if self.feed.mailbox.is_closed() => break,
-                None => {}
+                None => self.follow_arriving(),
             }
             self.keep_time(Instant::now());
             self.answer_inputs()?;
@@ -216,6 +236,36 @@ impl<T: Frame + Send + 'static> Viewer<T> {
                 .options
                 .frames
                 .is_some_and(|frames| self.shown >= frames)
+    }
+
+    /// Decodes the next frame while it arrives, if there is something of it.
+    fn follow_arriving(&mut self) {
+        let Some(arriving) = &self.feed.arriving else {
+            return;
+        };
+        // The first picture changes the window's size.
+        if self.frozen || self.current.is_none() {
+            return;
+        }
+        let Some((number, head)) = arriving.begin(self.followed) else {
+            return;
+        };
+        self.followed = number;
+        let size = self.window.size();
+        if !self.strips.accepts(&head) {
+            return;
+        }
+        let Some(pixels) = self.window.pixels(size) else {
+            return;
+        };
+        let (mailbox, bytes) = (&self.feed.mailbox, &mut self.bytes);
+        let mut scan = ArrivingScan::new(number, &head, arriving, mailbox, bytes);
+        let result = self.strips.decode(&head, &mut scan, pixels, size);
+        let Some(frame) = scan.into_frame() else {
+            return;
+        };
+        self.accept(frame);
+        self.decoded = (result.is_ok() && self.is_fresh).then_some(size);
     }
 
     /// Makes `frame` the one to show, unless it cannot be, or the picture is frozen.
@@ -243,6 +293,7 @@ impl<T: Frame + Send + 'static> Viewer<T> {
             self.first_picture(size);
         }
         self.picture = size;
+        self.decoded = None;
         self.dirty = true;
     }
 
@@ -322,14 +373,11 @@ impl<T: Frame + Send + 'static> Viewer<T> {
             return Ok(());
         };
         self.dirty = false;
-        let current = self.current.as_ref();
-        match current.map(|frame| self.decoder.decode(frame.jpeg(), pixels, size)) {
-            Some(Ok(decoded)) => {
-                if let Some(warning) = decoded.warning {
-                    tracing::debug!(%warning, "a frame is damaged");
-                }
-            }
-            Some(Err(error)) => tracing::debug!(%error, "a frame cannot be shown"),
+        let is_decoded = self.decoded.take() == Some(size);
+        let current = self.current.as_deref();
+        match current {
+            _ if is_decoded => {}
+            Some(frame) => decode(&mut self.decoder, &mut self.strips, frame, pixels, size),
             None => pixels.fill(0),
         }
         let mut canvas = Canvas::new(pixels, size);
@@ -408,6 +456,34 @@ impl<T: Frame + Send + 'static> Viewer<T> {
                 self.say(error.to_string());
             }
         }
+    }
+}
+
+/// Decodes a frame that is all there.
+fn decode<T: Frame>(
+    decoder: &mut Decoder,
+    strips: &mut StripDecoder,
+    frame: &T,
+    pixels: &mut [u32],
+    size: (usize, usize),
+) {
+    if let Some(mut picture) = frame.picture().filter(|_| frame.is_whole()) {
+        let head = Head::of(&picture);
+        if strips.is_worth_while(&head, size)
+            && strips
+                .decode(&head, &mut picture.scan, pixels, size)
+                .is_ok()
+        {
+            return;
+        }
+    }
+    match decoder.decode(frame.jpeg(), pixels, size) {
+        Ok(decoded) => {
+            if let Some(warning) = decoded.warning {
+                tracing::debug!(%warning, "a frame is damaged");
+            }
+        }
+        Err(error) => tracing::debug!(%error, "a frame cannot be shown"),
     }
 }
 

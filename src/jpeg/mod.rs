@@ -8,7 +8,7 @@ pub mod rebuild;
 pub mod recode;
 mod reencode;
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 pub mod split;
 pub mod strips;
 pub mod tables;

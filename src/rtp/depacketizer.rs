@@ -27,6 +27,7 @@ use super::source::{
 use super::stats::ViewerStats;
 use super::types::{RtpTime, SeqNo, Ssrc};
 use crate::clock::Mono;
+use crate::jpeg::Picture;
 
 /// Frames being put together at a time.
 const MAX_SLOTS: usize = 4;
@@ -421,6 +422,18 @@ impl Depacketizer {
                 has_end,
             })
         })
+    }
+
+    /// The oldest incomplete frame, if its start is there: its [number](super::FrameBuffer::number),
+    /// and the picture with as much of its scan as has come without a gap.
+    pub fn arriving(&mut self) -> Option<(u64, Picture<'_>)> {
+        let frame = self.slots.first_mut()?;
+        let packets = frame.packets();
+        if packets.whole_since().is_some() || packets.is_broken() {
+            return None;
+        }
+        let number = packets.number();
+        Some((number, self.stream.arriving(frame)?))
     }
 
     /// The newest extended number of all that came.

@@ -1,9 +1,14 @@
 //! The packets of one frame: which have arrived, in the order of their numbers, and whether the frame is whole. Their
 //! payload is in the frame's own buffer; this module knows no payload format.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use super::header::Packet;
 use super::types::{RtpTime, SeqNo};
 use crate::clock::Mono;
+
+/// How many frames this process has begun.
+static BEGUN: AtomicU64 = AtomicU64::new(0);
 
 /// Most packets of one frame: a quarter of the sequence numbers, so that their order is unambiguous.
 pub const MAX_PACKETS: usize = 1 << 14;
@@ -116,6 +121,8 @@ enum State {
 /// The packets of one frame.
 #[derive(Debug)]
 pub(super) struct Packets {
+    /// No other frame of this process has it; later ones have larger ones.
+    number: u64,
     time: RtpTime,
     /// In order of their numbers.
     records: Vec<Record>,
@@ -126,6 +133,8 @@ pub(super) struct Packets {
     last: Option<u64>,
     /// Bytes of data that have arrived.
     arrived: usize,
+    /// The records from the frame's start on that follow each other, as far as they were looked at.
+    joined: usize,
     recovered: u32,
     first_arrival: Mono,
     last_arrival: Mono,
@@ -135,12 +144,14 @@ pub(super) struct Packets {
 impl Default for Packets {
     fn default() -> Packets {
         Packets {
+            number: 0,
             time: RtpTime(0),
             records: Vec::new(),
             headers: Vec::new(),
             first: None,
             last: None,
             arrived: 0,
+            joined: 0,
             recovered: 0,
             first_arrival: Mono(0),
             last_arrival: Mono(0),
@@ -159,6 +170,7 @@ impl Packets {
         records.clear();
         headers.clear();
         *self = Packets {
+            number: BEGUN.fetch_add(1, Ordering::Relaxed) + 1,
             time,
             records,
             headers,
@@ -166,6 +178,10 @@ impl Packets {
             last_arrival: now,
             ..Packets::default()
         };
+    }
+
+    pub(super) fn number(&self) -> u64 {
+        self.number
     }
 
     pub(super) fn time(&self) -> RtpTime {
@@ -262,6 +278,23 @@ impl Packets {
     /// Where the newest one's data ends.
     pub(super) fn data_end(&self) -> usize {
         self.records.last().map_or(0, Record::end)
+    }
+
+    /// Bytes of data from the frame's start up to the first gap. What is there stays as it is.
+    pub(super) fn contiguous(&mut self) -> usize {
+        let Some(first) = self.first else { return 0 };
+        let mut at = match self.joined {
+            0 => 0,
+            n => self.records[n - 1].end(),
+        };
+        while let Some(next) = self.records.get(self.joined) {
+            if next.seq != first + self.joined as u64 || next.offset as usize != at {
+                break;
+            }
+            at = next.end();
+            self.joined += 1;
+        }
+        at
     }
 
     /// Whether a packet with this number and timestamp belongs to this frame.

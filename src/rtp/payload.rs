@@ -7,7 +7,7 @@ use super::header::Packet;
 use super::jpeg::wire::{PAYLOAD_TYPE, Payload};
 use super::jpeg::{self, FrameBuffer};
 use super::packets::{Arrived, Limits, Outcome, Packets, Placed, ReceivedPacket};
-use crate::jpeg::MAX_SCAN;
+use crate::jpeg::{MAX_SCAN, Picture};
 
 /// The payload type unless something else is said.
 pub(super) const DEFAULT_TYPE: u8 = PAYLOAD_TYPE;
@@ -121,6 +121,13 @@ impl Stream {
             (Stream::Jpeg(stream), ReceivedFrame::Jpeg(frame), Fragment::Jpeg(payload)) => {
                 stream.place(frame, p, payload, limits)
             }
+        }
+    }
+
+    /// What is known of a JPEG while it arrives.
+    pub(super) fn arriving<'a>(&self, frame: &'a mut ReceivedFrame) -> Option<Picture<'a>> {
+        match (self, frame) {
+            (Stream::Jpeg(stream), ReceivedFrame::Jpeg(frame)) => stream.arriving(frame),
         }
     }
 

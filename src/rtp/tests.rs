@@ -1269,3 +1269,36 @@ fn whoever_never_polls_loses_frames_and_nothing_else() {
     assert_eq!(numbers.last(), Some(&39));
     assert!(numbers.len() <= 12, "{numbers:?}");
 }
+
+#[test]
+fn a_frame_that_arrives_is_there_up_to_its_first_gap() {
+    let mut source = Source::new(7, 65_533, 5);
+    let (sent, next) = (source.frame(0), source.frame(1));
+    let scan = source.scan(0);
+    let mut sink = Sink::new();
+    let arriving = |sink: &mut Sink| {
+        let (number, picture) = sink.depacketizer.arriving()?;
+        assert_eq!((picture.width, picture.height), (322, 242));
+        assert_eq!(picture.quant[5], 6);
+        assert!(scan.starts_with(picture.scan));
+        Some((number, picture.scan.len()))
+    };
+    // Nothing can be decoded without the first packet.
+    sink.push(&sent[1]);
+    assert_eq!(arriving(&mut sink), None);
+    sink.push(&sent[0]);
+    let (number, two) = arriving(&mut sink).expect("a start");
+    assert!(two > 236 && two < 2 * 236);
+    sink.push(&sent[3]);
+    assert_eq!(arriving(&mut sink), Some((number, two)));
+    sink.push(&sent[2]);
+    assert_eq!(arriving(&mut sink), Some((number, two + 2 * 236)));
+    // The next frame must wait until this one is over; a whole one is no longer arriving.
+    sink.push(&next[0]);
+    assert_eq!(arriving(&mut sink), Some((number, two + 2 * 236)));
+    sink.push(&sent[4]);
+    assert_eq!(sink.numbers(&source), [0]);
+    let (later, picture) = sink.depacketizer.arriving().expect("the next frame");
+    assert!(later > number);
+    assert!(source.scan(1).starts_with(picture.scan));
+}

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 
 use crate::config::Status;
+use crate::display::strips::default_helpers;
 use crate::stats::StatsTo;
 
 /// What is shown when part of a frame is lost.
@@ -68,6 +69,8 @@ pub struct ViewPlan {
     pub scale: Option<f32>,
     /// Whether the overlay is on from the start.
     pub overlay: bool,
+    /// How many threads help to decode, 0 to 3; 0: each frame is decoded when all of it is there.
+    pub decoders: usize,
     /// What is shown when part of a frame is lost.
     pub on_loss: OnLoss,
     /// Whether to request retransmission of lost packets.
@@ -92,6 +95,7 @@ impl Default for ViewPlan {
             snapshot: None,
             scale: None,
             overlay: false,
+            decoders: default_helpers(),
             on_loss: OnLoss::Hold,
             retransmit: false,
             late: 1,

@@ -15,6 +15,7 @@ use super::shared::Shared;
 use super::sockets::Sockets;
 use super::wanted::Wanted;
 use crate::clock::Mono;
+use crate::display::arriving::{Arriving, Progress};
 use crate::mailbox::Mailbox;
 use crate::net::{MAX_WAIT, ReceiveSocket};
 use crate::rtp::repair::{NackGenerator, RepairPacket};
@@ -45,6 +46,8 @@ pub(super) struct Receiver {
     pub(super) retransmit: bool,
     /// Where the window takes frames from; `None` if headless: each frame counts as shown.
     pub(super) mailbox: Option<Arc<Mailbox<FrameBuffer>>>,
+    /// Where the window takes what has come of the next frame from.
+    pub(super) arriving: Option<(Arc<Arriving>, Progress)>,
     pub(super) recording: Option<RecordingInput>,
     /// If headless, stop after this many frames.
     pub(super) frames: Option<u64>,
@@ -167,6 +170,7 @@ impl Receiver {
             }
             // Repair comes last, so that no packet is rebuilt that is only unread.
             if batch.is_full() {
+                self.show_arriving(depacketizer);
                 return Ok(());
             }
         }
@@ -193,8 +197,22 @@ impl Receiver {
         }
         let now = Mono::now();
         self.drain(depacketizer, now, signal);
+        self.show_arriving(depacketizer);
         self.ask(now, sockets, depacketizer, recovery);
         Ok(())
+    }
+
+    /// Lets the window decode what has come of the next frame.
+    fn show_arriving(&mut self, depacketizer: &mut Depacketizer) {
+        let (Some(mailbox), Some((slot, progress))) = (&self.mailbox, &mut self.arriving) else {
+            return;
+        };
+        let Some((number, picture)) = depacketizer.arriving() else {
+            return;
+        };
+        if slot.offer(progress, number, &picture) {
+            mailbox.nudge();
+        }
     }
 
     /// Requests what is missing and cannot be repaired.

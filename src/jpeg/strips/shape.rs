@@ -85,11 +85,27 @@ impl Shape {
         pixel(rows.start)..pixel(rows.end)
     }
 
+    /// Whether pixels of a row depend on the MCUs of the row above or below, at full size.
+    pub fn mixes_rows(&self) -> bool {
+        self.sampling == Sampling::Yuv420
+    }
+
+    /// The rows of MCUs that must be decoded together for these pixel rows to be the whole picture's.
+    /// `is_full`: at full size; scaled by 1/2, 1/4 or 1/8 a row needs no neighbours.
+    pub fn covering(&self, pixels: &Range<usize>, is_full: bool) -> Range<usize> {
+        let (high, step) = (self.mcu_height(), self.step());
+        // See `Seam`.
+        let margin = usize::from(is_full && self.mixes_rows());
+        let start = pixels.start.saturating_sub(margin) / high;
+        let end = (pixels.end + margin).div_ceil(high);
+        start / step * step..end.next_multiple_of(step).min(self.rows())
+    }
+
     /// The seam above a strip; `None` for the first one. Only for decoding at full size: scaled by
     /// 1/2, 1/4 or 1/8 strips are the picture as they are, and so they always are with 4:2:2.
     pub fn seam(&self, strip: &Range<usize>) -> Option<Seam> {
         let row = strip.start;
-        if self.sampling != Sampling::Yuv420 || row == 0 || row >= self.rows() {
+        if !self.mixes_rows() || row == 0 || row >= self.rows() {
             return None;
         }
         let (high, step) = (self.mcu_height(), self.step());

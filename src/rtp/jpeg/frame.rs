@@ -143,6 +143,11 @@ impl FrameBuffer {
         self.height
     }
 
+    /// No other frame of this process has the same number; later ones have larger numbers.
+    pub fn number(&self) -> u64 {
+        self.packets.number()
+    }
+
     /// RTP timestamp.
     pub fn time(&self) -> RtpTime {
         self.packets.time()
@@ -338,6 +343,24 @@ impl Stream {
             self.told = frame.size.or(self.told);
         }
         placed
+    }
+
+    /// What is known of a frame while it arrives: its scan is what has come of it up to the first
+    /// gap. `None`: not enough to decode it.
+    pub(in crate::rtp) fn arriving<'a>(&self, frame: &'a mut FrameBuffer) -> Option<Picture<'a>> {
+        let len = frame.packets.contiguous();
+        if len == 0 {
+            return None;
+        }
+        let (width, height) = self.size_of(frame)?;
+        Some(Picture {
+            width,
+            height,
+            sampling: frame.header.sampling,
+            restart_interval: frame.header.restart_interval,
+            quant: tables_of(frame)?,
+            scan: &frame.data[HEADROOM..][..len],
+        })
     }
 
     /// Makes a frame a JPEG, whole or, if it may be, with gaps.

@@ -1,0 +1,246 @@
+//! The scan of a frame while it arrives: what has come of it, and in the end the rest of it, from the
+//! whole frame in the mailbox. Only what is certain to be the beginning of that frame counts.
+
+use std::time::{Duration, Instant};
+
+use super::Frame;
+use super::arriving::{Arriving, Head, Taken};
+use super::strips::{Next, Scan};
+use crate::mailbox::Mailbox;
+
+/// How long a frame is followed that does not go on.
+const STALLED: Duration = Duration::from_millis(50);
+/// The scan of a frame that is arriving, until the mailbox has it whole.
+pub(super) struct ArrivingScan<'a, T> {
+    number: u64,
+    head: &'a Head,
+    arriving: &'a Arriving,
+    mailbox: &'a Mailbox<T>,
+    bytes: &'a mut Vec<u8>,
+    /// How many bytes the decoder has.
+    followed: usize,
+    /// What the mailbox had.
+    frame: Option<Box<T>>,
+}
+
+impl<T: Frame> Scan for ArrivingScan<'_, T> {
+    fn next(&mut self, may_wait: bool) -> Next<'_> {
+        let patience = if may_wait { STALLED } else { Duration::ZERO };
+        let deadline = Instant::now() + patience;
+        loop {
+            let taken = self.arriving.take(self.number, self.bytes);
+            if !self.bytes.is_empty() {
+                self.followed += self.bytes.len();
+                return Next::Bytes(self.bytes);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            // It wakes for other things too.
+            self.frame = match taken {
+                Taken::More => self.mailbox.take(left),
+                Taken::Other => self.mailbox.take(Duration::ZERO),
+            };
+            if self.frame.is_some() {
+                return self.rest();
+            }
+            if taken == Taken::Other || self.mailbox.is_closed() {
+                return Next::GivenUp;
+            }
+            if left.is_zero() {
+                return if may_wait {
+                    Next::GivenUp
+                } else {
+                    Next::Bytes(&[])
+                };
+            }
+        }
+    }
+}
+
+impl<'a, T: Frame> ArrivingScan<'a, T> {
+    /// The scan of the frame that [`Arriving::begin`] gave. `bytes` is memory that is used again.
+    pub(super) fn new(
+        number: u64,
+        head: &'a Head,
+        arriving: &'a Arriving,
+        mailbox: &'a Mailbox<T>,
+        bytes: &'a mut Vec<u8>,
+    ) -> ArrivingScan<'a, T> {
+        ArrivingScan {
+            number,
+            head,
+            arriving,
+            mailbox,
+            bytes,
+            followed: 0,
+            frame: None,
+        }
+    }
+
+    /// The frame that the mailbox had, whichever it is.
+    pub(super) fn into_frame(self) -> Option<Box<T>> {
+        self.frame
+    }
+
+    /// What is left of the scan, if the mailbox's frame is the one that was followed.
+    fn rest(&self) -> Next<'_> {
+        let frame = self.frame.as_deref();
+        let frame = frame.filter(|frame| frame.is_whole() && frame.number() == self.number);
+        let picture = frame.and_then(Frame::picture);
+        let picture = picture.filter(|picture| Head::of(picture) == *self.head);
+        match picture.and_then(|picture| picture.scan.get(self.followed..)) {
+            Some(rest) => Next::Last(rest),
+            None => Next::GivenUp,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Ntp;
+    use crate::display::arriving::Progress;
+    use crate::display::strips::StripDecoder;
+    use crate::jpeg::Picture;
+    use crate::jpeg::gate::{Gate, GateOptions};
+    use crate::jpeg::samples::encode;
+    use crate::jpeg::strips::Broken;
+    use std::thread;
+    use turbojpeg::Subsamp;
+
+    const SIZE: (usize, usize) = (640, 480);
+
+    /// A frame as the network brings it.
+    #[derive(Clone)]
+    struct Received {
+        number: u64,
+        head: (u16, u16, crate::jpeg::Sampling),
+        quant: [u8; 128],
+        scan: Vec<u8>,
+        is_whole: bool,
+    }
+
+    impl Received {
+        fn new(number: u64, quality: i32) -> Received {
+            let jpeg = encode(SIZE.0, SIZE.1, Subsamp::Sub2x1, quality);
+            let mut gate = Gate::new(GateOptions::default());
+            let picture = gate.pass(&jpeg).expect("a picture");
+            Received {
+                number,
+                head: (picture.width, picture.height, picture.sampling),
+                quant: picture.quant,
+                scan: picture.scan.to_vec(),
+                is_whole: true,
+            }
+        }
+
+        fn part(&self, len: usize) -> Picture<'_> {
+            Picture {
+                width: self.head.0,
+                height: self.head.1,
+                sampling: self.head.2,
+                restart_interval: 0,
+                quant: self.quant,
+                scan: &self.scan[..len.min(self.scan.len())],
+            }
+        }
+    }
+
+    impl Frame for Received {
+        fn jpeg(&self) -> &[u8] {
+            &[]
+        }
+        fn captured(&self) -> Option<Ntp> {
+            None
+        }
+        fn picture(&self) -> Option<Picture<'_>> {
+            Some(self.part(usize::MAX))
+        }
+        fn number(&self) -> u64 {
+            self.number
+        }
+        fn is_whole(&self) -> bool {
+            self.is_whole
+        }
+    }
+
+    /// Offers `arrives` piece by piece as far as `offered`, then puts `comes` into the mailbox; what the decoder makes
+    /// of it, and the number of the frame that it has taken.
+    fn follow(
+        arrives: &Received,
+        offered: usize,
+        comes: Option<Received>,
+    ) -> (Result<Vec<u32>, Broken>, Option<u64>) {
+        let (arriving, mailbox) = (Arriving::default(), Mailbox::new(2));
+        let mut progress = Progress::default();
+        arriving.offer(&mut progress, arrives.number, &arrives.part(5000));
+        let (number, head) = arriving.begin(0).expect("a beginning");
+        let (mut bytes, mut pixels) = (Vec::new(), vec![0; SIZE.0 * SIZE.1]);
+        let mut strips = StripDecoder::new(1).expect("turbojpeg");
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                for len in (10_000..=offered).step_by(5000) {
+                    arriving.offer(&mut progress, arrives.number, &arrives.part(len));
+                    mailbox.nudge();
+                }
+                if let Some(frame) = comes {
+                    mailbox.put(Box::new(frame));
+                }
+            });
+            let mut scan = ArrivingScan::new(number, &head, &arriving, &mailbox, &mut bytes);
+            let result = strips.decode(&head, &mut scan, &mut pixels, SIZE);
+            let frame = scan.into_frame().map(|frame| frame.number);
+            (result.map(|()| pixels), frame)
+        })
+    }
+
+    #[test]
+    fn a_frame_is_decoded_from_its_parts_and_its_rest() {
+        let frame = Received::new(7, 90);
+        assert!(frame.scan.len() > 50_000);
+        let at_once = {
+            let mut pixels = vec![0; SIZE.0 * SIZE.1];
+            let mut strips = StripDecoder::new(1).expect("turbojpeg");
+            let head = Head::of(&frame.part(0));
+            let whole = strips.decode(&head, &mut &frame.scan[..], &mut pixels, SIZE);
+            whole.map(|()| pixels)
+        };
+        for offered in [0, 20_000, usize::MAX] {
+            let offered = offered.min(frame.scan.len());
+            let (pixels, number) = follow(&frame, offered, Some(frame.clone()));
+            assert_eq!(number, Some(7));
+            assert!(pixels.is_ok() && pixels == at_once, "{offered}");
+        }
+    }
+
+    #[test]
+    fn another_frame_is_never_taken_for_the_rest() {
+        let frame = Received::new(7, 90);
+        let other_number = Received {
+            number: 8,
+            ..frame.clone()
+        };
+        let partial = Received {
+            is_whole: false,
+            ..frame.clone()
+        };
+        let other_tables = Received {
+            quant: [3; 128],
+            ..frame.clone()
+        };
+        let shorter = Received {
+            scan: frame.scan[..100].to_vec(),
+            ..frame.clone()
+        };
+        for comes in [other_number, partial, other_tables, shorter] {
+            let number = comes.number;
+            let (pixels, taken) = follow(&frame, 20_000, Some(comes));
+            assert_eq!((pixels, taken), (Err(Broken), Some(number)));
+        }
+    }
+
+    #[test]
+    fn a_frame_that_does_not_go_on_is_given_up() {
+        let (pixels, taken) = follow(&Received::new(7, 90), 20_000, None);
+        assert_eq!((pixels, taken), (Err(Broken), None));
+    }
+}
