@@ -28,7 +28,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use tracing::{info, warn};
 
-use crate::clock::Ntp;
+use crate::clock::{Mono, Ntp};
 use crate::display::arriving::{Arriving, Progress};
 use crate::jpeg::Picture;
 use crate::jpeg::recode::partial::Concealer;
@@ -66,6 +66,10 @@ impl crate::display::Frame for FrameBuffer {
 
     fn number(&self) -> u64 {
         self.number()
+    }
+
+    fn last_arrival(&self) -> Option<Mono> {
+        Some(self.last_arrival())
     }
 
     fn is_whole(&self) -> bool {

@@ -1,13 +1,17 @@
 //! The scan of a frame while it arrives: what has come of it, and in the end the rest of it, from the
-//! whole frame in the mailbox. Only what is certain to be the beginning of that frame counts.
+//! whole frame in the mailbox. Only what is certain to be the beginning of that frame counts. And
+//! whether it is worth while to follow it.
 
 use std::time::{Duration, Instant};
 
 use super::Frame;
 use super::arriving::{Arriving, Head, Taken};
 use super::strips::{Next, Scan};
+use crate::clock::Mono;
 use crate::mailbox::Mailbox;
 
+/// Longer times between the last packet and the picture are not the decoder's.
+const MOST: Duration = Duration::from_millis(100);
 /// How long a frame is followed that does not go on.
 const STALLED: Duration = Duration::from_millis(50);
 /// The scan of a frame that is arriving, until the mailbox has it whole.
@@ -90,6 +94,58 @@ impl<'a, T: Frame> ArrivingScan<'a, T> {
         match picture.and_then(|picture| picture.scan.get(self.followed..)) {
             Some(rest) => Next::Last(rest),
             None => Next::GivenUp,
+        }
+    }
+}
+
+/// Every so many frames the way is tried that was slower.
+const TRIAL: u32 = 64;
+
+/// Which way is faster, by the time from a frame's last packet until it is decoded: to follow it while
+/// it arrives, or to decode it as a whole. That depends on how long frames take to arrive, on the
+/// cores, and on what else they do.
+#[derive(Debug, Default)]
+pub(super) struct Ways {
+    followed: Way,
+    whole: Way,
+    frames: u32,
+}
+
+/// About the least of the last times: what else the machine does makes them longer, never shorter.
+#[derive(Debug, Default)]
+struct Way(Option<Duration>);
+
+impl Way {
+    fn record(&mut self, time: Duration) {
+        // Of frames that waited for something else, nothing is learnt.
+        let time = time.min(MOST);
+        let least = self.0.map_or(time, |least| (least * 7 + time) / 8);
+        self.0 = Some(least.min(time));
+    }
+}
+
+impl Ways {
+    /// Whether to follow the next frame.
+    pub(super) fn is_followed(&mut self) -> bool {
+        self.frames = self.frames.wrapping_add(1);
+        let (Some(followed), Some(whole)) = (self.followed.0, self.whole.0) else {
+            return self.followed.0.is_none();
+        };
+        (followed < whole) != (self.frames % TRIAL == 0)
+    }
+
+    /// A frame was followed to its end in vain.
+    pub(super) fn record_failure(&mut self) {
+        self.followed.record(MOST);
+    }
+
+    /// A frame is decoded whose last packet came then.
+    pub(super) fn record(&mut self, is_followed: bool, last_arrival: Option<Mono>) {
+        let Some(last) = last_arrival else { return };
+        let time = Mono::now().since(last);
+        match is_followed {
+            true => self.followed.record(time),
+            false => self.whole.record(time),
         }
     }
 }
@@ -210,6 +266,23 @@ mod tests {
             assert_eq!(number, Some(7));
             assert!(pixels.is_ok() && pixels == at_once, "{offered}");
         }
+    }
+
+    #[test]
+    fn the_faster_way_is_taken_and_the_other_one_tried_now_and_then() {
+        let ms = |ms| Duration::from_millis(ms);
+        let mut ways = Ways::default();
+        assert!(ways.is_followed());
+        ways.followed.record(ms(9));
+        assert!(!ways.is_followed());
+        ways.whole.record(ms(6));
+        let tries = |ways: &mut Ways| (0..640).filter(|_| ways.is_followed()).count();
+        assert_eq!(tries(&mut ways), 10);
+        // The frames take their time now.
+        ways.followed.record(ms(1));
+        assert_eq!(tries(&mut ways), 630);
+        (0..20).for_each(|_| ways.followed.record(ms(7)));
+        assert_eq!(tries(&mut ways), 10);
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub mod window;
 #[cfg(feature = "view")]
 mod x11;
 
-use crate::clock::Ntp;
+use crate::clock::{Mono, Ntp};
 use crate::jpeg::Picture;
 use crate::jpeg::recode::partial::Concealer;
 
@@ -37,6 +37,11 @@ pub trait Frame {
     /// Under which number it [arrived](arriving::Arriving); later frames have larger numbers.
     fn number(&self) -> u64 {
         0
+    }
+
+    /// When the last of it came; `None`: nobody knows.
+    fn last_arrival(&self) -> Option<Mono> {
+        None
     }
 
     /// Whether all of it came.

@@ -5,21 +5,27 @@ use std::ops::Range;
 
 use super::layout::Rect;
 
-/// A bilinear scaler that keeps its tables from frame to frame.
+/// A bilinear scaler that keeps its tables and rows from frame to frame.
 #[derive(Debug, Default)]
 pub(super) struct Scaler {
-    columns: Vec<Tap>,
-    /// The widths that `columns` was made for: from, to.
+    /// The widths that the tables were made for: from, to.
     made_for: (usize, usize),
+    /// Of which pixel and its next neighbour each pixel of the result is made.
+    from: Vec<u32>,
+    /// How much the neighbour weighs, for each byte of the result.
+    weights: Vec<u16>,
     /// One row of the result, but still of the source's width.
     row: Vec<u32>,
+    /// The pixels of `row` that are mixed, and their neighbours.
+    left: Vec<u32>,
+    right: Vec<u32>,
 }
 
 /// Where one pixel comes from: `from` and its next neighbour, which weighs `weight` of 256.
 #[derive(Clone, Copy, Debug)]
 struct Tap {
     from: u32,
-    weight: u32,
+    weight: u16,
 }
 
 /// The tap of pixel `to` of `to_size`, in a line of `from_size`; pixel centres are mapped on each
@@ -34,25 +40,20 @@ fn tap(to: usize, to_size: usize, from_size: usize) -> Tap {
     let from = (position / 256).min(from_size - 2);
     Tap {
         from: from as u32,
-        weight: (position - 256 * from) as u32,
+        weight: (position - 256 * from) as u16,
     }
 }
 
-/// `a` and `b` mixed, `b` weighing `weight` of 256; the three colours at once, in 16 bits each.
-fn mix(a: u32, b: u32, weight: u32) -> u32 {
-    const RED_BLUE: u64 = 0x00ff_00ff;
-    const GREEN: u64 = 0x0000_ff00;
-    let spread = |p: u32| (u64::from(p) & RED_BLUE) | (u64::from(p) & GREEN) << 24;
-    let mixed = spread(a) * u64::from(256 - weight) + spread(b) * u64::from(weight);
-    (mixed >> 8 & RED_BLUE | mixed >> 32 & GREEN) as u32
-}
-
-/// [`mix`] for whole rows, byte by byte: a form that compilers turn into SIMD.
-fn mix_rows(a: &[u32], b: &[u32], weight: u32, to: &mut [u32]) {
+/// Mixes two rows byte by byte; byte `i` of `b` weighs `weight(i)` of 256. A form that compilers turn
+/// into SIMD.
+#[inline(always)]
+fn mix(a: &[u32], b: &[u32], to: &mut [u32], weight: impl Fn(usize) -> u16) {
     let (a, b): (&[u8], &[u8]) = (bytemuck::cast_slice(a), bytemuck::cast_slice(b));
-    let weight = weight as u16;
-    for ((to, &a), &b) in bytemuck::cast_slice_mut(to).iter_mut().zip(a).zip(b) {
-        *to = ((u16::from(a) * (256 - weight) + u16::from(b) * weight) >> 8) as u8;
+    let to: &mut [u8] = bytemuck::cast_slice_mut(to);
+    let (a, b) = (&a[..to.len()], &b[..to.len()]);
+    for i in 0..to.len() {
+        let weight = weight(i);
+        to[i] = ((u16::from(a[i]) * (256 - weight) + u16::from(b[i]) * weight) >> 8) as u8;
     }
 }
 
@@ -86,36 +87,44 @@ impl Scaler {
         pitch: usize,
     ) {
         let (width, height) = part.picture;
-        if self.made_for != (width, rect.width) {
-            self.columns.clear();
-            self.columns
-                .extend((0..rect.width).map(|x| tap(x, rect.width, width)));
-            // One more, so that the last pixel has a neighbour too.
-            self.row.resize(width + 1, 0);
-            self.made_for = (width, rect.width);
-        }
+        self.prepare(width, rect.width);
         for (y, to) in rows.zip(to.chunks_mut(pitch)) {
             let Tap { from, weight } = tap(y, rect.height, height);
             let upper = &part.pixels[(from as usize - part.first) * width..];
             let lower = &upper[if height > 1 { width } else { 0 }..];
-            mix_rows(
-                &upper[..width],
-                &lower[..width],
-                weight,
-                &mut self.row[..width],
-            );
-            scale_row(&self.row, &self.columns, &mut to[rect.x..][..rect.width]);
+            mix(upper, lower, &mut self.row[..width], |_| weight);
+            self.scale_row(&mut to[rect.x..][..rect.width]);
         }
     }
-}
 
-/// Scales `line`, which has a pixel more than the picture is wide, sideways.
-fn scale_row(line: &[u32], columns: &[Tap], to: &mut [u32]) {
-    for (to, tap) in to.iter_mut().zip(columns) {
-        let from = tap.from as usize;
-        if let [a, b] = line[from..from + 2] {
-            *to = mix(a, b, tap.weight);
+    fn prepare(&mut self, from: usize, to: usize) {
+        if self.made_for == (from, to) {
+            return;
         }
+        let taps = (0..to).map(|x| tap(x, to, from));
+        self.from.clear();
+        self.weights.clear();
+        for tap in taps {
+            self.from.push(tap.from);
+            self.weights.extend([tap.weight; 4]);
+        }
+        // One more, so that the last pixel has a neighbour too.
+        self.row.resize(from + 1, 0);
+        self.left.resize(to, 0);
+        self.right.resize(to, 0);
+        self.made_for = (from, to);
+    }
+
+    /// Scales `row` sideways.
+    fn scale_row(&mut self, to: &mut [u32]) {
+        let gathered = self.left.iter_mut().zip(&mut self.right);
+        for ((left, right), &from) in gathered.zip(&self.from) {
+            if let [a, b] = self.row[from as usize..][..2] {
+                (*left, *right) = (a, b);
+            }
+        }
+        let weights = &self.weights[..4 * to.len()];
+        mix(&self.left, &self.right, to, |i| weights[i]);
     }
 }
 
@@ -128,9 +137,11 @@ mod tests {
         #[test]
         fn the_scaler_is_close_to_the_formula(from in 1usize..40, to in 1usize..90, seed: u32) {
             let line: Vec<u32> = (0..from as u32).map(|i| i.wrapping_mul(seed | 1) % 256).collect();
-            let columns: Vec<Tap> = (0..to).map(|x| tap(x, to, from)).collect();
+            let mut scaler = Scaler::default();
+            scaler.prepare(from, to);
+            scaler.row[..from].copy_from_slice(&line);
             let mut scaled = vec![0; to];
-            scale_row(&[&line[..], &[0]].concat(), &columns, &mut scaled);
+            scaler.scale_row(&mut scaled);
             for (x, &value) in scaled.iter().enumerate() {
                 let at = ((x as f64 + 0.5) * from as f64 / to as f64 - 0.5).clamp(0.0, from as f64 - 1.0);
                 let (i, t) = (at.floor() as usize, at.fract());

@@ -18,7 +18,7 @@ use super::Frame;
 use super::arriving::{Arriving, Head};
 use super::decode::{DecodeError, Decoder};
 use super::figures::Meter;
-use super::follow::ArrivingScan;
+use super::follow::{ArrivingScan, Ways};
 use super::input::{Input, Key};
 use super::layout::fit;
 use super::overlay::Canvas;
@@ -143,7 +143,8 @@ struct Viewer<T> {
     strips: StripDecoder,
     /// Memory for what arrives.
     bytes: Vec<u8>,
-    /// The number of the last frame that was followed while it arrived.
+    ways: Ways,
+    /// The number of the last frame that was, or was not, followed while it arrived.
     followed: u64,
     /// The size of the window in which the pixels of the frame to show are already.
     decoded: Option<(usize, usize)>,
@@ -188,6 +189,7 @@ impl<T: Frame + Send + 'static> Viewer<T> {
             decoder,
             strips,
             bytes: Vec::new(),
+            ways: Ways::default(),
             followed: 0,
             decoded: None,
             concealer: Concealer::default(),
@@ -252,7 +254,7 @@ impl<T: Frame + Send + 'static> Viewer<T> {
         };
         self.followed = number;
         let size = self.window.size();
-        if !self.strips.accepts(&head) {
+        if !self.strips.accepts(&head) || !self.ways.is_followed() {
             return;
         }
         let Some(pixels) = self.window.pixels(size) else {
@@ -264,6 +266,11 @@ impl<T: Frame + Send + 'static> Viewer<T> {
         let Some(frame) = scan.into_frame() else {
             return;
         };
+        match result {
+            Ok(()) => self.ways.record(true, frame.last_arrival()),
+            Err(_) if frame.number() == number => self.ways.record_failure(),
+            Err(_) => {}
+        }
         self.accept(frame);
         self.decoded = (result.is_ok() && self.is_fresh).then_some(size);
     }
@@ -377,7 +384,12 @@ impl<T: Frame + Send + 'static> Viewer<T> {
         let current = self.current.as_deref();
         match current {
             _ if is_decoded => {}
-            Some(frame) => decode(&mut self.decoder, &mut self.strips, frame, pixels, size),
+            Some(frame) => {
+                decode(&mut self.decoder, &mut self.strips, frame, pixels, size);
+                if self.is_fresh && frame.is_whole() {
+                    self.ways.record(false, frame.last_arrival());
+                }
+            }
             None => pixels.fill(0),
         }
         let mut canvas = Canvas::new(pixels, size);
