@@ -28,9 +28,9 @@ const MOST_HELPERS: usize = 3;
 /// Smaller pictures are decoded faster than they are cut.
 const LEAST_PIXELS: usize = 320 * 240;
 /// Most strips of a picture.
-const MOST_STRIPS: usize = 16;
+const MOST_STRIPS: usize = 32;
 /// Rows of MCUs in a strip, at least; and where each strip needs rows of its neighbours too.
-const LEAST_ROWS: usize = 4;
+const LEAST_ROWS: usize = 6;
 const LEAST_ROWS_SHARED: usize = 10;
 
 /// How many helpers this machine has cores for.
