@@ -158,6 +158,10 @@ pub fn run_with(
                 let shared = Arc::clone(&shared);
                 move || shared.wanted.get().name.clone()
             }),
+            reason: Box::new({
+                let shared = Arc::clone(&shared);
+                move || shared.no_signal()
+            }),
             group: wanted.receive.group,
             mailbox,
             stats: Arc::clone(&shared.stats),
@@ -187,6 +191,8 @@ pub struct Feed<'a> {
     pub config: &'a ViewPlan,
     /// Returns the stream's current name.
     pub name: Box<dyn Fn() -> String + Send>,
+    /// Why no frames arrive, as far as that is known.
+    pub reason: Box<dyn Fn() -> Option<String> + Send>,
     /// The stream's group.
     pub group: SocketAddr,
     /// The frames.
@@ -210,11 +216,13 @@ fn window(feed: Feed<'_>) -> Result<()> {
         waiting_for: feed.group.to_string(),
         scale: config.scale,
         overlay: config.overlay,
+        full_screen: config.full_screen,
         frames: config.frames,
         pictures: Path::new(".").to_owned(),
     };
     let feed = window::Feed {
         name: feed.name,
+        reason: feed.reason,
         mailbox: feed.mailbox,
         stats: feed.stats,
         delay: feed.delay,

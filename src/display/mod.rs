@@ -3,9 +3,12 @@
 
 pub mod decode;
 pub mod figures;
+pub mod help;
 #[cfg(feature = "view")]
 mod input;
 pub mod overlay;
+#[cfg(feature = "view")]
+mod signal;
 #[cfg(feature = "view")]
 pub mod window;
 #[cfg(feature = "view")]

@@ -68,6 +68,8 @@ pub struct ViewPlan {
     pub scale: Option<f32>,
     /// Whether the overlay is on from the start.
     pub overlay: bool,
+    /// Whether the window fills the screen from the start.
+    pub full_screen: bool,
     /// What is shown when part of a frame is lost.
     pub on_loss: OnLoss,
     /// Whether to request retransmission of lost packets.
@@ -92,6 +94,7 @@ impl Default for ViewPlan {
             snapshot: None,
             scale: None,
             overlay: false,
+            full_screen: false,
             on_loss: OnLoss::Hold,
             retransmit: false,
             late: 1,
