@@ -823,7 +823,8 @@ fn text_follows_the_desktops_scale() {
     };
     let height = || {
         let viewer = desktop.open_viewer();
-        let shot = viewer.shot_that("density", |shot| shot.notice() > 300);
+        viewer.press("h");
+        let shot = viewer.shot_that("density", |shot| shot.text_height() > 100);
         viewer.press("q");
         viewer.ends();
         shot.text_height()

@@ -14,7 +14,8 @@ use crate::jpeg::Sampling;
 pub const PERIOD: Duration = Duration::from_secs(1);
 
 const QUALITY: i32 = 80;
-/// Lines that the reason may take before it is truncated.
+/// Lines that name and reason may take before they are truncated.
+const NAME_LINES: usize = 2;
 const REASON_LINES: usize = 5;
 
 const GROUND: Colour = Colour::grey(28);
@@ -76,12 +77,16 @@ fn paint(canvas: &mut Canvas, name: &str, reason: &str, at: SystemTime) {
         .unwrap_or_default()
         .as_millis() as u64;
     let clock = format!("{} UTC", &TimeOfDay(ms).to_string()[..8]);
+    let name = small.wrap(name, width * 9 / 10, NAME_LINES);
     let reason = small.wrap(reason, width * 9 / 10, REASON_LINES);
-    let all = 2 * line + large.height() + line + line * reason.len() + line;
+    let all = line * (name.len() + 1 + reason.len() + 2) + large.height();
     let mut y = height.saturating_sub(all) / 2;
 
-    centred(canvas, y, &mut small, name, TEXT);
-    y += 2 * line;
+    for text in &name {
+        centred(canvas, y, &mut small, text, TEXT);
+        y += line;
+    }
+    y += line;
     centred(canvas, y, &mut large, "no signal", TITLE);
     y += large.height() + line;
     for text in &reason {

@@ -141,14 +141,6 @@ impl Window {
         let vblank = vblank(&x, id).map_err(refused)?;
         let keyboard = Keyboard::new(&x).map_err(refused)?;
         let scale = scale::scale(&x, x.setup().roots[0].root);
-        if is_full {
-            // Window managers look at it when the window appears.
-            let (state, full) = (atoms._NET_WM_STATE, [atoms._NET_WM_STATE_FULLSCREEN]);
-            x.change_property32(PropMode::REPLACE, id, state, AtomEnum::ATOM, &full)
-                .map_err(closed)?;
-        }
-        x.map_window(id).map_err(closed)?;
-        x.flush().map_err(closed)?;
 
         let (x, state) = (Arc::new(x), Arc::new(State::new(size)));
         let (sender, inputs) = mpsc::channel();
@@ -184,10 +176,25 @@ impl Window {
             before: None,
         };
         window.set_title(title).map_err(closed)?;
-        if is_full && !window.is_managed().map_err(refused)? {
-            window.fill_screen().map_err(refused)?;
-        }
+        window.appear(is_full).map_err(refused)?;
         Ok(window)
+    }
+
+    fn appear(&mut self, is_full: bool) -> Result<(), ReplyError> {
+        let is_managed = self.is_managed()?;
+        if is_full && is_managed {
+            // Window managers look at it when the window appears.
+            let full = [self.atoms._NET_WM_STATE_FULLSCREEN];
+            let (state, mode) = (self.atoms._NET_WM_STATE, PropMode::REPLACE);
+            self.x
+                .change_property32(mode, self.id, state, AtomEnum::ATOM, &full)?;
+        }
+        self.x.map_window(self.id)?;
+        self.x.flush()?;
+        match is_full && !is_managed {
+            true => self.fill_screen(),
+            false => Ok(()),
+        }
     }
 
     /// Width and height of the screen in pixels; of all monitors together.
