@@ -15,6 +15,7 @@ pub mod demo;
 pub mod display;
 pub mod doctor;
 pub mod files;
+pub mod font;
 mod host;
 pub mod jpeg;
 pub mod list;

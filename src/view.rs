@@ -174,6 +174,10 @@ pub fn run_with(
                 let shared = Arc::clone(&shared);
                 move || shared.wanted.get().name.clone()
             }),
+            reason: Box::new({
+                let shared = Arc::clone(&shared);
+                move || shared.no_signal()
+            }),
             group: wanted.receive.group,
             mailbox,
             arriving,
@@ -204,6 +208,8 @@ pub struct Feed<'a> {
     pub config: &'a ViewPlan,
     /// Returns the stream's current name.
     pub name: Box<dyn Fn() -> String + Send>,
+    /// Why no frames arrive, as far as that is known.
+    pub reason: Box<dyn Fn() -> Option<String> + Send>,
     /// The stream's group.
     pub group: SocketAddr,
     /// The frames.
@@ -230,11 +236,13 @@ fn window(feed: Feed<'_>) -> Result<()> {
         scale: config.scale,
         overlay: config.overlay,
         decoders: config.decoders,
+        full_screen: config.full_screen,
         frames: config.frames,
         pictures: Path::new(".").to_owned(),
     };
     let feed = window::Feed {
         name: feed.name,
+        reason: feed.reason,
         mailbox: feed.mailbox,
         arriving: feed.arriving,
         stats: feed.stats,

@@ -531,15 +531,23 @@ fn a_viewer_is_a_gateway_to_the_group() {
     let sdp = get(address, "/stream.sdp").body;
     assert!(lancam::rtp::sdp::StreamDescription::parse(&sdp).is_ok());
 
+    let why_not = || {
+        let ill = wait_for("503", || {
+            Some(get(address, "/healthz")).filter(|response| response.status == 503)
+        });
+        assert_eq!(status(address)["streams"][0]["state"], "no_signal");
+        ill.text()
+    };
     sender.stop(Signal::SIGTERM);
-    let ill = wait_for("503", || {
-        Some(get(address, "/healthz")).filter(|response| response.status == 503)
+    let goodbye = format!("{group}: no signal: the sender said goodbye\n");
+    assert_eq!(why_not(), goodbye);
+    let mut sender = lancam(&[&words[..], &source[..]].concat());
+    wait_for("200 again", || {
+        (get(address, "/healthz").status == 200).then_some(())
     });
-    assert_eq!(
-        ill.text(),
-        format!("{group}: no signal: nothing comes from {group}\n")
-    );
-    assert_eq!(status(address)["streams"][0]["state"], "no_signal");
+    sender.stop(Signal::SIGKILL);
+    let silence = format!("{group}: no signal: nothing comes from {group}\n");
+    assert_eq!(why_not(), silence);
 }
 
 #[test]

@@ -20,6 +20,8 @@ use lancam::mailbox::Mailbox;
 use lancam::stats::delay::DelayMeter;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use x11rb::protocol::xfixes::ConnectionExt as _;
+use x11rb::rust_connection::RustConnection;
 
 #[path = "common/skip.rs"]
 mod skip;
@@ -76,6 +78,7 @@ impl Frame for TestFrame {
 }
 
 const CHILD: &str = "LANCAM_WINDOW_TEST";
+const FULL_SCREEN: &str = "LANCAM_WINDOW_TEST_FULL_SCREEN";
 
 /// No test: the viewer, in a process of its own as `DISPLAY` is the process's. Reads `go`, `pause`
 /// and `stop` from standard input; saves pictures in the folder that the variable names.
@@ -94,6 +97,8 @@ fn viewer_process() {
         waiting_for: "224.3.29.71:10000".to_owned(),
         scale: Some(2.0),
         overlay: false,
+        decoders: 1,
+        full_screen: std::env::var_os(FULL_SCREEN).is_some(),
         frames: None,
         pictures: folder.into(),
     };
@@ -137,7 +142,9 @@ fn viewer_process() {
                 let name = Arc::clone(&name);
                 move || name.lock().expect("no panic").clone()
             }),
+            reason: Box::new(|| Some("the sender said goodbye".to_owned())),
             mailbox: Arc::clone(&mailbox),
+            arriving: None,
             stats: Arc::clone(&stats),
             delay: Arc::clone(&delay),
             stop: Arc::clone(&stop),
@@ -212,6 +219,14 @@ impl Desktop {
         command
     }
 
+    /// A connection for what no program tells.
+    fn connect(&self) -> RustConnection {
+        let (x, _) = x11rb::connect(Some(&self.display)).expect("connected");
+        let version = x.xfixes_query_version(5, 0).expect("sent");
+        version.reply().expect("XFixes");
+        x
+    }
+
     fn output(&self, program: &str, arguments: &[&str]) -> String {
         let output = self
             .command(program)
@@ -222,10 +237,17 @@ impl Desktop {
     }
 
     fn open_viewer(&self) -> Viewer<'_> {
+        self.open_viewer_with(false)
+    }
+
+    fn open_viewer_with(&self, is_full_screen: bool) -> Viewer<'_> {
         let mut command = self.command(std::env::current_exe().expect("this program"));
         command
             .args(["--exact", "viewer_process", "--ignored", "--nocapture"])
             .env(CHILD, self.folder.path());
+        if is_full_screen {
+            command.env(FULL_SCREEN, "1");
+        }
         self.open(command)
     }
 
@@ -457,6 +479,32 @@ impl Shot {
             })
     }
 
+    /// Whether all its edges have the colour of a frozen picture's border.
+    fn has_border(&self) -> bool {
+        let (width, height) = self.size;
+        let edges = [
+            (0, 0),
+            (width / 2, 0),
+            (width - 1, height / 2),
+            (0, height / 2),
+            (width - 1, height - 1),
+        ];
+        edges.iter().all(|&(x, y)| {
+            let [r, g, b] = self.at(x, y);
+            r < 100 && g > 100 && b > 200
+        })
+    }
+
+    /// How many rows from the first to the last with text in them.
+    fn text_height(&self) -> usize {
+        let is_lit = |&y: &usize| (0..self.size.0).any(|x| self.at(x, y).iter().all(|v| *v > 240));
+        let rows: Vec<usize> = (0..self.size.1).filter(is_lit).collect();
+        match rows[..] {
+            [first, .., last] => last - first,
+            _ => 0,
+        }
+    }
+
     /// The blue of the right half, which tells the frames from each other.
     fn phase(&self) -> u8 {
         self.at(self.size.0 * 3 / 4, self.size.1 / 2)[2]
@@ -499,7 +547,7 @@ fn the_window_shows_frames_and_answers_keys() {
 
     // The overlay, on and off.
     viewer.press("i");
-    viewer.shot_that("overlay", |shot| shot.white() > 500 && !shot.is_red(4, 4));
+    viewer.shot_that("overlay", |shot| shot.white() > 500 && !shot.is_red(20, 12));
     viewer.press("i");
     viewer.shot_that("no-overlay", |shot| {
         shot.is_picture_in((640, 480)) && shot.white() == 0
@@ -507,14 +555,14 @@ fn the_window_shows_frames_and_answers_keys() {
 
     // Frozen: it says so, and the picture stays while frames come.
     viewer.press("space");
-    let frozen = viewer.shot_that("frozen", |shot| shot.white() > 50);
+    let frozen = viewer.shot_that("frozen", Shot::has_border);
     for _ in 0..5 {
         assert_eq!(viewer.shot().phase(), frozen.phase());
     }
     assert_eq!(viewer.title(), "porch - frozen");
     viewer.press("space");
     viewer.shot_that("thawed", |shot| {
-        shot.white() == 0 && shot.phase() != frozen.phase()
+        shot.is_picture_in((640, 480)) && shot.phase() != frozen.phase()
     });
 
     // Saved just as it came, and the path is shown.
@@ -688,6 +736,114 @@ fn full_screen_is_entered_and_left_as_people_know_it() {
         viewer.press("Escape");
         viewer.ends();
     }
+}
+
+#[test]
+fn keys_are_listed_in_the_window() {
+    let Some(desktop) = Desktop::start(false) else {
+        return;
+    };
+    let mut viewer = desktop.open_viewer();
+    viewer.tell("go");
+    let plain = |shot: &Shot| shot.is_picture_in((640, 480));
+    let has_list = |shot: &Shot| shot.notice() > 500;
+    viewer.shot_that("no-help", plain);
+    for (shows, hides) in [("h", "h"), ("question", "question"), ("h", "Escape")] {
+        viewer.press(shows);
+        viewer.shot_that("help", has_list);
+        viewer.press(hides);
+        viewer.shot_that("help-hidden", plain);
+    }
+    // Escape hides the list first, and then leaves full screen.
+    viewer.press("f");
+    viewer.press("h");
+    viewer.shot_that("help-full", |shot| shot.size == SCREEN && has_list(shot));
+    viewer.press("Escape");
+    viewer.shot_that("help-full-hidden", |shot| shot.is_picture_in(SCREEN));
+    viewer.press("Escape");
+    viewer.shot_that("help-left", plain);
+    viewer.press("q");
+    viewer.ends();
+}
+
+#[test]
+fn in_full_screen_the_pointer_is_hidden_while_it_rests() {
+    for with_manager in [false, true] {
+        let Some(desktop) = Desktop::start(with_manager) else {
+            return;
+        };
+        let mut viewer = desktop.open_viewer();
+        viewer.tell("go");
+        viewer.shot_that("pointer", |shot| shot.is_picture_in((640, 480)));
+        let x = desktop.connect();
+        let move_by = |pixels: &str| {
+            desktop.output("xdotool", &["mousemove_relative", pixels, "0"]);
+        };
+        let middle = ["mousemove", "--window", &viewer.id, "300", "200"];
+        desktop.output("xdotool", &middle);
+        assert!(is_pointer_seen(&x));
+        viewer.press("f");
+        viewer.shot_that("pointer-full", |shot| shot.is_picture_in(SCREEN));
+        until("it is hidden", || (!is_pointer_seen(&x)).then_some(()));
+        move_by("9");
+        until("it is seen again", || is_pointer_seen(&x).then_some(()));
+        until("it is hidden again", || {
+            (!is_pointer_seen(&x)).then_some(())
+        });
+        viewer.press("f");
+        until("it is back", || is_pointer_seen(&x).then_some(()));
+        viewer.press("q");
+        viewer.ends();
+    }
+}
+
+#[test]
+fn it_can_start_in_full_screen() {
+    for with_manager in [false, true] {
+        let Some(desktop) = Desktop::start(with_manager) else {
+            return;
+        };
+        let mut viewer = desktop.open_viewer_with(true);
+        viewer.shot_that("full-waiting", |shot| {
+            shot.size == SCREEN && shot.notice() > 500
+        });
+        viewer.tell("go");
+        viewer.shot_that("full-first", |shot| shot.is_picture_in(SCREEN));
+        // The window that is left has the picture's size.
+        viewer.press("Escape");
+        viewer.shot_that("full-left", |shot| shot.is_picture_in((640, 480)));
+        viewer.press("q");
+        viewer.ends();
+    }
+}
+
+/// A desktop for a screen of twice the usual density.
+#[test]
+fn text_follows_the_desktops_scale() {
+    let Some(desktop) = Desktop::start(false) else {
+        return;
+    };
+    let height = || {
+        let viewer = desktop.open_viewer();
+        viewer.press("h");
+        let shot = viewer.shot_that("density", |shot| shot.text_height() > 100);
+        viewer.press("q");
+        viewer.ends();
+        shot.text_height()
+    };
+    let usual = height();
+    let kind = ["-root", "-f", "RESOURCE_MANAGER", "8s"];
+    let value = ["-set", "RESOURCE_MANAGER", "Xft.dpi:\t144\n"];
+    desktop.output("xprop", &[&kind[..], &value[..]].concat());
+    let large = height();
+    assert!(large > usual * 5 / 4, "{usual} and then {large} rows");
+}
+
+/// Whether the pointer has a pixel that is not transparent.
+fn is_pointer_seen(x: &RustConnection) -> bool {
+    let reply = x.xfixes_get_cursor_image().expect("sent").reply();
+    let image = reply.expect("an image").cursor_image;
+    image.iter().any(|argb| argb >> 24 != 0)
 }
 
 /// Sends a signal to a process.

@@ -404,6 +404,10 @@ fn mistakes_are_said() {
             "--scale <FACTOR>': expected a number from 0.1 to 8",
         ),
         (
+            "view --headless --fullscreen",
+            "--fullscreen is for a window",
+        ),
+        (
             "view --headless --scale 2",
             "--scale is for a window, but --headless shows none; drop one of them",
         ),

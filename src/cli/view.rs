@@ -9,28 +9,14 @@ use super::usage::UsageError;
 use super::values::{FRAMES, STATUS_TOKEN, jpeg_path, record, stats_to, target};
 use crate::config::Status;
 use crate::config::check::{self, NUMBER, WHOLE, number};
+use crate::display::help::KEYS;
 use crate::display::strips::default_helpers;
 use crate::stats::StatsTo;
 use crate::view::{OnLoss, Record, Target, ViewPlan};
 
 /// `lancam view`.
 #[derive(Clone, Debug, Default, Args)]
-#[command(after_help = "\
-Keys in the window:
-  f, F11, double click  full screen           i      figures
-  Esc                   leave it, else quit   s      save the JPEG as it came
-  q                     quit                  space  freeze
-
-If no stream is named, the one in 224.3.29.71:10000 is shown, or else the only
-one announced.
-
-Examples:
-  lancam view
-  lancam view porch
-  lancam view 224.3.29.72:10000 --interface eth0
-  lancam view porch.sdp
-  lancam view --headless --frames 100 --record clip.avi
-  lancam view --headless --frames 1 --snapshot now.jpg")]
+#[command(after_help = after_help())]
 pub struct ViewArgs {
     /// Stream to watch: its name or the beginning of it, its group, or an SDP file
     #[arg(value_name = "NAME|ADDR:PORT|FILE.sdp")]
@@ -76,6 +62,9 @@ pub struct ViewArgs {
     #[arg(long, value_name = "N", allow_negative_numbers = true,
         value_parser = number(WHOLE, 0..=3_usize))]
     pub decoders: Option<usize>,
+    /// Fill the screen from the start
+    #[arg(long)]
+    pub fullscreen: bool,
 
     /// When part of a frame is lost, keep the last one or show what arrived
     #[arg(long, value_name = "hold|conceal", hide_possible_values = true, default_value_t = OnLoss::Hold, value_enum)]
@@ -119,6 +108,12 @@ impl ViewArgs {
                 "--scale is for a window, but --headless shows none; drop one of them".to_owned(),
             ));
         }
+        if self.headless && self.fullscreen {
+            return Err(UsageError::Usage(
+                "--fullscreen is for a window, but --headless shows none; drop one of them"
+                    .to_owned(),
+            ));
+        }
         one_writer_on_stdout(self.record.as_ref(), self.stats.as_ref())?;
         Ok(ViewPlan {
             target: match (self.group, &self.target) {
@@ -135,6 +130,7 @@ impl ViewArgs {
             scale: self.scale,
             overlay: false,
             decoders: self.decoders.unwrap_or_else(default_helpers),
+            full_screen: self.fullscreen,
             on_loss: self.on_loss,
             retransmit: self.retransmit,
             late: self.late,
@@ -149,6 +145,29 @@ impl ViewArgs {
             stats: self.stats.clone(),
         })
     }
+}
+
+fn after_help() -> String {
+    let column = KEYS.iter().map(|(key, _)| key.len()).max().unwrap_or(0);
+    let keys: String = (KEYS.iter())
+        .map(|(key, what)| format!("  {key:column$}  {what}\n"))
+        .collect();
+    format!(
+        "\
+Keys in the window:
+{keys}
+If no stream is named, the one in 224.3.29.71:10000 is shown, or else the only
+one announced.
+
+Examples:
+  lancam view
+  lancam view porch
+  lancam view porch --fullscreen
+  lancam view 224.3.29.72:10000 --interface eth0
+  lancam view porch.sdp
+  lancam view --headless --frames 100 --record clip.avi
+  lancam view --headless --frames 1 --snapshot now.jpg"
+    )
 }
 
 /// A recording and counters cannot both go to standard output.

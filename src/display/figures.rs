@@ -42,26 +42,35 @@ impl Figures {
         title
     }
 
-    /// The overlay's lines.
-    pub fn lines(&self, name: &str) -> Vec<String> {
+    /// The overlay's rows: what it is, and its value.
+    pub fn rows(&self) -> Vec<(&'static str, String)> {
         let (width, height) = self.size;
         let total = &self.total;
         let delay = match self.delay {
-            Some(delay) => format!("{:.1} ms (p99 {:.1})", delay.p50, delay.p99),
+            Some(delay) => format!("{:.1} ms, p99 {:.1} ms", delay.p50, delay.p99),
             None => "unknown".to_owned(),
         };
         vec![
-            format!("{name} {width}x{height}"),
-            format!("{:.1} fps  {:.1} Mbit/s", self.fps, self.mbit_per_s),
-            format!(
-                "packets lost {}  repaired {}",
-                total.packets_lost, total.packets_repaired
+            ("picture", format!("{width}×{height}")),
+            (
+                "rate",
+                format!("{:.1} fps, {:.1} Mbit/s", self.fps, self.mbit_per_s),
             ),
-            format!(
-                "frames shown {}  skipped {}",
-                total.frames_shown, total.frames_skipped
+            (
+                "packets",
+                format!(
+                    "lost {}, repaired {}",
+                    total.packets_lost, total.packets_repaired
+                ),
             ),
-            format!("delay {delay}"),
+            (
+                "frames",
+                format!(
+                    "shown {}, skipped {}",
+                    total.frames_shown, total.frames_skipped
+                ),
+            ),
+            ("delay", delay),
         ]
     }
 }
@@ -172,10 +181,13 @@ mod tests {
             figures.title("porch"),
             "porch - 1280x720 - 30.0 fps - loss 1.0 % - 12 ms"
         );
-        let lines = figures.lines("porch").join("\n");
-        assert!(lines.contains("lost 10  repaired 7"), "{lines}");
-        assert!(lines.contains("shown 158  skipped 2"), "{lines}");
-        assert!(lines.contains("11.6 ms (p99 20.0)"), "{lines}");
+        let rows = figures.rows();
+        let value = |name| rows.iter().find(|row| row.0 == name).map(|row| &*row.1);
+        assert_eq!(value("picture"), Some("1280×720"));
+        assert_eq!(value("rate"), Some("30.0 fps, 4.0 Mbit/s"));
+        assert_eq!(value("packets"), Some("lost 10, repaired 7"));
+        assert_eq!(value("frames"), Some("shown 158, skipped 2"));
+        assert_eq!(value("delay"), Some("11.6 ms, p99 20.0 ms"));
     }
 
     #[test]

@@ -24,6 +24,10 @@ pub(super) enum Input {
     Key(Key),
     /// The left mouse button, twice.
     DoubleClick,
+    /// The pointer; not told each time.
+    PointerMoved,
+    /// The window may have begun or ceased to fill the screen.
+    State,
     /// Another size, or a part was uncovered: it must be drawn again.
     Changed,
     /// The user has closed the window, or another program has destroyed it.

@@ -6,11 +6,14 @@ pub mod decode;
 pub mod figures;
 #[cfg(feature = "view")]
 mod follow;
+pub mod help;
 #[cfg(feature = "view")]
 mod input;
 pub mod layout;
 pub mod overlay;
 mod scale;
+#[cfg(feature = "view")]
+mod signal;
 pub mod strips;
 #[cfg(feature = "view")]
 pub mod window;

@@ -2,9 +2,7 @@
 //! the overlay, and answers keys. A thread of its own, which sleeps until a frame or a key is there,
 //! and which is left behind where the X server does not answer.
 //!
-//! Keys: `q` quits, Esc leaves full screen or quits, `f`, F11 or a double click full screen, `s`
-//! saves the JPEG exactly as it came, `i` overlay, space freezes. X11, or XWayland on a Wayland
-//! desktop.
+//! [`super::help`] lists the keys. X11, or XWayland on a Wayland desktop.
 
 use std::panic::resume_unwind;
 use std::path::PathBuf;
@@ -19,9 +17,11 @@ use super::arriving::{Arriving, Head};
 use super::decode::{DecodeError, Decoder};
 use super::figures::Meter;
 use super::follow::{ArrivingScan, Ways};
+use super::help::KEYS;
 use super::input::{Input, Key};
 use super::layout::fit;
-use super::overlay::Canvas;
+use super::overlay::{Overlay, Row};
+use super::signal::Signal;
 use super::strips::StripDecoder;
 use super::x11::{Screen, Window};
 use crate::jpeg::recode::partial::Concealer;
@@ -40,9 +40,8 @@ const WATCH: Duration = Duration::from_millis(100);
 const CLOSING: Duration = Duration::from_millis(500);
 /// How long a message stays.
 const MESSAGE: Duration = Duration::from_secs(4);
-/// A sender is lost when this long nothing came; longer for streams of few frames, up to the other.
-const LOST: Duration = Duration::from_secs(2);
-const LOST_SLOW: Duration = Duration::from_secs(10);
+/// How long the pointer may rest in full screen until it is hidden.
+const POINTER: Duration = Duration::from_secs(2);
 /// Figures (made once a second) between two turns of the recent delays.
 const ROTATE_EVERY: u32 = 5;
 
@@ -76,6 +75,8 @@ pub struct WindowOptions {
     pub overlay: bool,
     /// How many threads help to decode; 0: each frame is decoded when all of it is there.
     pub decoders: usize,
+    /// Whether it fills the screen from the start.
+    pub full_screen: bool,
     /// Ends after this many frames shown.
     pub frames: Option<u64>,
     /// Where `s` saves pictures.
@@ -90,6 +91,8 @@ pub struct Feed<T> {
     pub mailbox: Arc<Mailbox<T>>,
     /// What has come of the next frame.
     pub arriving: Option<Arc<Arriving>>,
+    /// Why no frame comes, as far as that is known; asked while none does.
+    pub reason: Box<dyn Fn() -> Option<String> + Send>,
     /// The window counts `frames_shown` and, of the frames that it took, `frames_skipped`,
     /// `frames_partial`, and `frames_lost` where nothing of a partial one can be shown.
     pub stats: Arc<ViewerStats>,
@@ -158,13 +161,19 @@ struct Viewer<T> {
     dirty: bool,
     quit: bool,
     frozen: bool,
-    overlay: bool,
+    /// Whether figures are shown, and the list of keys.
+    figures: bool,
+    help: bool,
+    overlay: Overlay,
+    /// It filled the screen when the first picture came: what size it has otherwise is still open.
+    is_unsized: bool,
+    pointer_moved: Instant,
     shown: u64,
     signal: Signal,
     meter: Meter,
     updates: u32,
     title: String,
-    lines: Vec<String>,
+    rows: Vec<(&'static str, String)>,
     message: Option<(String, Instant)>,
 }
 
@@ -179,11 +188,13 @@ impl<T: Frame + Send + 'static> Viewer<T> {
             screen,
             &name,
             FIRST_SIZE,
+            options.full_screen,
             move || mailbox.nudge(),
             Arc::new(move |captured, now| delay.record_since(captured, now)),
         )?;
         let now = Instant::now();
         let meter = Meter::new(now, feed.stats.snapshot());
+        let scale = window.scale();
         Ok(Viewer {
             window,
             decoder,
@@ -199,13 +210,17 @@ impl<T: Frame + Send + 'static> Viewer<T> {
             dirty: true,
             quit: false,
             frozen: false,
-            overlay: options.overlay,
+            figures: options.overlay,
+            help: false,
+            overlay: Overlay::new(scale),
+            is_unsized: false,
+            pointer_moved: now,
             shown: 0,
             signal: Signal::new(&options.waiting_for),
             meter,
             updates: 0,
             title: String::new(),
-            lines: Vec::new(),
+            rows: Vec::new(),
             message: None,
             name,
             options,
@@ -318,12 +333,27 @@ impl<T: Frame + Send + 'static> Viewer<T> {
 
     /// Gives the window the first picture's size, unless the user has already chosen one.
     fn first_picture(&mut self, picture: (usize, usize)) {
-        if self.window.size() != (FIRST_SIZE.0.into(), FIRST_SIZE.1.into()) {
-            return;
+        if self.window.is_full_screen() {
+            self.is_unsized = true;
+        } else if self.window.size() == (FIRST_SIZE.0.into(), FIRST_SIZE.1.into()) {
+            self.resize_to(picture);
         }
+    }
+
+    fn resize_to(&mut self, picture: (usize, usize)) {
         let (width, height) = first_size(picture, self.options.scale, self.window.screen_size());
         if let Err(error) = self.window.resize(width, height) {
             tracing::debug!(%error, "cannot resize the window");
+        }
+    }
+
+    /// The window may have begun or ceased to fill the screen.
+    fn state_changed(&mut self) {
+        self.window.note_state();
+        self.pointer_moved = Instant::now();
+        if self.is_unsized && !self.window.is_full_screen() {
+            self.is_unsized = false;
+            self.resize_to(self.picture);
         }
     }
 
@@ -347,6 +377,8 @@ impl<T: Frame + Send + 'static> Viewer<T> {
             self.dirty = true;
         }
         self.dirty |= self.signal.has_changed(now);
+        let rests = now.saturating_duration_since(self.pointer_moved) >= POINTER;
+        self.window.hide_pointer(rests);
     }
 
     fn show_figures(&mut self) {
@@ -362,9 +394,9 @@ impl<T: Frame + Send + 'static> Viewer<T> {
             }
             self.title = title;
         }
-        self.lines = figures.lines(&self.name);
+        self.rows = figures.rows();
         // While frames come, the next one shows them.
-        self.dirty |= self.overlay && (self.frozen || self.signal.is_quiet(Instant::now()));
+        self.dirty |= self.figures && (self.frozen || self.signal.is_quiet(Instant::now()));
     }
 
     fn say(&mut self, text: String) {
@@ -392,17 +424,26 @@ impl<T: Frame + Send + 'static> Viewer<T> {
             }
             None => pixels.fill(0),
         }
-        let mut canvas = Canvas::new(pixels, size);
-        if self.overlay {
-            canvas.panel(&self.lines);
+        let mut canvas = self.overlay.canvas(pixels, size);
+        if self.frozen {
+            canvas.frozen("frozen");
         }
-        if let Some(notice) = self.signal.notice() {
-            canvas.notice(notice);
+        if self.help {
+            canvas.help("Keys", KEYS);
         }
-        match &self.message {
-            Some((text, _)) => canvas.message(text),
-            None if self.frozen => canvas.message("frozen"),
-            None => {}
+        if self.figures {
+            let rows: Vec<Row<'_>> = self
+                .rows
+                .iter()
+                .map(|(name, value)| (*name, value.as_str()))
+                .collect();
+            canvas.panel(&self.name, &rows);
+        }
+        if let Some(notice) = self.signal.notice(&self.name) {
+            canvas.notice(&notice, (self.feed.reason)().as_deref());
+        }
+        if let Some((text, _)) = &self.message {
+            canvas.message(text);
         }
         let is_fresh = std::mem::take(&mut self.is_fresh);
         let captured = current.filter(|_| is_fresh).and_then(|f| f.captured());
@@ -420,6 +461,8 @@ impl<T: Frame + Send + 'static> Viewer<T> {
             match input {
                 Input::Key(key) => self.answer(key),
                 Input::DoubleClick => self.toggle_full_screen(),
+                Input::PointerMoved => self.pointer_moved = Instant::now(),
+                Input::State => self.state_changed(),
                 Input::Changed => self.dirty = true,
                 Input::Closed => self.quit = true,
                 Input::Lost => return Err(WindowError::Lost),
@@ -430,13 +473,15 @@ impl<T: Frame + Send + 'static> Viewer<T> {
 
     fn answer(&mut self, key: Key) {
         match key {
+            Key::Char('h' | '?') => self.toggle_help(),
+            Key::Escape if self.help => self.toggle_help(),
             // What fills the screen must be easy to get out of.
             Key::Escape if self.window.is_full_screen() => self.toggle_full_screen(),
             Key::Char('q') | Key::Escape => self.quit = true,
             Key::Char('f') | Key::F11 => self.toggle_full_screen(),
             Key::Char('s') => self.save(),
             Key::Char('i') => {
-                self.overlay = !self.overlay;
+                self.figures = !self.figures;
                 self.dirty = true;
             }
             Key::Char(' ') => {
@@ -448,9 +493,15 @@ impl<T: Frame + Send + 'static> Viewer<T> {
         }
     }
 
+    fn toggle_help(&mut self) {
+        self.help = !self.help;
+        self.dirty = true;
+    }
+
     fn toggle_full_screen(&mut self) {
-        if let Err(error) = self.window.toggle_full_screen() {
-            self.say(format!("no full screen: {error}"));
+        match self.window.toggle_full_screen() {
+            Ok(()) => self.state_changed(),
+            Err(error) => self.say(format!("no full screen: {error}")),
         }
     }
 
@@ -533,92 +584,9 @@ fn first_size(
     (rect.width.max(1), rect.height.max(1))
 }
 
-/// Whether frames come, and what to say on the picture when they do not.
-#[derive(Debug)]
-struct Signal {
-    last: Option<Instant>,
-    /// How long may nothing come.
-    patience: Duration,
-    /// Whole seconds without a frame, once that is too long.
-    lost_for: Option<u64>,
-    notice: Option<String>,
-}
-
-impl Signal {
-    fn new(waiting_for: &str) -> Signal {
-        Signal {
-            last: None,
-            patience: LOST,
-            lost_for: None,
-            notice: Some(format!("waiting for {waiting_for}")),
-        }
-    }
-
-    fn frame(&mut self, now: Instant) {
-        let interval = self.last.map_or(Duration::ZERO, |last| now - last);
-        self.patience = (interval * 3).clamp(LOST, LOST_SLOW);
-        self.last = Some(now);
-        self.lost_for = None;
-        self.notice = None;
-    }
-
-    /// Brings the notice up to date; true if it reads differently now.
-    fn has_changed(&mut self, now: Instant) -> bool {
-        let Some(last) = self.last else {
-            return false;
-        };
-        let silence = now.saturating_duration_since(last);
-        if silence < self.patience || self.lost_for == Some(silence.as_secs()) {
-            return false;
-        }
-        self.lost_for = Some(silence.as_secs());
-        self.notice = Some(format!("no signal since {} s", silence.as_secs()));
-        true
-    }
-
-    fn notice(&self) -> Option<&str> {
-        self.notice.as_deref()
-    }
-
-    /// Whether no frame is to be expected in the next moment.
-    fn is_quiet(&self, now: Instant) -> bool {
-        self.last
-            .is_none_or(|last| now.saturating_duration_since(last) > Duration::from_millis(200))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_lost_sender_is_said_second_by_second_and_forgotten_with_the_next_frame() {
-        let start = Instant::now();
-        let at = |ms| start + Duration::from_millis(ms);
-        let mut signal = Signal::new("224.3.29.71:10000");
-        assert!(!signal.has_changed(at(60_000)));
-        assert_eq!(signal.notice(), Some("waiting for 224.3.29.71:10000"));
-        signal.frame(at(0));
-        assert_eq!(signal.notice(), None);
-        assert!(!signal.has_changed(at(1_900)));
-        assert!(signal.has_changed(at(2_010)));
-        assert!(!signal.has_changed(at(2_900)));
-        assert!(signal.has_changed(at(12_100)));
-        assert_eq!(signal.notice(), Some("no signal since 12 s"));
-        signal.frame(at(12_200));
-        assert_eq!(signal.notice(), None);
-    }
-
-    #[test]
-    fn a_slow_stream_is_no_lost_one() {
-        let start = Instant::now();
-        let mut signal = Signal::new("");
-        for s in [0, 3, 6] {
-            signal.frame(start + Duration::from_secs(s));
-        }
-        assert!(!signal.has_changed(start + Duration::from_secs(9)));
-        assert!(signal.has_changed(start + Duration::from_secs(16)));
-    }
 
     #[test]
     fn the_first_size_fits_on_the_screen() {

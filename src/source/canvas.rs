@@ -1,14 +1,11 @@
 //! Filled rectangles and text on a planar YUV picture, and its JPEG. Just what the pattern and the
 //! slate need: they draw in the form that the encoder takes, so that no RGB copy exists.
-//! Not a graphics library. Text is printable ASCII; anything else becomes `?`.
+//! Not a graphics library.
 
-use font8x8::legacy::BASIC_LEGACY;
 use turbojpeg::{Compressor, Subsamp, YuvPlanesImage, compressed_buf_len};
 
+use crate::font::Font;
 use crate::jpeg::Sampling;
-
-/// Width and height of a character at scale 1, in pixels.
-pub const GLYPH: usize = 8;
 
 /// A colour as JPEG stores it: full range Y, Cb, Cr (JFIF §7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +80,21 @@ impl Plane {
             row[x0..x1].fill(value);
         }
     }
+
+    /// Mixes `value` in from column `x` of the picture on, as much as the coverage says; a sample of this plane is
+    /// `step` columns wide.
+    fn mix(&mut self, x: usize, y: usize, coverage: &[u8], value: u8, step: usize) {
+        let Some(row) = self.samples.chunks_exact_mut(self.width).nth(y) else {
+            return;
+        };
+        for (x, &part) in (x..).zip(coverage).filter(|(_, part)| **part > 0) {
+            let Some(sample) = row.get_mut(x / step) else {
+                return;
+            };
+            let (old, new, part) = (u32::from(*sample), u32::from(value), u32::from(part));
+            *sample = ((old * (255 - part) + new * part + 127) / 255) as u8;
+        }
+    }
 }
 
 /// A picture to draw on.
@@ -137,33 +149,15 @@ impl Canvas {
         self.cr.fill(cx0, cx1, cy0, cy1, colour.cr);
     }
 
-    /// Draws one line of text with its top left corner at `x`, `y`; each character is
-    /// `scale` x 8 pixels wide and high. The background stays.
-    pub fn text(&mut self, x: usize, y: usize, scale: usize, text: &str, colour: Colour) {
-        for (i, c) in text.chars().enumerate() {
-            let left = x + i * scale * GLYPH;
-            if left >= self.width {
-                return;
-            }
-            self.glyph(left, y, scale, c, colour);
-        }
-    }
-
-    fn glyph(&mut self, left: usize, top: usize, scale: usize, c: char, colour: Colour) {
-        for (row, bits) in glyph(c).iter().enumerate() {
-            for column in (0..GLYPH).filter(|column| bits >> column & 1 == 1) {
-                let (x, y) = (left + column * scale, top + row * scale);
-                self.fill(
-                    Rect {
-                        x,
-                        y,
-                        w: scale,
-                        h: scale,
-                    },
-                    colour,
-                );
-            }
-        }
+    /// Draws one line of text with its top left corner at `x`, `y`. The background stays.
+    pub fn text(&mut self, x: usize, y: usize, font: &mut Font, text: &str, colour: Colour) {
+        let v = vertical_factor(self.sampling);
+        let (luma, cb, cr) = (&mut self.y, &mut self.cb, &mut self.cr);
+        font.draw(text, (x, y), |x, y, coverage| {
+            luma.mix(x, y, coverage, colour.y, 1);
+            cb.mix(x, y / v, coverage, colour.cb, 2);
+            cr.mix(x, y / v, coverage, colour.cr, 2);
+        });
     }
 }
 
@@ -173,17 +167,6 @@ fn vertical_factor(sampling: Sampling) -> usize {
         Sampling::Yuv422 => 1,
         Sampling::Yuv420 => 2,
     }
-}
-
-/// The bits of a character: a byte per row, the leftmost column in bit 0.
-fn glyph(c: char) -> [u8; GLYPH] {
-    let printable = c.is_ascii_graphic() || c == ' ';
-    BASIC_LEGACY[if printable { c as usize } else { b'?' as usize }]
-}
-
-/// Width of `text` in pixels at `scale`.
-pub fn text_width(text: &str, scale: usize) -> usize {
-    text.chars().count() * scale * GLYPH
 }
 
 /// Encodes canvases as JPEGs into a buffer of its own that is reused.
@@ -301,7 +284,26 @@ mod tests {
             },
             Colour::grey(255),
         );
-        canvas.text(9, 12, 3, "long text \u{e9}\n", Colour::grey(9));
-        assert!(canvas.y.samples.iter().all(|&y| y == 0 || y == 9));
+        canvas.text(
+            9,
+            12,
+            &mut Font::new(20),
+            "long text \u{e9}\n",
+            Colour::grey(9),
+        );
+        assert!(canvas.y.samples.iter().all(|&y| y <= 9));
+    }
+
+    #[test]
+    fn text_has_its_colour() {
+        for sampling in [Sampling::Yuv422, Sampling::Yuv420] {
+            let mut canvas = Canvas::new(64, 64, sampling);
+            let red = Colour::rgb(255, 0, 0);
+            canvas.text(2, 2, &mut Font::new(48), "I", red);
+            let brightest = canvas.y.samples.iter().max();
+            assert_eq!(brightest, Some(&red.y));
+            assert!(canvas.cr.samples.iter().any(|&cr| cr > 240));
+            assert!(canvas.cb.samples.iter().any(|&cb| cb < 100));
+        }
     }
 }

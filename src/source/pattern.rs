@@ -9,17 +9,21 @@
 use std::fmt::{self, Write};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::canvas::{Canvas, Colour, Encoder, GLYPH, Rect, text_width};
+use super::canvas::{Canvas, Colour, Encoder, Rect};
 use super::frame::{Frame, OpenOptions, Source, SourceError, fps_text};
 use super::pacer::Pacer;
 use super::spec::SourceSpec;
 use crate::clock::Mono;
+use crate::font::{Font, SMALLEST};
 use crate::jpeg::Sampling;
 
 const QUALITY: i32 = 80;
 /// The sweeping bar crosses the picture in this time, the box bounces in its own.
 const SWEEP_SECONDS: f64 = 4.0;
 const BOX_SECONDS: (f64, f64) = (5.0, 3.1);
+
+/// As wide as a large line of text gets.
+const LONGEST: &str = "00:00:00.000 UTC";
 
 const PANEL: Colour = Colour::grey(24);
 const WHITE: Colour = Colour::grey(235);
@@ -105,6 +109,7 @@ struct Painter {
     fps: f64,
     sweep: Rect,
     bouncer: Rect,
+    large: Font,
     /// A line of text being composed: reused, so that a frame allocates nothing.
     text: String,
 }
@@ -119,7 +124,7 @@ struct Layout {
     /// Left edge of the text, and the top of each of its three lines.
     text_x: usize,
     lines: [usize; 3],
-    /// Scale of the first two lines, and of the last.
+    /// Size of the first two lines, and of the last.
     large: usize,
     small: usize,
     strip: Option<Strip>,
@@ -137,15 +142,14 @@ impl Layout {
             h: (height / 24) & !1,
         };
         let top = steps.y + steps.h;
-        // Two large lines, a small one of half their size, four gaps of half a small line.
+        // Two large lines, a small one of a third of their size, four gaps.
         let room = bottom - top;
-        let large = (width * 9 / 10 / (16 * GLYPH))
-            .min(room * 10 / 36 / GLYPH)
-            .max(1);
-        let small = large.div_ceil(3);
-        let used = (2 * large + small) * GLYPH;
+        let large = Font::fitting(LONGEST, width * 9 / 10, room * 10 / 30);
+        let small = Font::new((large.size() / 3).max(SMALLEST));
+        let used = 2 * large.height() + small.height();
         let gap = room.saturating_sub(used) / 4;
-        let lines = [0, 1, 2].map(|n| top + gap * (n + 1) + n * large * GLYPH);
+        let lines = [0, 1, 2].map(|n| top + gap * (n + 1) + n * large.height());
+        let (large, small) = (large.size(), small.size());
         let text_x = width / 20;
         Layout {
             bars,
@@ -167,9 +171,11 @@ impl Painter {
             w: 0,
             h: 0,
         };
+        let layout = Layout::new(width, height);
         let mut painter = Painter {
             canvas: Canvas::new(width, height, sampling),
-            layout: Layout::new(width, height),
+            large: Font::new(layout.large),
+            layout,
             bars: bar_colours(),
             fps,
             sweep: nowhere,
@@ -223,8 +229,9 @@ impl Painter {
             );
         }
         let facts = format!("{name}  {width}x{height}  {} fps", fps_text(self.fps));
+        let mut small = Font::new(small);
         self.canvas
-            .text(text_x, lines[2], small, facts.trim_start(), SOFT);
+            .text(text_x, lines[2], &mut small, facts.trim_start(), SOFT);
         if let Some(strip) = self.layout.strip {
             strip.paint_sync(&mut self.canvas);
         }
@@ -242,37 +249,28 @@ impl Painter {
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default()
             .as_millis() as u64;
-        let Layout {
-            text_x,
-            lines,
-            large,
-            ..
-        } = self.layout;
-        self.line(
-            text_x,
-            lines[0],
-            large,
-            format_args!("{} UTC", TimeOfDay(ms)),
-        );
-        self.line(text_x, lines[1], large, format_args!("frame {counter:<6}"));
+        let lines = self.layout.lines;
+        self.line(lines[0], format_args!("{} UTC", TimeOfDay(ms)));
+        self.line(lines[1], format_args!("frame {counter}"));
         if let Some(strip) = self.layout.strip {
             strip.paint(&mut self.canvas, counter, ms);
         }
     }
 
-    /// Draws a line of text over the old one.
-    fn line(&mut self, x: usize, y: usize, scale: usize, text: fmt::Arguments<'_>) {
+    /// Draws a line of large text over the old one.
+    fn line(&mut self, y: usize, text: fmt::Arguments<'_>) {
         self.text.clear();
         // Writing to a string cannot fail.
         let _ = self.text.write_fmt(text);
+        let x = self.layout.text_x;
         let ground = Rect {
             x,
             y,
-            w: text_width(&self.text, scale),
-            h: scale * GLYPH,
+            w: self.canvas.width().saturating_sub(x),
+            h: self.large.height(),
         };
         self.canvas.fill(ground, PANEL);
-        self.canvas.text(x, y, scale, &self.text, WHITE);
+        self.canvas.text(x, y, &mut self.large, &self.text, WHITE);
     }
 
     /// Redraws the bars where something moved away.

@@ -3,17 +3,19 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::canvas::{Canvas, Colour, Encoder, GLYPH, Rect, text_width};
+use super::canvas::{Canvas, Colour, Encoder, Rect};
 use super::frame::SourceError;
 use super::pattern::TimeOfDay;
 use super::spec::{PATTERN_MAX, PATTERN_MIN};
+use crate::font::{Font, SMALLEST};
 use crate::jpeg::Sampling;
 
 /// Time from one slate to the next.
 pub const PERIOD: Duration = Duration::from_secs(1);
 
 const QUALITY: i32 = 80;
-/// Lines that the reason may take before it is truncated.
+/// Lines that name and reason may take before they are truncated.
+const NAME_LINES: usize = 2;
 const REASON_LINES: usize = 5;
 
 const GROUND: Colour = Colour::grey(28);
@@ -66,67 +68,37 @@ fn paint(canvas: &mut Canvas, name: &str, reason: &str, at: SystemTime) {
     }
 
     // "no signal" over two thirds of the width, the rest at a quarter of its size.
-    let large = (width * 2 / 3 / (9 * GLYPH)).min(height / 6 / GLYPH).max(1);
-    let small = large.div_ceil(4);
-    let line = small * GLYPH * 3 / 2;
-    let columns = width * 9 / 10 / (small * GLYPH);
+    let mut large = Font::fitting("no signal", width * 2 / 3, height / 5);
+    let mut small = Font::new((large.size() / 4).max(SMALLEST + 4));
+    let line = small.line();
 
     let ms = at
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()
         .as_millis() as u64;
     let clock = format!("{} UTC", &TimeOfDay(ms).to_string()[..8]);
-    let reason = wrap(reason, columns, REASON_LINES);
-    let all = 2 * line + large * GLYPH + line + line * reason.len() + line;
+    let name = small.wrap(name, width * 9 / 10, NAME_LINES);
+    let reason = small.wrap(reason, width * 9 / 10, REASON_LINES);
+    let all = line * (name.len() + 1 + reason.len() + 2) + large.height();
     let mut y = height.saturating_sub(all) / 2;
 
-    centred(canvas, y, small, name, TEXT);
-    y += 2 * line;
-    centred(canvas, y, large, "no signal", TITLE);
-    y += large * GLYPH + line;
-    for text in &reason {
-        centred(canvas, y, small, text, TEXT);
+    for text in &name {
+        centred(canvas, y, &mut small, text, TEXT);
         y += line;
     }
-    centred(canvas, y + line / 2, small, &clock, TEXT);
+    y += line;
+    centred(canvas, y, &mut large, "no signal", TITLE);
+    y += large.height() + line;
+    for text in &reason {
+        centred(canvas, y, &mut small, text, TEXT);
+        y += line;
+    }
+    centred(canvas, y + line / 2, &mut small, &clock, TEXT);
 }
 
-fn centred(canvas: &mut Canvas, y: usize, scale: usize, text: &str, colour: Colour) {
-    let x = canvas.width().saturating_sub(text_width(text, scale)) / 2;
-    canvas.text(x, y, scale, text, colour);
-}
-
-/// Breaks `text` at spaces into lines of at most `columns` characters; words that are longer are cut
-/// across lines (a device path is one). Text beyond `most` lines ends in `...`.
-fn wrap(text: &str, columns: usize, most: usize) -> Vec<String> {
-    let columns = columns.max(4);
-    let mut lines = vec![String::new()];
-    for word in text.split_whitespace() {
-        let chars: Vec<char> = word.chars().collect();
-        for piece in chars.chunks(columns) {
-            let used = lines.last().map_or(0, |line| line.chars().count());
-            if used > 0 && used + 1 + piece.len() > columns {
-                lines.push(String::new());
-            }
-            if let Some(line) = lines.last_mut() {
-                if !line.is_empty() {
-                    line.push(' ');
-                }
-                line.extend(piece);
-            }
-        }
-    }
-    if lines.len() > most {
-        lines.truncate(most);
-        if let Some(last) = lines.last_mut() {
-            *last = last
-                .chars()
-                .take(columns - 3)
-                .chain("...".chars())
-                .collect();
-        }
-    }
-    lines
+fn centred(canvas: &mut Canvas, y: usize, font: &mut Font, text: &str, colour: Colour) {
+    let x = canvas.width().saturating_sub(font.width(text)) / 2;
+    canvas.text(x, y, font, text, colour);
 }
 
 #[cfg(test)]
@@ -154,13 +126,5 @@ mod tests {
         }
         let jpeg = no_signal("", "", UNIX_EPOCH, (0, u32::MAX)).unwrap();
         assert_eq!(turbojpeg::read_header(&jpeg).unwrap().height, 8192);
-    }
-
-    #[test]
-    fn text_is_wrapped() {
-        assert_eq!(wrap("a bc def", 4, 9), ["a bc", "def"]);
-        assert_eq!(wrap("abcdefghij k", 4, 9), ["abcd", "efgh", "ij k"]);
-        assert_eq!(wrap("one two three four", 5, 2), ["one", "tw..."]);
-        assert_eq!(wrap("", 5, 2), [""]);
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::canvas::{Canvas, Colour, Encoder, Rect};
 use super::frame::{OpenOptions, Source};
+use crate::font::Font;
 use crate::jpeg::Sampling;
 use crate::skip::have;
 
@@ -35,8 +36,8 @@ pub(super) fn jpegs(count: usize) -> Vec<Vec<u8>> {
         );
         canvas.text(
             0,
-            16,
-            2,
+            12,
+            &mut Font::new(24),
             &n.to_string(),
             Colour::rgb(255, (n * 99) as u8, 0),
         );

@@ -71,6 +71,8 @@ pub struct ViewPlan {
     pub overlay: bool,
     /// How many threads help to decode, 0 to 3; 0: each frame is decoded when all of it is there.
     pub decoders: usize,
+    /// Whether the window fills the screen from the start.
+    pub full_screen: bool,
     /// What is shown when part of a frame is lost.
     pub on_loss: OnLoss,
     /// Whether to request retransmission of lost packets.
@@ -96,6 +98,7 @@ impl Default for ViewPlan {
             scale: None,
             overlay: false,
             decoders: default_helpers(),
+            full_screen: false,
             on_loss: OnLoss::Hold,
             retransmit: false,
             late: 1,

@@ -83,7 +83,11 @@ impl Receiver {
                 continue;
             }
             let now = Mono::now();
-            signal.check(now, self.wanted.receive.group, &self.shared);
+            let said_bye = self
+                .link
+                .bye()
+                .is_some_and(|gone| depacketizer.ssrc() == Some(gone));
+            signal.check(now, self.wanted.receive.group, said_bye, &self.shared);
             if now >= refresh_at {
                 refresh_at = now + REFRESH;
                 if let Some((from, what)) = depacketizer.take_other() {
@@ -387,6 +391,8 @@ struct Signal {
     is_lost: bool,
     /// Something else arrived instead, and was reported.
     is_other: bool,
+    /// The sender said so after its last frame.
+    said_bye: bool,
 }
 
 impl Signal {
@@ -394,6 +400,7 @@ impl Signal {
         let is_first = self.last.replace(now).is_none();
         let is_back = std::mem::take(&mut self.is_lost);
         self.is_other = false;
+        self.said_bye = false;
         if is_first || is_back {
             shared.state.set(State::Streaming);
         }
@@ -406,11 +413,15 @@ impl Signal {
         self.last.is_some_and(|last| now.since(last) <= LOST)
     }
 
-    fn check(&mut self, now: Mono, group: SocketAddr, shared: &Shared) {
+    fn check(&mut self, now: Mono, group: SocketAddr, said_bye: bool, shared: &Shared) {
+        self.said_bye |= said_bye;
         let is_quiet = self.last.is_some() && !self.has_frames(now);
         if is_quiet && !std::mem::replace(&mut self.is_lost, true) {
             warn!("no frames from {group} for {} s", LOST.as_secs());
-            let why = format!("nothing comes from {group}");
+            let why = match self.said_bye {
+                true => "the sender said goodbye".to_owned(),
+                false => format!("nothing comes from {group}"),
+            };
             shared.state.set(State::NoSignal(why));
         }
     }

@@ -59,6 +59,14 @@ impl Shared {
         self.state.get() == State::Streaming
     }
 
+    /// Why there is no signal, if there is none and it is known.
+    pub(super) fn no_signal(&self) -> Option<String> {
+        match self.state.get() {
+            State::NoSignal(why) => Some(why),
+            _ => None,
+        }
+    }
+
     pub(super) fn is_over(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }

@@ -13,7 +13,7 @@ use x11rb::protocol::Event;
 use x11rb::protocol::present::{CompleteNotifyEvent, ConnectionExt as _};
 use x11rb::protocol::shm;
 use x11rb::protocol::xproto::{
-    ButtonPressEvent, ClientMessageEvent, ConnectionExt as _, EventMask,
+    ButtonPressEvent, ClientMessageEvent, ConnectionExt as _, EventMask, MotionNotifyEvent,
 };
 use x11rb::rust_connection::RustConnection;
 
@@ -24,6 +24,8 @@ use crate::display::input::{Input, OnScreen};
 
 /// Two presses of the button within this time, in ms, are one double click.
 const DOUBLE_CLICK: u32 = 400;
+/// How often it is told that the pointer moves, in ms.
+const MOVES: u32 = 200;
 /// A monitor begins its next picture sooner than that; only a window that nobody sees is told later.
 const LATEST_VBLANK: Duration = Duration::from_millis(100);
 
@@ -124,6 +126,7 @@ impl Events {
         // The frame that the next vblank shows, and when the server had read it.
         let mut shown: Option<(Ntp, SystemTime)> = None;
         let mut clicked: Option<u32> = None;
+        let mut moved: Option<u32> = None;
         loop {
             let event = match self.x.wait_for_event() {
                 Ok(event) => event,
@@ -159,6 +162,10 @@ impl Events {
                 }
                 Event::KeyRelease(event) => self.keyboard.release(&event),
                 Event::ButtonPress(event) => self.click(&event, &mut clicked),
+                Event::MotionNotify(event) => self.motion(&event, &mut moved),
+                Event::PropertyNotify(event) if event.atom == self.atoms._NET_WM_STATE => {
+                    self.say(Input::State);
+                }
                 Event::Expose(event) if event.count == 0 => self.say(Input::Changed),
                 Event::ConfigureNotify(event) if event.window == self.window => {
                     let size = pack((event.width, event.height));
@@ -207,6 +214,14 @@ impl Events {
         if is_double {
             self.say(Input::DoubleClick);
         }
+    }
+
+    fn motion(&self, event: &MotionNotifyEvent, before: &mut Option<u32>) {
+        if before.is_some_and(|at| event.time.wrapping_sub(at) < MOVES) {
+            return;
+        }
+        *before = Some(event.time);
+        self.say(Input::PointerMoved);
     }
 
     /// What the window manager asks: to close, or whether we still answer.

@@ -7,6 +7,8 @@ mod buffers;
 mod events;
 mod keyboard;
 mod pixels;
+mod pointer;
+mod scale;
 
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
@@ -28,6 +30,7 @@ use self::buffers::Buffers;
 use self::events::{Events, State};
 use self::keyboard::Keyboard;
 use self::pixels::Pixels;
+use self::pointer::Pointer;
 use super::input::{Input, OnScreen};
 use crate::clock::Ntp;
 
@@ -97,6 +100,10 @@ pub(super) struct Window {
     buffers: Buffers,
     inputs: Receiver<Input>,
     on_screen: OnScreen,
+    pointer: Pointer,
+    scale: f32,
+    /// It fills the screen, as far as was told.
+    is_full: bool,
     /// Where the window was before it filled a screen without a window manager.
     before: Option<Place>,
 }
@@ -110,8 +117,8 @@ struct Place {
 }
 
 impl Window {
-    /// Opens a window of the given size in pixels; `wake` is called whenever there are
-    /// [`inputs`](Window::next_input).
+    /// Opens a window of the given size in pixels, or as large as the screen; `wake` is called whenever
+    /// there are [`inputs`](Window::next_input).
     ///
     /// # Errors
     /// The server refuses it.
@@ -119,6 +126,7 @@ impl Window {
         screen: Screen,
         title: &str,
         size: (u16, u16),
+        is_full: bool,
         wake: impl Fn() + Send + 'static,
         on_screen: OnScreen,
     ) -> Result<Window, ScreenError> {
@@ -132,8 +140,7 @@ impl Window {
         introduce(&x, id, &atoms).map_err(closed)?;
         let vblank = vblank(&x, id).map_err(refused)?;
         let keyboard = Keyboard::new(&x).map_err(refused)?;
-        x.map_window(id).map_err(closed)?;
-        x.flush().map_err(closed)?;
+        let scale = scale::scale(&x, x.setup().roots[0].root);
 
         let (x, state) = (Arc::new(x), Arc::new(State::new(size)));
         let (sender, inputs) = mpsc::channel();
@@ -151,7 +158,10 @@ impl Window {
         };
         let cannot = |error| ScreenError::Open(format!("no thread for it: {error}"));
         events.start().map_err(cannot)?;
-        let window = Window {
+        let mut window = Window {
+            pointer: Pointer::new(Arc::clone(&x), id)?,
+            scale,
+            is_full,
             buffers: Buffers::new(Arc::clone(&state), pixels.is_plain()),
             x,
             id,
@@ -166,7 +176,25 @@ impl Window {
             before: None,
         };
         window.set_title(title).map_err(closed)?;
+        window.appear(is_full).map_err(refused)?;
         Ok(window)
+    }
+
+    fn appear(&mut self, is_full: bool) -> Result<(), ReplyError> {
+        let is_managed = self.is_managed()?;
+        if is_full && is_managed {
+            // Window managers look at it when the window appears.
+            let full = [self.atoms._NET_WM_STATE_FULLSCREEN];
+            let (state, mode) = (self.atoms._NET_WM_STATE, PropMode::REPLACE);
+            self.x
+                .change_property32(mode, self.id, state, AtomEnum::ATOM, &full)?;
+        }
+        self.x.map_window(self.id)?;
+        self.x.flush()?;
+        match is_full && !is_managed {
+            true => self.fill_screen(),
+            false => Ok(()),
+        }
     }
 
     /// Width and height of the screen in pixels; of all monitors together.
@@ -177,6 +205,21 @@ impl Window {
     /// Width and height of the window in pixels.
     pub(super) fn size(&self) -> (usize, usize) {
         self.state.size()
+    }
+
+    /// How large text is on this desktop, against a screen of 96 dots an inch.
+    pub(super) fn scale(&self) -> f32 {
+        self.scale
+    }
+
+    /// Hides the pointer where it rests over a window that fills the screen, and shows it elsewhere.
+    pub(super) fn hide_pointer(&mut self, rests: bool) {
+        self.pointer.hide(rests && self.is_full);
+    }
+
+    /// Looks whether it fills the screen, which the window manager decides too.
+    pub(super) fn note_state(&mut self) {
+        self.is_full = self.is_full_screen();
     }
 
     /// What happened next; `None` if nothing did.
@@ -258,28 +301,45 @@ impl Window {
     /// Into full screen, or back out of it. Without a window manager that knows how, the window
     /// itself grows to the screen's size.
     pub(super) fn toggle_full_screen(&mut self) -> Result<(), ReplyError> {
-        let full_screen = self.atoms._NET_WM_STATE_FULLSCREEN;
-        if self.has_atom(self.root, self.atoms._NET_SUPPORTED, full_screen)? {
-            let wish = [TOGGLE, full_screen, 0, FROM_APPLICATION, 0];
+        if self.is_managed()? {
+            let wish = [
+                TOGGLE,
+                self.atoms._NET_WM_STATE_FULLSCREEN,
+                0,
+                FROM_APPLICATION,
+                0,
+            ];
             let state = self.atoms._NET_WM_STATE;
             let event = ClientMessageEvent::new(32, self.id, state, wish);
             let mask = EventMask::SUBSTRUCTURE_REDIRECT | EventMask::SUBSTRUCTURE_NOTIFY;
             self.x.send_event(false, self.root, mask, event)?;
             return Ok(self.x.flush()?);
         }
-        let place = match self.before.take() {
-            Some(before) => before,
-            None => {
-                self.before = Some(self.present_place()?);
-                Place {
-                    x: 0,
-                    y: 0,
-                    width: self.screen.0.into(),
-                    height: self.screen.1.into(),
-                }
-            }
-        };
-        Ok(self.place(place)?)
+        match self.before.take() {
+            Some(before) => Ok(self.place(before)?),
+            None => self.fill_screen(),
+        }
+    }
+
+    /// Whether there is a window manager that knows how to fill the screen.
+    fn is_managed(&self) -> Result<bool, ReplyError> {
+        let (supported, full) = (
+            self.atoms._NET_SUPPORTED,
+            self.atoms._NET_WM_STATE_FULLSCREEN,
+        );
+        self.has_atom(self.root, supported, full)
+    }
+
+    /// Grows to the screen's size.
+    fn fill_screen(&mut self) -> Result<(), ReplyError> {
+        self.before = Some(self.present_place()?);
+        let (width, height) = self.screen;
+        Ok(self.place(Place {
+            x: 0,
+            y: 0,
+            width: width.into(),
+            height: height.into(),
+        })?)
     }
 
     /// Whether a property of `window`'s, a list of atoms, has `atom` in it.
@@ -338,7 +398,9 @@ fn create(
         | EventMask::STRUCTURE_NOTIFY
         | EventMask::KEY_PRESS
         | EventMask::KEY_RELEASE
-        | EventMask::BUTTON_PRESS;
+        | EventMask::BUTTON_PRESS
+        | EventMask::POINTER_MOTION
+        | EventMask::PROPERTY_CHANGE;
     let attributes = CreateWindowAux::new()
         .background_pixel(0)
         // By default the server paints the window black at each change of size: it would flicker.

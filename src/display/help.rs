@@ -1,0 +1,13 @@
+//! The keys of the window and what they do, for the list in the window and the help of `lancam view`. What they do is
+//! done in [`super::window`].
+
+/// Keys, and what they do.
+pub const KEYS: &[(&str, &str)] = &[
+    ("f, F11, double click", "full screen"),
+    ("Esc", "leave full screen, else quit"),
+    ("i", "figures on and off"),
+    ("space", "freeze the picture"),
+    ("s", "save the JPEG as it came"),
+    ("h, ?", "this list"),
+    ("q", "quit"),
+];
