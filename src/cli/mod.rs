@@ -16,7 +16,10 @@ mod usage;
 mod values;
 mod view;
 
-use clap::{Parser, Subcommand};
+use std::ffi::OsString;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{CommandFactory, Parser, Subcommand};
 
 #[cfg(feature = "send")]
 use self::{cameras::CamerasArgs, check::CheckArgs, demo::DemoArgs, send::SendArgs};
@@ -79,6 +82,23 @@ pub struct Cli {
     /// The subcommand.
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Cli {
+    /// Reads the words of the command line.
+    ///
+    /// # Errors
+    /// clap's, which are also help and version.
+    pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(words).map_err(|error| match error.get(ContextKind::InvalidArg) {
+            // clap looks for a flag `-=` in `-v=3`.
+            Some(ContextValue::String(flag)) if flag == "-=" || flag == "--verbose..." => {
+                let why = "-v takes no value; write -v to log more, -vv to log everything";
+                Cli::command().error(ErrorKind::UnknownArgument, why)
+            }
+            _ => error,
+        })
+    }
 }
 
 /// The subcommands.

@@ -1,6 +1,5 @@
 //! From the file as it is written to settings that are checked, and what streams may not share.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
@@ -12,6 +11,7 @@ use super::forms::{CAMERA_KEYS, status};
 use super::raw::{self, Fields};
 use super::stream::{SETTINGS, Stream};
 use super::values::Status;
+use crate::files;
 use crate::source::SourceSpec;
 
 /// More streams than this are a mistake.
@@ -46,7 +46,7 @@ impl Default for Config {
 /// [`ConfigError`]. Its text is made for the user: one line for each mistake.
 pub fn load(path: &Path, flags: &[Flag]) -> Result<Config, ConfigError> {
     let mut bytes = Vec::new();
-    File::open(path)
+    files::open_regular(path)
         .and_then(|file| file.take(FILE_MAX + 1).read_to_end(&mut bytes))
         .map_err(|cause: io::Error| ConfigError::Unreadable {
             path: path.to_owned(),

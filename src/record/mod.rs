@@ -7,12 +7,8 @@ mod common;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Stdout, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-
-use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 use crate::clock::Mono;
 use crate::files;
@@ -71,9 +67,6 @@ impl RecordError {
 }
 
 fn advice(error: &io::Error) -> &'static str {
-    if error.raw_os_error() == Some(Errno::ENXIO as i32) {
-        return "; it is a pipe that nobody reads: start its reader first";
-    }
     match error.kind() {
         io::ErrorKind::StorageFull => "; what was recorded so far is kept",
         io::ErrorKind::NotFound => "; does its folder exist?",
@@ -352,24 +345,14 @@ fn file_name_of(name: &str) -> String {
 
 /// Opens a pipe or device; else a new file, of that name or the next that is free.
 fn create(path: &Path) -> Result<(File, PathBuf), RecordError> {
-    if fs::metadata(path).is_ok_and(|facts| !facts.is_file()) {
-        return open_special(path).map(|file| (file, path.to_owned()));
-    }
-    create_free(path)
-}
-
-/// Of a pipe that nobody reads this is an error (fifo(7)), where to open it in the usual way would wait for ever.
-fn open_special(path: &Path) -> Result<File, RecordError> {
-    let mut options = OpenOptions::new();
-    options.write(true).custom_flags(OFlag::O_NONBLOCK.bits());
-    let opened = options.open(path).and_then(|file| {
-        fcntl(&file, FcntlArg::F_SETFL(OFlag::empty()))?;
-        Ok(file)
-    });
-    opened.map_err(|cause| RecordError::Io {
+    let special = files::open_special(path).map_err(|cause| RecordError::Io {
         path: path.to_owned(),
         cause,
-    })
+    })?;
+    match special {
+        Some(file) => Ok((file, path.to_owned())),
+        None => create_free(path),
+    }
 }
 
 /// A new file of that name or, where there is one, of the next free `NAME-2.avi`.

@@ -2,17 +2,19 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use serde::Serialize;
+
+use crate::files;
 
 /// Where `--stats` writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StatsTo {
     /// Standard output.
     Stdout,
-    /// A file, created or emptied.
+    /// A file, created or emptied; or a pipe.
     File(PathBuf),
 }
 
@@ -37,10 +39,10 @@ impl StatsWriter {
         let out = match to {
             StatsTo::Stdout => Out::Stdout,
             StatsTo::File(path) => {
-                let create = File::create(path);
-                Out::File(create.with_context(|| {
+                let out = create(path).with_context(|| {
                     format!("statistics cannot be written to {}", path.display())
-                })?)
+                })?;
+                Out::File(out)
             }
         };
         Ok(StatsWriter { out })
@@ -60,5 +62,12 @@ impl StatsWriter {
             // The stream matters more than its statistics.
             tracing::debug!("statistics not written: {error}");
         }
+    }
+}
+
+fn create(path: &Path) -> io::Result<File> {
+    match files::open_special(path)? {
+        Some(file) => Ok(file),
+        None => File::create(path),
     }
 }

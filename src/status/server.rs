@@ -258,3 +258,38 @@ fn turn_away(socket: tokio::net::TcpStream) {
         debug!("status page: {error}");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many of `visitors` are let in at the same time.
+    fn let_in(visitors: impl Iterator<Item = IpAddr>) -> usize {
+        let addresses = Arc::new(Addresses::default());
+        let all = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+        let places: Vec<Place> = visitors
+            .filter_map(|from| {
+                let permit = Arc::clone(&all).try_acquire_owned().ok()?;
+                Place::take(&addresses, from, permit)
+            })
+            .collect();
+        let count = places.len();
+        drop(places);
+        assert!(addresses.with(|all| all.is_empty()));
+        count
+    }
+
+    #[test]
+    fn one_host_does_not_take_every_place() {
+        let same = |address: &'static str| (0..200).map(|_| address.parse().unwrap());
+        assert_eq!(let_in(same("10.0.0.7")), MOST_OF_ADDRESS);
+        assert_eq!(let_in(same("::ffff:10.0.0.7")), MOST_OF_ADDRESS);
+        let of_one_network = (0..200).map(|n| format!("2001:db8:0:1::{n:x}").parse().unwrap());
+        assert_eq!(let_in(of_one_network), MOST_OF_ADDRESS);
+        let of_many_networks = (0..200).map(|n| format!("2001:db8:0:{n:x}::1").parse().unwrap());
+        assert_eq!(let_in(of_many_networks), MOST_CONNECTIONS);
+        for here in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
+            assert_eq!(let_in(same(here)), MOST_CONNECTIONS, "{here}");
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! A mapped file: each frame is lent where it lies. Others may change the file meanwhile: before
 //! each frame a check shows whether the file of this name is still the one that was mapped.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -11,6 +11,7 @@ use super::index::{MOST_FRAMES, Span, Step};
 use super::recognise::{Container, Frames, recognise};
 use super::search::Search;
 use crate::clock::Mono;
+use crate::files;
 use crate::source::frame::{DEFAULT_FPS, Frame, OpenOptions, Source, SourceError, fps_text};
 use crate::source::map::MappedFile;
 use crate::source::pacer::Pacer;
@@ -70,7 +71,7 @@ impl Film {
                 format_args!("cannot be opened: {}", without_codes(&e)),
             )
         };
-        let file = File::open(path).map_err(failed)?;
+        let file = files::open_regular(path).map_err(failed)?;
         let facts = file.metadata().map_err(failed)?;
         if facts.len() == 0 {
             return Err(SourceError::unusable(path, "is empty"));
