@@ -310,7 +310,7 @@ fn a_pipe_without_its_other_end_holds_nothing_up() {
     let (sdp, config) = (files.path("pipe.sdp"), files.path("pipe.ron"));
     let what = &["it is a pipe; a regular file is needed"];
     refused(&net, &format!("view --headless {sdp}"), USAGE, what);
-    refused(&net, &format!("doctor {sdp}"), USAGE, what);
+    refused(&net, &format!("doctor {sdp}"), FAILED, what);
     refused(&net, &format!("check {config}"), USAGE, what);
     refused(&net, &format!("send --config {config}"), USAGE, what);
     let on_wire = format!("--interface {INTERFACE}");
