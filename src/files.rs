@@ -1,5 +1,5 @@
-//! Files that the user names: opened without waiting for another program, and small ones written so that a reader
-//! never sees half of one.
+//! Files that the user names: opened without waiting for another program, and small ones written so
+//! that a reader never sees half of one.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -9,7 +9,7 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
-/// Opens a regular file to read. A pipe without a writer would hold up the program for ever.
+/// Opens a regular file for reading. Opening a pipe would wait for its writer, perhaps for ever.
 ///
 /// # Errors
 /// If it cannot be opened, or is something else.
@@ -29,10 +29,11 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
     Err(io::Error::other(error))
 }
 
-/// Opens a pipe or a device to write to; `None`: `path` is neither.
+/// Opens a pipe or device for writing; `None`: `path` is neither.
 ///
 /// # Errors
-/// If it cannot be opened, or is a pipe that nobody reads: to wait for a reader would hold up the program.
+/// It cannot be opened, or is a pipe that nobody reads: waiting for a reader would block the
+/// program.
 pub fn open_special(path: &Path) -> io::Result<Option<File>> {
     if !fs::metadata(path).is_ok_and(|facts| !facts.is_file()) {
         return Ok(None);
@@ -50,10 +51,11 @@ pub fn open_special(path: &Path) -> io::Result<Option<File>> {
     Ok(Some(file))
 }
 
-/// Writes `bytes` to `path` in one step: the file is there whole or not at all. An existing one is replaced.
+/// Writes `bytes` to `path` atomically: the file is complete or not there. An existing one is
+/// replaced.
 ///
 /// # Errors
-/// If it cannot be written; no trace of it is left then.
+/// It cannot be written; nothing is left behind.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let temporary = path.with_file_name(format!(".{name}.{}", std::process::id()));

@@ -1,4 +1,4 @@
-//! The JSON lines of `--stats`. It does not know what they contain.
+//! The JSON lines of `--stats`. It does not know their content.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -34,7 +34,7 @@ impl StatsWriter {
     /// Opens `to`; an existing file is emptied.
     ///
     /// # Errors
-    /// When the file cannot be created; says which.
+    /// The file cannot be created.
     pub fn open(to: &StatsTo) -> anyhow::Result<StatsWriter> {
         let out = match to {
             StatsTo::Stdout => Out::Stdout,
@@ -48,7 +48,7 @@ impl StatsWriter {
         Ok(StatsWriter { out })
     }
 
-    /// Writes one object and its line end at once, so that a reader never sees half a line.
+    /// Writes one object and a newline in one call, so that a reader never sees half a line.
     pub fn write(&mut self, value: &impl Serialize) {
         let mut line = serde_json::to_vec(value).unwrap_or_default();
         line.push(b'\n');
