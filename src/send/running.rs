@@ -50,7 +50,7 @@ pub(super) struct Ended {
     pub(super) stats: Arc<StreamStats>,
     pub(super) result: Result<()>,
     identity: Identity,
-    /// The index of the interface that its packets left by.
+    /// The index of the interface by which its packets left.
     interface: Option<u32>,
     /// Its viewers.
     reports: SenderSide,
@@ -62,7 +62,7 @@ impl Ended {
         self.config.clone().sent_to(self.group)
     }
 
-    /// The group for `config`, the new settings of the same stream.
+    /// The group for `config`, the same stream's new settings.
     fn next_group(&self, config: &Stream) -> SocketAddr {
         let of = |s: &Stream| (s.group, s.group_chosen);
         let lost = self.stats.displaced_by.take();
@@ -90,8 +90,8 @@ impl Ended {
 }
 
 impl Running {
-    /// Starts the thread and waits until its socket is open, but not for its source.
-    /// `before` is the same stream as it ran until now: SSRC, sequence and counters go on.
+    /// Starts the thread and waits until its socket is open, but not for its source. `before`: the
+    /// same stream as it ran until now, whose SSRC, sequence and counters continue.
     /// `ends_with_source`: a source that cannot be used at the start is an error and not retried.
     ///
     /// # Errors
@@ -121,7 +121,7 @@ impl Running {
             announcer,
             ends_with_source,
         };
-        // Before RTCP, which would log the error of a socket that cannot be opened a second time.
+        // Before RTCP, which would log the same error if no socket can be opened.
         let thread = spawn(stream, identity)?;
         let responder = Responder::new(&sent, steering, Arc::clone(&stats), Arc::clone(&demand));
         let reporter = Reporter::start(
@@ -132,7 +132,7 @@ impl Running {
             Arc::clone(&demand),
             responder,
         );
-        // Without RTCP the thread is to end too.
+        // Without RTCP the thread must end too.
         let reporter = reporter.inspect_err(|_| stop.raise())?;
         Ok(Running {
             config,
@@ -145,8 +145,8 @@ impl Running {
         })
     }
 
-    /// Whether the stream has the settings `wanted`, perhaps after a change that it takes while running:
-    /// a camera's controls.
+    /// Whether the stream has the settings `wanted`, perhaps after changing what can be changed
+    /// while it runs: a camera's controls.
     pub(super) fn adopt(&mut self, wanted: &Stream) -> bool {
         if self.config == *wanted {
             return true;
@@ -189,7 +189,7 @@ impl Running {
         matches!(self.stats.state.get(), State::Waiting | State::NoSignal(_))
     }
 
-    /// A number that changes while the thread lives.
+    /// A number that changes while the thread is alive.
     pub(super) fn pulse(&self) -> u64 {
         self.stop.looks()
     }
@@ -217,7 +217,7 @@ impl Running {
     }
 }
 
-/// The counters of the stream: those of `before` go on.
+/// The stream's counters; those of `before` continue.
 fn stats(config: &Stream, before: Option<&Ended>) -> Arc<StreamStats> {
     match before {
         Some(before) => Arc::clone(&before.stats),
@@ -228,7 +228,7 @@ fn stats(config: &Stream, before: Option<&Ended>) -> Arc<StreamStats> {
     }
 }
 
-/// What the stream knows of its viewers at the start. `reports`: those that reported until now.
+/// The stream's demand at the start. `reports`: viewers that reported until now.
 fn demand(config: &Stream, before: Option<&Ended>, reports: Option<&SenderSide>) -> Demand {
     let is_watched = reports.is_some_and(|r| r.viewers() > 0);
     let same_interface = before.filter(|b| b.config.interface == config.interface);
@@ -246,7 +246,7 @@ fn spawn(stream: StreamThread, identity: Identity) -> Result<Thread> {
         .name(name.chars().take(15).collect()) // The kernel keeps 15 bytes.
         .spawn(move || stream.run(identity, &started))
         .context("a thread could not be started")?;
-    // If the start failed, the channel is closed without a message: the result says why.
+    // If the start failed, the channel closes without a message, and the result says why.
     if has_started.recv().is_err() {
         end(thread, &name, Instant::now() + END_LIMIT).0?;
         bail!("a stream ended before it started");
@@ -254,8 +254,8 @@ fn spawn(stream: StreamThread, identity: Identity) -> Result<Thread> {
     Ok(thread)
 }
 
-/// Waits for the thread to end, at most until `until`. One that hangs in its source is left behind; its
-/// successor gets a new identity.
+/// Waits for the thread to end, at most until `until`. One that hangs in its source is left behind,
+/// and its successor gets a new identity.
 fn end(thread: Thread, name: &str, until: Instant) -> (Result<()>, Identity) {
     while !thread.is_finished() && Instant::now() < until {
         std::thread::sleep(LOOK);
