@@ -23,9 +23,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// An opened file.
 pub(super) enum Opened {
-    /// To be lent from here.
+    /// Lent from here.
     Film(Film),
-    /// To be lent from here only if there is no ffmpeg to join the fields.
+    /// Lent from here only if there is no ffmpeg to join the fields.
     Fields(Film),
     /// For ffmpeg.
     Foreign,
@@ -89,7 +89,7 @@ impl Film {
         })
     }
 
-    /// Logs what of the file is not shown.
+    /// Logs which parts of the file are not shown.
     fn tell(&self, path: &Path) {
         let (path, frames) = (path.display(), &self.frames);
         if frames.lost > 0 {
@@ -117,7 +117,7 @@ pub(super) struct Mapped {
     path: PathBuf,
     options: OpenOptions,
     film: Film,
-    /// The next frame, and how often the one before is still to be shown.
+    /// The next frame, and how often the last one is still to be shown.
     next: usize,
     again: u32,
     beat: Beat,
@@ -223,7 +223,7 @@ impl Mapped {
         film.map.has_lost_bytes() || now.as_ref().is_ok_and(is_written)
     }
 
-    /// Whether a film has grown beyond what seemed its end.
+    /// Whether a film has grown past its former end.
     fn is_spoilt_at_the_end(&self) -> bool {
         let last = self.film.frames.spans.last();
         last.is_some_and(|&last| self.is_spoilt(&Stamp::of(&self.path), last))
@@ -261,7 +261,7 @@ impl Mapped {
             Err(error) if now.since(since) > PATIENCE => {
                 Err(SourceError::Failed(error.to_string()))
             }
-            // Its writer may be in the middle.
+            // Its writer may be in the middle of writing.
             Err(_) => {
                 self.again += 1; // this frame's place once more
                 Ok(None)
