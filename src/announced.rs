@@ -1,5 +1,5 @@
-//! What is announced on this network at present: [`net::Listener`](crate::net::Listener) feeding a [`Directory`]. And
-//! which of it can be shown here.
+//! What is announced on this network: [`net::Listener`](crate::net::Listener) feeding a
+//! [`Directory`]; and which of it can be shown here.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -22,7 +22,7 @@ pub struct Announced {
 }
 
 impl Announced {
-    /// Listens on all interfaces, or on the one that has this name or address.
+    /// Listens on all interfaces, or on the one with this name or address.
     ///
     /// # Errors
     /// There is no such interface, or nothing can be received.
@@ -36,7 +36,7 @@ impl Announced {
         })
     }
 
-    /// Waits for announcements, at most for `wait`; gives what has changed.
+    /// Waits for announcements, at most `wait`; returns the changes.
     ///
     /// # Errors
     /// The kernel refused to wait.

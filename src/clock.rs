@@ -24,7 +24,7 @@ impl Mono {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 
-    /// The same moment on the wall clock, as far as both clocks agree now.
+    /// The same moment on the wall clock, as far as the two clocks agree now.
     pub fn to_wall(self) -> SystemTime {
         let now = Mono::now();
         let wall = SystemTime::now();
@@ -43,8 +43,8 @@ impl std::ops::Add<Duration> for Mono {
     }
 }
 
-/// When something periodic that was due at `due` is due next. What was missed, because the process was
-/// stopped or the machine slept, is not made up for.
+/// When something periodic that was due at `due` is due next. Periods missed while the process was
+/// stopped or the machine slept are not made up for.
 pub fn next_due(due: Instant, period: Duration, now: Instant) -> Instant {
     let next = due + period;
     if next > now { next } else { now + period }
@@ -61,13 +61,13 @@ impl From<SystemTime> for Ntp {
     fn from(t: SystemTime) -> Ntp {
         let d = t.duration_since(UNIX_EPOCH).unwrap_or_default();
         let fraction = (u64::from(d.subsec_nanos()) << 32) / 1_000_000_000;
-        // The era wraps in 2036; so does this, as the format asks.
+        // The era wraps in 2036; so does this, as the format requires.
         Ntp((d.as_secs().wrapping_add(NTP_TO_UNIX) << 32) | fraction)
     }
 }
 
 impl Ntp {
-    /// Signed difference `self - earlier` in nanoseconds; right across the era's wrap.
+    /// Signed difference `self - earlier` in nanoseconds; correct across the era's wrap.
     pub fn nanos_since(self, earlier: Ntp) -> i64 {
         let diff = self.0.wrapping_sub(earlier.0) as i64;
         ((i128::from(diff) * 1_000_000_000) >> 32) as i64

@@ -1,6 +1,6 @@
-//! What figures are made of: plain atomics that one thread bumps and others read, and the macro that defines a
-//! struct of them once, with its snapshot. Not the figures themselves: those are where they are counted, most in
-//! [`crate::stats`].
+//! Building blocks of figures: atomics that one thread changes and others read, and the macro that
+//! defines a struct of them once, with its snapshot. The figures themselves are where they are
+//! counted, most in [`crate::stats`].
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -46,7 +46,7 @@ pub enum Kind {
     Gauge,
 }
 
-/// What a value is measured in; the field's name has the same word.
+/// A value's unit; the field's name contains the same word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
     /// `bytes`
@@ -55,7 +55,7 @@ pub enum Unit {
     Permille,
 }
 
-/// One value of a snapshot with what the definition says about it.
+/// One value of a snapshot, with its definition.
 #[derive(Clone, Copy, Debug)]
 pub struct Field {
     /// The field's name.
@@ -70,8 +70,8 @@ pub struct Field {
     pub value: u64,
 }
 
-/// Defines a struct of [`Counter`]s and [`Gauge`]s together with its serialisable snapshot. One row is a statistic: its
-/// words, which are shown to users, its name, kind and unit.
+/// Defines a struct of [`Counter`]s and [`Gauge`]s with its serialisable snapshot. Each row is a
+/// statistic: its description, shown to users, then name, kind and unit.
 macro_rules! counters {
     ($(#[$doc:meta])* $name:ident, $snapshot:ident {
         $($(#[doc = $help:literal])+ $field:ident: $kind:ident $(in $unit:ident)?,)+
@@ -107,7 +107,8 @@ macro_rules! counters {
 }
 pub(crate) use counters;
 
-/// A value that changes seldom: set on change, read by others. Nobody sets it for each frame or packet.
+/// A value that seldom changes: set on change, read by others. It is not set for each frame or
+/// packet.
 #[derive(Debug, Default)]
 pub struct Latest<T>(Mutex<T>);
 
@@ -117,12 +118,12 @@ impl<T: Clone> Latest<T> {
         Latest(Mutex::new(value))
     }
 
-    /// Puts `value` in the place of the one before.
+    /// Replaces the value.
     pub fn set(&self, value: T) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = value;
     }
 
-    /// Takes the present value, and leaves the default.
+    /// Takes the current value, leaving the default.
     pub fn take(&self) -> T
     where
         T: Default,
@@ -130,7 +131,7 @@ impl<T: Clone> Latest<T> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The present value.
+    /// The current value.
     pub fn get(&self) -> T {
         self.0
             .lock()

@@ -1,5 +1,5 @@
-//! `lancam demo`: sender and viewer in one process, over multicast on the loopback interface. No camera, no
-//! config, no network needed.
+//! `lancam demo`: sender and viewer in one process, over multicast on the loopback interface. It
+//! needs no camera, config or network.
 
 use std::panic::resume_unwind;
 use std::path::PathBuf;
@@ -25,11 +25,11 @@ pub struct DemoPlan {
     pub view: ViewPlan,
 }
 
-/// Frames after which a demo without a window ends by itself: ten seconds of the pattern.
+/// Frames after which a demo without a window ends: ten seconds of the pattern.
 const HEADLESS_FRAMES: u64 = 300;
-/// How often it is asked whether the stream has ended.
+/// How often to check whether the stream has ended.
 const LOOK: Duration = Duration::from_millis(100);
-/// Where a demo without a window leaves a picture.
+/// Where a demo without a window saves a picture.
 const PICTURE: &str = "lancam-demo.jpg";
 
 /// Sends and watches until the window is closed; without a display, for ten seconds.
@@ -58,7 +58,7 @@ pub fn run(mut plan: DemoPlan, signals: Signals) -> Result<()> {
     thread::scope(|scope| -> Result<()> {
         let is_over = Arc::clone(&stop);
         let sending = scope.spawn(move || {
-            // A source that cannot be used ends the stream: nobody is to wait for it.
+            // A source that cannot be used ends the stream, so that nobody waits for it.
             while !streams.have_ended() && !is_over.load(Ordering::Relaxed) {
                 thread::park_timeout(LOOK);
             }

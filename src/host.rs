@@ -1,4 +1,4 @@
-//! Facts of this machine and its user that go on the wire, and random numbers.
+//! Facts about this machine and its user that go on the wire, and random numbers.
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -6,7 +6,7 @@ use nix::unistd::{Uid, User, gethostname};
 
 use crate::rtp::rtcp::Description;
 
-/// Who we are to other members of a session, as `program`. RFC 3550 §6.5.1: `user@host`.
+/// How `program` describes itself to other members of a session. RFC 3550 §6.5.1: `user@host`.
 pub(crate) fn description(program: &str) -> Description {
     let host = name();
     let user = User::from_uid(Uid::effective()).ok().flatten();
@@ -27,7 +27,7 @@ pub(crate) fn name() -> String {
     name.to_string_lossy().into_owned()
 }
 
-/// A number that nobody can foresee: each `RandomState` is keyed from the system's random numbers.
+/// An unpredictable number: each `RandomState` is keyed with the system's random numbers.
 pub(crate) fn random() -> u64 {
     RandomState::new().hash_one(0)
 }

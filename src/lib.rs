@@ -3,7 +3,7 @@
 //! One small board sends; any number of machines on the same network watch. JPEG frames go out as
 //! RTP/JPEG (RFC 2435) by UDP multicast, neither transcoded nor copied on the way.
 //!
-//! `docs/ARCHITECTURE.md` has the layers and the whole story, `docs/PROTOCOL.md` every byte on the wire.
+//! `docs/ARCHITECTURE.md` describes the layers, `docs/PROTOCOL.md` every byte on the wire.
 
 pub mod announced;
 pub mod cli;

@@ -1,5 +1,5 @@
-//! `lancam list`: the streams that are announced on this network, lancam's own and others', as a table, as JSON, or
-//! as they come and go.
+//! `lancam list`: the streams announced on this network, lancam's own and others', as a table, as
+//! JSON, or as they come and go.
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
@@ -14,7 +14,7 @@ use crate::rtp::sap::{self, Change, Listing, What};
 use crate::signals::{Signal, Signals};
 use crate::text::{counted, printable};
 
-/// How long to listen unless the user says otherwise: lancam announces a stream about every 2 s, ffmpeg every 5 s.
+/// How long to listen by default: lancam announces a stream about every 2 s, ffmpeg every 5 s.
 const LISTEN: Duration = Duration::from_secs(6);
 /// How often signals are checked.
 const TICK: Duration = Duration::from_millis(100);
@@ -24,13 +24,14 @@ const NAME_WIDTH: usize = 24;
 /// What `lancam list` was asked to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListPlan {
-    /// The interface to listen on, by name or by its address; `None`: all of them.
+    /// The interface to listen on, by name or by its address; `None`: all.
     pub interface: Option<String>,
-    /// How long to listen; `None`: until all have been received, or with `watch` until a signal.
+    /// How long to listen; `None`: until all have had time to arrive, or with `watch` until a
+    /// signal.
     pub timeout: Option<Duration>,
-    /// Stay, and show what comes and goes.
+    /// Keep running and show what comes and goes.
     pub watch: bool,
-    /// For programs.
+    /// Print for programs.
     pub json: bool,
 }
 
@@ -51,7 +52,7 @@ pub fn run(plan: &ListPlan, mut signals: Signals) -> Result<()> {
     while started.elapsed() < listen_for(plan, &announced) && !is_over(&mut signals) {
         announced.receive(TICK)?;
     }
-    // What came while a signal did.
+    // What arrived during the signal.
     announced.receive(Duration::ZERO)?;
     let streams = announced.directory().streams();
     if plan.json {
@@ -71,7 +72,8 @@ pub fn run(plan: &ListPlan, mut signals: Signals) -> Result<()> {
     Ok(())
 }
 
-/// As long as the user says; else until the streams announced least often, because there are many, have come too.
+/// As long as the user says; else long enough for the least frequent announcements, which are rare
+/// if there are many streams.
 fn listen_for(plan: &ListPlan, announced: &Announced) -> Duration {
     let enough = announced.directory().longest_interval().max(LISTEN);
     plan.timeout.unwrap_or(enough)
@@ -81,7 +83,8 @@ fn is_over(signals: &mut Signals) -> bool {
     signals.wait(Duration::ZERO) == Some(Signal::Stop)
 }
 
-/// Prints what comes and goes, until a signal or the time ends it. A terminal sees the table, redrawn with each change.
+/// Prints changes until a signal or the time limit. On a terminal, redraws the table at each
+/// change.
 fn watch(plan: &ListPlan, announced: &mut Announced, signals: &mut Signals) -> Result<()> {
     let draws = io::stdout().is_terminal() && !plan.json;
     let started = Instant::now();
@@ -102,10 +105,10 @@ fn watch(plan: &ListPlan, announced: &mut Announced, signals: &mut Signals) -> R
     Ok(())
 }
 
-/// Cursor home and "erase all below", then the table.
+/// Moves the cursor home, erases all below, and prints the table.
 fn draw(streams: &[Arc<Listing>]) {
     let text = match streams.is_empty() {
-        true => "no stream is announced here yet\n".to_owned(),
+        true => "no stream is announced yet\n".to_owned(),
         false => table(streams),
     };
     print(&format!("\x1b[H\x1b[J{text}"));
@@ -231,7 +234,7 @@ fn table(streams: &[Arc<Listing>]) -> String {
     rows.iter().map(line).collect()
 }
 
-/// A line for each name that several streams have: anybody can announce any name.
+/// A line for each name that several streams share: anybody can announce any name.
 fn shared_names(streams: &[Arc<Listing>]) -> String {
     let mut counts = BTreeMap::new();
     for listing in streams {
@@ -258,7 +261,7 @@ fn nothing(plan: &ListPlan, listened: Duration) -> String {
     )
 }
 
-/// A line or more on standard output; lost output is no loss.
+/// Prints to standard output; a failure does no harm.
 fn print(text: &str) {
     let mut out = io::stdout().lock();
     let _ = writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush());

@@ -1,5 +1,5 @@
-//! Log lines on standard error, for a person at a terminal or for the journal. Not the counters:
-//! those are [`crate::stats`].
+//! Log lines on standard error, for a person at a terminal or for the journal. Counters are in
+//! [`crate::stats`].
 
 use std::env;
 use std::io::{self, IsTerminal};
@@ -23,14 +23,14 @@ pub const VARIABLE: &str = "LANCAM_LOG";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Style {
     colours: bool,
-    /// The format of the local time in front, as in strftime(3).
+    /// The format of the leading local time, as in strftime(3).
     time: Option<&'static str>,
 }
 
-/// The least time between two lines about the same thing.
+/// The shortest time between two lines about the same thing.
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Lets one line through a minute, for what strangers can cause as often as they like.
+/// Allows one line a minute, for what strangers can cause as often as they like.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Limit(Option<Mono>);
 
@@ -45,9 +45,9 @@ impl Limit {
     }
 }
 
-/// Starts logging to standard error. `verbosity` is the number of `-v`: 0 for what an operator wants to
-/// know, 1 with details, 2 with everything. `LANCAM_LOG` overrides it. Call it once; later calls change
-/// nothing.
+/// Starts logging to standard error. `verbosity` is the number of `-v`: 0 for what an operator
+/// needs, 1 with details, 2 for everything. `LANCAM_LOG` overrides it. Call it once; later calls
+/// have no effect.
 pub fn init(verbosity: u8) {
     let wanted = env::var(VARIABLE).ok().filter(|text| !text.is_empty());
     let (filter, refused) = filter(verbosity, wanted.as_deref());
@@ -70,7 +70,7 @@ pub fn init(verbosity: u8) {
     }
 }
 
-/// What is logged, and the variable's text if that cannot be used.
+/// The filter, and the variable's text if it cannot be used.
 fn filter(verbosity: u8, wanted: Option<&str>) -> (EnvFilter, Option<String>) {
     let level = match verbosity {
         0 => "info",
@@ -81,7 +81,7 @@ fn filter(verbosity: u8, wanted: Option<&str>) -> (EnvFilter, Option<String>) {
     let Some(wanted) = wanted else {
         return (default, None);
     };
-    // EnvFilter would take any other word for a module, and then log nothing.
+    // EnvFilter would take any other word for a module and then log nothing.
     let is_known = |part: &str| part.contains('=') || part.parse::<LevelFilter>().is_ok();
     match EnvFilter::try_new(wanted) {
         Ok(filter) if wanted.split(',').all(is_known) => (filter, None),
@@ -89,9 +89,9 @@ fn filter(verbosity: u8, wanted: Option<&str>) -> (EnvFilter, Option<String>) {
     }
 }
 
-/// Colours for a terminal whose user has not said no (<https://no-color.org>), the time for all but
-/// the journal, which stamps its lines and says in `JOURNAL_STREAM` which device and inode it reads
-/// (systemd.exec(5)).
+/// Colours on a terminal unless the user declined them (<https://no-color.org>); the time
+/// everywhere but in the journal, which stamps its lines itself. `JOURNAL_STREAM` names the device
+/// and inode that the journal reads (systemd.exec(5)).
 fn style(
     terminal: bool,
     no_color: bool,
@@ -145,7 +145,7 @@ where
     }
 }
 
-/// The span of what a stream's threads log: its name stands in front of their lines.
+/// The span of a stream's threads: its name precedes their lines.
 pub fn stream_span(name: &str) -> tracing::Span {
     tracing::info_span!("stream", message = name)
 }
@@ -153,7 +153,7 @@ pub fn stream_span(name: &str) -> tracing::Span {
 /// Device and inode of standard error.
 fn stderr_identity() -> Option<(u64, u64)> {
     let stat = nix::sys::stat::fstat(io::stderr()).ok()?;
-    // Both are 64 bits wide on the 64-bit targets only.
+    // Both are 64 bits wide on 64-bit targets only.
     #[allow(clippy::unnecessary_cast)]
     Some((stat.st_dev as u64, stat.st_ino as u64))
 }

@@ -1,6 +1,6 @@
-//! The one place where a frame changes threads: a slot that holds the newest unread frame, and a
-//! queue by which used buffers go back. Not a channel: what nobody read in time is displaced, so
-//! that a slow decoder costs frames and never delay.
+//! Hands frames from one thread to another: a slot that holds the newest unread frame, and a queue
+//! that returns used buffers. Not a channel: a frame not read in time is replaced, so that a slow
+//! decoder costs frames, never delay.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_queue::ArrayQueue;
 
-/// A one-slot, latest-wins mailbox for one producing and one consuming thread; share it by reference
+/// A one-slot, latest-wins mailbox for one producing and one consuming thread, shared by reference
 /// or `Arc`. No call allocates, and the producer's calls never wait.
 #[derive(Debug)]
 pub struct Mailbox<T> {
@@ -32,8 +32,8 @@ impl<T> Mailbox<T> {
         }
     }
 
-    /// Producer: leaves `frame` as the newest one. Returns the frame that it displaced unread:
-    /// one to count as skipped, and a buffer to use again.
+    /// Producer: leaves `frame` as the newest one. Returns the unread frame it displaced: to count
+    /// as skipped and to reuse as a buffer.
     pub fn put(&self, frame: Box<T>) -> Option<Box<T>> {
         let displaced = self.newest.force_push(frame);
         self.wake();
@@ -51,8 +51,8 @@ impl<T> Mailbox<T> {
         self.wake();
     }
 
-    /// Anybody: a waiting [`take`](Mailbox::take), or the next one, returns without a frame. It has something else to
-    /// do.
+    /// Anybody: makes a waiting [`take`](Mailbox::take), or the next one, return without a frame,
+    /// since there is something else to do.
     pub fn nudge(&self) {
         self.nudged.store(true, Ordering::Release);
         self.wake();
@@ -64,13 +64,13 @@ impl<T> Mailbox<T> {
     }
 
     /// Consumer: the newest frame; waits up to `timeout` for one. `None` after the timeout, after a
-    /// [`nudge`](Mailbox::nudge), or at once when the mailbox is closed and empty. The first thread that calls this is the consumer:
-    /// another one would not be woken.
+    /// [`nudge`](Mailbox::nudge), or at once if the mailbox is closed and empty. The first thread
+    /// that calls this is the consumer: another one would not be woken.
     pub fn take(&self, timeout: Duration) -> Option<Box<T>> {
         self.consumer.get_or_init(thread::current);
         let deadline = Instant::now() + timeout;
         loop {
-            // Read before the slot: what was put before closing is still found.
+            // Read before the slot: a frame put before closing is still found.
             let closed = self.is_closed();
             if let Some(frame) = self.newest.pop() {
                 return Some(frame);
@@ -79,7 +79,7 @@ impl<T> Mailbox<T> {
             if closed || left.is_zero() || self.nudged.swap(false, Ordering::AcqRel) {
                 return None;
             }
-            // A put between the pop above and here leaves its token, and parking returns at once.
+            // A put between the pop above and here leaves its token, so parking returns at once.
             thread::park_timeout(left);
         }
     }

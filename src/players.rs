@@ -1,5 +1,5 @@
-//! The commands that watch a stream, one for each player, ready to be pasted into bash or zsh. Each was run against lancam;
-//! `tests/announce.rs` runs them again.
+//! The commands that watch a stream, one for each player, ready to be pasted into bash or zsh.
+//! `tests/announce.rs` runs them.
 
 use std::net::SocketAddr;
 
@@ -16,18 +16,18 @@ pub struct Command {
     pub command: String,
 }
 
-/// What a player has to be told about a stream.
+/// What a player needs to know about a stream.
 #[derive(Clone, Copy, Debug)]
 pub struct Watched<'a> {
     /// Where its packets go.
     pub group: SocketAddr,
-    /// The name that it is announced by; `None`: it is not.
+    /// The name it is announced by; `None`: it is not announced.
     pub name: Option<&'a str>,
-    /// Width and height of its pictures in pixels, if they are known.
+    /// Width and height of its pictures in pixels, if known.
     pub size: Option<(u16, u16)>,
     /// Its session description.
     pub sdp: &'a str,
-    /// A file that has it.
+    /// A file that contains it.
     pub sdp_file: Option<&'a str>,
 }
 
@@ -37,7 +37,7 @@ pub fn commands(stream: &Watched<'_>) -> Vec<Command> {
         .size
         .is_some_and(|(w, h)| w > MAX_SIDE || h > MAX_SIDE);
     let mut all = vec![("lancam", lancam(stream))];
-    // ffmpeg knows no pictures above 2040 pixels, and VLC plays through ffmpeg.
+    // ffmpeg cannot handle pictures above 2040 pixels, and VLC plays through ffmpeg.
     if !is_large {
         all.push(("ffplay", ffplay(stream)));
         all.push(("VLC", vlc(stream)));
@@ -58,7 +58,7 @@ fn lancam(stream: &Watched<'_>) -> String {
     }
 }
 
-/// Without a file the group is enough: ffmpeg takes payload type 26 for what it is.
+/// Without a file the group suffices: ffmpeg recognises payload type 26.
 fn ffplay(stream: &Watched<'_>) -> String {
     let options = "-fflags nobuffer -flags low_delay";
     if let Some(file) = stream.sdp_file {
@@ -74,12 +74,12 @@ fn ffplay(stream: &Watched<'_>) -> String {
     )
 }
 
-/// Debian's VLC has no RTP/JPEG of its own, so libavformat's is used. Without a file the SDP's lines that
-/// matter are the address of the stream.
+/// Debian's VLC has no RTP/JPEG of its own, so libavformat's is used. Without a file, the SDP lines
+/// that matter go into the address.
 fn vlc(stream: &Watched<'_>) -> String {
     let what = match stream.sdp_file {
         Some(file) => quoted(file),
-        // No quote and no backslash: the name is not among these lines.
+        // None of these lines contains a quote or a backslash: the name is not among them.
         None => format!(
             "$'sdp://{}'",
             lines(stream.sdp, &["v=", "c=", "m=", "a=source-filter:"]).join(r"\n")
@@ -88,7 +88,7 @@ fn vlc(stream: &Watched<'_>) -> String {
     format!("vlc --demux avformat --avformat-format sdp {what}")
 }
 
-/// The lines of `sdp` that begin so.
+/// The lines of `sdp` that start with one of `beginnings`.
 fn lines<'a>(sdp: &'a str, beginnings: &[&str]) -> Vec<&'a str> {
     let is_wanted = |line: &&str| beginnings.iter().any(|b| line.starts_with(b));
     sdp.lines().filter(is_wanted).collect()
@@ -105,7 +105,7 @@ fn gstreamer(stream: &Watched<'_>, size: Option<(u16, u16)>) -> String {
     )
 }
 
-/// `text` as one word of a shell.
+/// `text` as one word of a shell command.
 fn quoted(text: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+,".contains(c);
     if !text.is_empty() && !text.starts_with('-') && text.chars().all(is_plain) {

@@ -1,6 +1,6 @@
 //! The sending pipeline: one thread per stream does everything from the source to the kernel; the
-//! caller's thread waits for signals, writes statistics and reloads the config. The only module that
-//! wires sources, gate, packetizer and sockets together.
+//! caller's thread waits for signals, writes statistics and reloads the config. The only module
+//! that connects sources, gate, packetizer and sockets.
 
 mod announce;
 mod description;
@@ -58,9 +58,10 @@ pub struct SendPlan {
 /// Runs the streams until all have ended or a signal asks to stop.
 ///
 /// # Errors
-/// If a stream's socket cannot be opened; no stream runs then. A source that fails is retried, unless it is
-/// the only one, fails at the start, and there is no supervisor: a user at a terminal is told at once. If
-/// one stream ends with an error, the others go on, and the first error is returned at the end.
+/// If a stream's socket cannot be opened; no stream runs then. A failing source is retried, unless
+/// it is the only one, fails at the start, and there is no supervisor: a user at a terminal is told
+/// at once. If one stream ends with an error, the others go on, and the first error is returned at
+/// the end.
 pub fn run(plan: SendPlan, mut signals: Signals) -> Result<()> {
     let stats = plan.stats.as_ref().map(StatsWriter::open).transpose()?;
     let supervisor = Supervisor::find();
@@ -93,7 +94,7 @@ pub fn run(plan: SendPlan, mut signals: Signals) -> Result<()> {
     service.run(&mut signals)
 }
 
-/// The running streams and everyone who is told about them.
+/// The running streams and everything that reports on them.
 struct Service {
     plan: SendPlan,
     streams: Streams,
@@ -147,7 +148,7 @@ impl Service {
         }
     }
 
-    /// The last figures, when all streams have ended.
+    /// Writes the last figures, when all streams have ended.
     fn finish(mut self) -> Result<()> {
         if let Some(stats) = &mut self.stats {
             stats.write(&self.streams.report(&mut self.figures, true));
@@ -159,8 +160,8 @@ impl Service {
     }
 }
 
-/// Starts the streams. Under a supervisor it waits for the network, which may come up later than the service.
-/// Returns the config that they started with; `None`: a signal asked to stop meanwhile.
+/// Starts the streams. Under a supervisor it waits for the network, which may come up after the
+/// service. Returns the config they started with; `None`: a signal asked to stop meanwhile.
 fn start(
     plan: &SendPlan,
     supervisor: &Supervisor,
@@ -191,12 +192,12 @@ fn start(
     }
 }
 
-/// Reads the config again; if it is wrong, that is logged.
+/// Reads the config again; a mistake in it is logged.
 fn read_again(plan: &SendPlan) -> Option<Config> {
     match (plan.reload)() {
         Ok(config) => Some(config),
         Err(error) => {
-            warn!("the config was not reloaded, the old settings stay: {error:#}");
+            warn!("the config was not reloaded, the old settings remain: {error:#}");
             None
         }
     }
@@ -231,8 +232,9 @@ pub struct Streams {
 }
 
 impl Streams {
-    /// Starts all streams, or none: one that cannot start stops those that did. `ends_with_source`: a source
-    /// that cannot be used ends its stream with an error, instead of being tried again.
+    /// Starts all streams, or none: if one cannot start, those already started are stopped.
+    /// `ends_with_source`: a source that cannot be used ends its stream with an error instead of
+    /// being retried.
     ///
     /// # Errors
     /// If a stream's socket cannot be opened.
@@ -295,8 +297,8 @@ impl Streams {
             .map_or(Ok(()), Err)
     }
 
-    /// Leaves streams alone whose settings are the same, stops those that are gone, starts the new ones;
-    /// one whose settings changed goes on under the same SSRC and sequence.
+    /// Leaves unchanged streams alone, stops those that are gone, and starts new ones. A changed
+    /// one keeps its SSRC and sequence.
     fn reload(&mut self, config: &Config) {
         let is_wanted = |r: &mut Running| config.streams.iter().any(|wanted| r.adopt(wanted));
         let (mut kept, mut replaced) = (Vec::new(), Vec::new());
@@ -351,7 +353,7 @@ impl Streams {
         }
     }
 
-    /// Moves streams to another group if their default group is taken by another sender.
+    /// Moves streams whose default group is taken by another sender.
     fn move_displaced(&mut self) {
         while let Some(i) = self.running.iter().position(Running::is_displaced) {
             let stream = self.running.remove(i);
@@ -379,7 +381,7 @@ impl Streams {
         }
     }
 
-    /// Publishes the present figures on the status page and returns them.
+    /// Publishes the current figures on the status page and returns them.
     fn publish(&self, figures: &mut Figures, board: &Board) -> Arc<Report> {
         let report = Arc::new(self.report(figures, false));
         let scenes = figures.scenes(&report, &self.running, &self.ended);

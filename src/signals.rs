@@ -1,5 +1,5 @@
-//! Signals: SIGTERM and SIGINT ask for the end (the second one does not wait for it), SIGHUP for the
-//! config to be read again. The handlers raise flags and wake whoever waits; nothing else happens in them.
+//! Signals: SIGTERM and SIGINT ask to stop (the second one ends the process at once), SIGHUP asks
+//! to reload the config. The handlers only raise flags and wake whoever waits.
 
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
@@ -13,17 +13,17 @@ use nix::poll::{PollFd, PollFlags, poll};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::{flag, low_level};
 
-/// How long the end may take from the signal that asks for it, where [`Signals::limit_end`] says so.
+/// How long stopping may take after the signal, once [`Signals::limit_end`] was called.
 const END_LIMIT: Duration = Duration::from_millis(2500);
 
-/// What [`Signals::wait`] was woken by.
+/// What woke [`Signals::wait`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
-    /// SIGTERM or SIGINT: come to an end. Given again by every later wait.
+    /// SIGTERM or SIGINT: stop. Returned again by every later wait.
     Stop,
     /// SIGHUP: read the config again.
     Reload,
-    /// A [`Waker`] of this program's own threads.
+    /// A [`Waker`] of another thread.
     Woken,
 }
 
@@ -41,7 +41,7 @@ impl Signals {
     /// Installs the handlers. The second SIGTERM or SIGINT ends the process at once with exit code 1.
     ///
     /// # Errors
-    /// When the kernel has no descriptors or handlers to give.
+    /// The kernel has no descriptors or handlers left.
     pub fn install() -> io::Result<Signals> {
         let stop = Arc::new(AtomicBool::new(false));
         let reload = Arc::new(AtomicBool::new(false));
@@ -49,7 +49,7 @@ impl Signals {
         // A waker must never block, and one byte is as good as many.
         writer.set_nonblocking(true)?;
         for signal in [SIGTERM, SIGINT] {
-            // Handlers run in the order of their registration: this one sees the flag of the signal before.
+            // Handlers run in the order of registration: this one sees the previous signal's flag.
             flag::register_conditional_shutdown(signal, 1, Arc::clone(&stop))?;
             flag::register(signal, Arc::clone(&stop))?;
             low_level::pipe::register(signal, writer.try_clone()?)?;
@@ -65,11 +65,12 @@ impl Signals {
         })
     }
 
-    /// From now on SIGTERM and SIGINT end the process within `END_LIMIT`, whatever hangs: a file on a
-    /// network that is gone, a reader of standard output that has stopped. The exit code is 1 then.
+    /// From now on SIGTERM and SIGINT end the process within `END_LIMIT`, whatever hangs: a file on
+    /// a network that is gone, a reader of standard output that has stopped. The exit code is 1
+    /// then.
     ///
     /// # Errors
-    /// When there are no descriptors or threads left.
+    /// There are no descriptors or threads left.
     pub fn limit_end(&self) -> io::Result<()> {
         let (mut asked, writer) = UnixStream::pair()?;
         writer.set_nonblocking(true)?;
@@ -79,7 +80,7 @@ impl Signals {
         thread::Builder::new()
             .name("lancam-end".to_owned())
             .spawn(move || {
-                // The other end is never closed: nothing but a signal ends this.
+                // The other end is never closed: only a signal ends this.
                 if asked.read(&mut [0]).is_ok() {
                     thread::sleep(END_LIMIT);
                     say("lancam: something hangs; ended without waiting for it\n");
@@ -89,15 +90,16 @@ impl Signals {
         Ok(())
     }
 
-    /// The flag that SIGTERM and SIGINT raise. Whoever raises it by hand should also call [`Waker::wake`].
+    /// The flag that SIGTERM and SIGINT raise. Anyone else who raises it should also call
+    /// [`Waker::wake`].
     pub fn stop(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.stop)
     }
 
-    /// A handle by which other threads end a [`Signals::wait`].
+    /// A handle with which other threads end a [`Signals::wait`].
     ///
     /// # Errors
-    /// When there are no descriptors left.
+    /// There are no descriptors left.
     pub fn waker(&self) -> io::Result<Waker> {
         Ok(Waker {
             woken: Arc::clone(&self.woken),
@@ -117,14 +119,14 @@ impl Signals {
             if left.is_zero() {
                 return None;
             }
-            // Zero would mean "for ever"; `left` is not zero. Errors cannot be helped: the flags are
-            // looked at again, and the deadline ends the loop.
+            // Zero would mean "for ever"; `left` is not zero. Errors need no handling: the flags
+            // are checked again, and the deadline ends the loop.
             let _ = self.reader.set_read_timeout(Some(left));
             let _ = self.reader.read(&mut [0; 64]);
         }
     }
 
-    /// What has come and was not given yet.
+    /// What came and was not returned yet.
     fn pending(&self) -> Option<Signal> {
         if self.stop.load(Ordering::Relaxed) {
             return Some(Signal::Stop);
@@ -139,12 +141,12 @@ impl Signals {
     }
 }
 
-/// Writes to standard error if that does not block: its reader may be what hangs.
+/// Writes to standard error unless that would block: its reader may be what hangs.
 fn say(sentence: &str) {
     let stderr = io::stderr();
     let mut fds = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
     if poll(&mut fds, 0u8).is_ok_and(|ready| ready > 0) {
-        // Past the lock of the standard library, which may be held by whoever is blocked.
+        // Bypasses the standard library's lock, which a blocked thread may hold.
         let _ = nix::unistd::write(&stderr, sentence.as_bytes());
     }
 }
@@ -169,7 +171,7 @@ impl Waker {
 mod tests {
     use super::*;
 
-    /// One test, as handlers belong to the whole process.
+    /// A single test, since handlers belong to the whole process.
     #[test]
     fn signals_come_through() {
         let mut signals = Signals::install().unwrap();

@@ -1,15 +1,16 @@
-//! Text for people: what strangers wrote, made fit for a terminal, numbers of things, and the system's errors.
+//! Text for people: making strangers' text fit for a terminal, counting things, and wording the
+//! system's errors.
 
 use std::fmt::Display;
 
-/// Control characters, and those that turn the direction of text or have no width: a name with
+/// Control characters, and those that change the direction of text or have no width: a name with
 /// them could pass for another one, or upset a terminal.
 pub(crate) fn is_invisible(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
-/// At most `most` characters of `text`, with a mark in the place of each that cannot be seen.
+/// At most `most` characters of `text`, with a mark for each invisible one.
 pub(crate) fn printable(text: &str, most: usize) -> String {
     let visible = |c| if is_invisible(c) { '\u{fffd}' } else { c };
     text.chars().take(most).map(visible).collect()
@@ -21,7 +22,8 @@ pub(crate) fn counted(n: u64, what: &str) -> String {
     format!("{n} {what}{plural}")
 }
 
-/// `error` without the numbers that the standard library appends to the system's words: "(os error 2)".
+/// `error` without the numbers that the standard library appends to the system's words: "(os error
+/// 2)".
 pub fn without_codes(error: impl Display) -> String {
     let text = error.to_string();
     let mut parts = text.split(" (os error ");

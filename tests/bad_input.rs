@@ -11,12 +11,14 @@ use common::net::{GROUP, INTERFACE, Net, PORT};
 use common::process::Process;
 use common::{have, skip};
 use nix::sys::signal::Signal;
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
 
 const FAILED: i32 = 1;
 const USAGE: i32 = 2;
 
 /// Runs `lancam WORDS` on the viewer's host, and checks exit code and every phrase of what it says.
-fn refused(net: &Net, words: &str, code: i32, phrases: &[&str]) {
+fn refused(net: &Net, words: &str, code: i32, phrases: &[&str]) -> String {
     let mut process = Process::spawn(&format!("lancam {words}"), net.viewer.lancam(words));
     drop(process.stdin());
     let status = process.wait();
@@ -31,6 +33,7 @@ fn refused(net: &Net, words: &str, code: i32, phrases: &[&str]) {
     for rust in ["panicked", "os error", "..="] {
         assert!(!said.contains(rust), "{said}");
     }
+    said
 }
 
 /// A folder with a few files that are wrong in different ways.
@@ -191,12 +194,9 @@ fn wrong_addresses_and_interfaces() {
     );
     for command in [send, view] {
         let no_such = format!("{command} --interface nothere0");
-        refused(
-            &net,
-            &no_such,
-            FAILED,
-            &["no interface \"nothere0\"", INTERFACE],
-        );
+        let phrase = "no interface \"nothere0\"";
+        let said = refused(&net, &no_such, FAILED, &[phrase, INTERFACE]);
+        assert_eq!(said.matches(phrase).count(), 1, "{said}");
     }
     net.viewer.run(&format!("ip link set {INTERFACE} down"));
     for command in [send, view] {
@@ -296,6 +296,40 @@ fn places_that_cannot_be_written_and_files_that_are_no_sdp() {
         &["wrong.sdp"],
     );
     assert!(!Path::new("x.mp4").exists());
+}
+
+#[test]
+fn a_pipe_without_its_other_end_holds_nothing_up() {
+    let Some(net) = Net::pair("a_pipe_without_its_other_end_holds_nothing_up") else {
+        return;
+    };
+    let files = Files::new();
+    for name in ["pipe.sdp", "pipe.ron", "pipe.mjpeg", "shot-1.jpg"] {
+        mkfifo(Path::new(&files.path(name)), Mode::S_IRWXU).unwrap();
+    }
+    let (sdp, config) = (files.path("pipe.sdp"), files.path("pipe.ron"));
+    let what = &["it is a pipe; a regular file is needed"];
+    refused(&net, &format!("view --headless {sdp}"), USAGE, what);
+    refused(&net, &format!("doctor {sdp}"), FAILED, what);
+    refused(&net, &format!("check {config}"), USAGE, what);
+    refused(&net, &format!("send --config {config}"), USAGE, what);
+    let on_wire = format!("--interface {INTERFACE}");
+    let series = files.path("shot-%d.jpg");
+    refused(
+        &net,
+        &format!("send --source {series} {on_wire}"),
+        FAILED,
+        what,
+    );
+    let pipe = files.path("pipe.mjpeg");
+    let nobody = &["it is a pipe that nobody reads: start its reader first"];
+    for words in [
+        format!("view --headless --record {pipe} {on_wire}"),
+        format!("view --headless --stats {pipe} {on_wire}"),
+        format!("send --source pattern:320x240@30 --stats {pipe} {on_wire}"),
+    ] {
+        refused(&net, &words, FAILED, nobody);
+    }
 }
 
 #[test]

@@ -15,11 +15,11 @@ pub struct CamerasArgs {
 }
 
 impl CamerasArgs {
-    /// The list, as it is to be printed.
+    /// The list, ready for printing.
     pub fn run(&self) -> String {
         let cameras = crate::source::camera::list();
         if self.json {
-            // Plain data with string keys: it can always be written.
+            // Plain data with string keys can always be written.
             return serde_json::to_string_pretty(&cameras).unwrap_or_default() + "\n";
         }
         if cameras.is_empty() {

@@ -15,7 +15,8 @@ pub struct CheckArgs {
 }
 
 impl CheckArgs {
-    /// What the config means, in plain words. What this machine lacks for it goes to standard error.
+    /// What the config means, in plain words. What this machine lacks for it goes to standard
+    /// error.
     ///
     /// # Errors
     /// [`UsageError::Config`] in words for the user.

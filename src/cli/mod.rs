@@ -1,6 +1,6 @@
-//! The command line: what may be written, and what it means. Each subcommand has a file: its raw arguments, which are
-//! what clap makes of the words, and how they become the plan that the subcommand works by. Nothing is opened here but
-//! the config file.
+//! The command line: what may be written, and what it means. Each subcommand has a file with its
+//! raw arguments, as clap reads them, and their translation into the subcommand's plan. Only the
+//! config file is opened here.
 
 #[cfg(feature = "send")]
 mod cameras;
@@ -16,7 +16,10 @@ mod usage;
 mod values;
 mod view;
 
-use clap::{Parser, Subcommand};
+use std::ffi::OsString;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{CommandFactory, Parser, Subcommand};
 
 #[cfg(feature = "send")]
 use self::{cameras::CamerasArgs, check::CheckArgs, demo::DemoArgs, send::SendArgs};
@@ -79,6 +82,23 @@ pub struct Cli {
     /// The subcommand.
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Cli {
+    /// Reads the command line.
+    ///
+    /// # Errors
+    /// clap's; help and version are among them.
+    pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(words).map_err(|error| match error.get(ContextKind::InvalidArg) {
+            // clap takes `-v=3` for the flags `-v` and `-=`.
+            Some(ContextValue::String(flag)) if flag == "-=" || flag == "--verbose..." => {
+                let why = "-v takes no value; write -v to log more, -vv to log everything";
+                Cli::command().error(ErrorKind::UnknownArgument, why)
+            }
+            _ => error,
+        })
+    }
 }
 
 /// The subcommands.

@@ -52,7 +52,8 @@ pub struct SendArgs {
 }
 
 impl SendArgs {
-    /// What the arguments mean together with the config file, which is read now, and again to reload.
+    /// What the arguments mean together with the config file, which is read now, and again on
+    /// reload.
     ///
     /// # Errors
     /// [`UsageError`] in words for the user.
@@ -64,7 +65,7 @@ impl SendArgs {
         })
     }
 
-    /// The file's config with the flags in their places.
+    /// The file's config, with the flags applied.
     fn config(&self) -> Result<Config, UsageError> {
         let flags = &self.stream.0;
         let mut config = match &self.config {
@@ -89,7 +90,7 @@ impl SendArgs {
     }
 }
 
-/// The flags that stand for keys of a stream: those that the table of settings has.
+/// The flags that replace keys of a stream: those in the table of settings.
 #[derive(Clone, Debug, Default)]
 pub(super) struct StreamFlags(Vec<Flag>);
 

@@ -536,3 +536,15 @@ fn verbosity_may_stand_anywhere() {
         assert_eq!(Cli::try_parse_from(line).unwrap().verbose, 2);
     }
 }
+
+#[test]
+fn verbosity_has_no_value() {
+    for line in ["-v=3 view", "view -v=3", "-vv=3 list", "view --verbose=3"] {
+        let words = std::iter::once("lancam").chain(line.split(' '));
+        let error = Cli::read(words.map(Into::into)).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        let why = error.to_string();
+        assert!(why.contains("-v takes no value; write -v"), "{line}: {why}");
+        assert!(!why.contains("-="), "{line}: {why}");
+    }
+}

@@ -1,4 +1,4 @@
-//! Values of flags that no key of the config has.
+//! Values of flags that are not settings of the config.
 
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use super::usage::UsageError;
 
 /// How many frames may be asked for.
 pub(super) const FRAMES: RangeInclusive<u64> = 1..=u32::MAX as u64;
-/// The variable that holds the status page's token: unlike an argument nobody else on this host sees it.
+/// The variable for the status page's token: unlike an argument, nobody else on this host sees it.
 pub(super) const STATUS_TOKEN: &str = "LANCAM_STATUS_TOKEN";
 
 /// A length of time in seconds.
@@ -47,13 +47,13 @@ pub(super) fn jpeg_path(text: &str) -> Result<PathBuf, String> {
     }
 }
 
-/// What the file's name ends in, in lower case.
+/// The file name's extension, in lower case.
 fn extension(path: &str) -> String {
     let extension = Path::new(path).extension().unwrap_or_default();
     extension.to_string_lossy().to_lowercase()
 }
 
-/// Which stream the words mean.
+/// Which stream the text means.
 pub(super) fn target(text: &str) -> Result<Target, UsageError> {
     if Path::new(text)
         .extension()
@@ -72,7 +72,7 @@ pub(super) fn target(text: &str) -> Result<Target, UsageError> {
     })
 }
 
-/// Whether that was meant for an address, perhaps with a port: digits, dots and colons.
+/// Whether that was meant as an address, perhaps with a port: digits, dots and colons.
 fn is_like_address(text: &str) -> bool {
     let is_part = |c: char| c.is_ascii_hexdigit() || ".:[]".contains(c);
     text.starts_with('[') || text.contains(['.', ':']) && text.chars().all(is_part)

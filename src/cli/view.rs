@@ -170,7 +170,7 @@ Examples:
     )
 }
 
-/// A recording and counters cannot both go to standard output.
+/// A recording and statistics cannot both go to standard output.
 fn one_writer_on_stdout(
     record: Option<&Record>,
     stats: Option<&StatsTo>,

@@ -1,5 +1,5 @@
-//! The limits of single values, shared by the file and the command line. Each check gives the value back, or says what
-//! is wrong and what to write instead.
+//! The limits of single values, shared by the file and the command line. Each check returns the
+//! value, or says what is wrong and what to write instead.
 
 use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -15,7 +15,7 @@ use crate::text::is_invisible;
 const NAME_MAX: usize = 64;
 /// Longest interface name in bytes (IFNAMSIZ less its terminator, linux/if.h).
 const INTERFACE_MAX: usize = 15;
-/// Repair packets go to the fourth port above the stream's own, so that must exist.
+/// Repair packets go to the fourth port above the stream's own, so that port must exist.
 pub(crate) const REPAIR_PORT_OFFSET: u16 = 4;
 /// A number without a fraction, in words.
 pub(crate) const WHOLE: &str = "a whole number";
@@ -27,7 +27,7 @@ pub(crate) fn limits<T: Display>(range: &RangeInclusive<T>) -> String {
     format!("{} to {}", range.start(), range.end())
 }
 
-/// A number of the command line; `what` calls it [`WHOLE`] or [`NUMBER`].
+/// A number from the command line; `what` calls it [`WHOLE`] or [`NUMBER`].
 pub(crate) fn number<T: FromStr + PartialOrd + Display>(
     what: &'static str,
     range: RangeInclusive<T>,
@@ -75,7 +75,7 @@ pub(crate) fn group(text: &str) -> Result<SocketAddr, String> {
     Ok(group)
 }
 
-/// Where a status page listens.
+/// The address and port of a status page.
 pub(crate) fn listen(text: &str) -> Result<SocketAddr, String> {
     socket_address(text, "127.0.0.1:8080")
 }
@@ -122,7 +122,7 @@ pub(crate) fn token(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// The origin of other web pages, RFC 6454 §6.2: a scheme and a host, with a port where it has one.
+/// The origin of another web page, RFC 6454 §6.2: a scheme and a host, perhaps with a port.
 #[cfg(feature = "send")]
 pub(crate) fn origin(text: &str) -> Result<String, String> {
     let expected =

@@ -5,10 +5,11 @@ use super::stream::SETTINGS;
 use super::values::Status;
 use crate::text::printable;
 
-/// Told even where they are left at their defaults: what is sent, and where to.
+/// Described even if left at their defaults: what is sent, and where.
 const ALWAYS: [&str; 3] = ["source", "group", "interface"];
 
-/// What `config` makes `lancam send` do: a line for each setting that matters, each with its line feed.
+/// What `config` makes `lancam send` do: a line for each setting that matters, each with its
+/// newline.
 pub fn describe(config: &Config) -> String {
     let mut out = String::new();
     for stream in &config.streams {

@@ -1,4 +1,5 @@
-//! What is wrong with a config, and where: sentences that name file, line, column and key, and say what to write instead.
+//! What is wrong with a config, and where: sentences with file, line, column and key, and what to
+//! write instead.
 
 use std::fmt;
 use std::io;
@@ -26,12 +27,12 @@ pub enum ConfigError {
     /// The file is larger than any config.
     #[error("{} is not a config: it is larger than 1 MiB", .0.display())]
     TooLarge(PathBuf),
-    /// What was read is wrong: one line for each mistake, in the file's order.
+    /// The content is wrong: one line for each mistake, in the file's order.
     #[error("{}", lines(.0))]
     Mistakes(Vec<Mistake>),
 }
 
-/// The mistakes, one a line.
+/// The mistakes, one per line.
 fn lines(mistakes: &[Mistake]) -> String {
     let lines: Vec<String> = mistakes.iter().map(Mistake::to_string).collect();
     lines.join("\n")
@@ -49,7 +50,7 @@ pub struct Mistake {
 /// A place in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// The file, as it was named.
+    /// The file, as the user named it.
     pub file: String,
     /// Line, counted from 1.
     pub line: usize,
@@ -73,7 +74,7 @@ pub struct Flag {
     pub key: &'static str,
     /// What the user wrote.
     pub word: String,
-    /// The same as it would stand in the file.
+    /// The same in the file's syntax.
     pub ron: String,
 }
 
@@ -83,20 +84,20 @@ impl fmt::Display for Flag {
     }
 }
 
-/// More mistakes than this are not told: the first ones explain the rest.
+/// Further mistakes are not reported: the first ones explain the rest.
 const MISTAKES_MAX: usize = 20;
 
-/// Collects the mistakes of one file and of the flags that stand for keys of it.
+/// Collects the mistakes in one file and in the flags that replace its keys.
 pub(super) struct Mistakes<'a> {
     file: &'a str,
     text: &'a str,
     flags: &'a [Flag],
-    /// With the place in the text; those of flags have none.
+    /// With the place in the text; those in flags have none.
     found: Vec<(Option<usize>, String)>,
 }
 
 impl<'a> Mistakes<'a> {
-    /// For the file called `file` that holds `text`, and `flags`.
+    /// For the file `file`, which contains `text`, and for `flags`.
     pub(super) fn new(file: &'a str, text: &'a str, flags: &'a [Flag]) -> Self {
         Mistakes {
             file,
@@ -106,7 +107,7 @@ impl<'a> Mistakes<'a> {
         }
     }
 
-    /// The flag that `part` is of, if it is not of the file.
+    /// The flag that `part` belongs to; `None`: it belongs to the file.
     pub(super) fn flag(&self, part: &str) -> Option<&'a Flag> {
         self.flags
             .iter()
@@ -117,7 +118,7 @@ impl<'a> Mistakes<'a> {
     pub(super) fn at(&mut self, part: &str, sentence: &str) {
         let offset = offset_in(self.text, part).map(|start| start + leading_trivia(part));
         let is_flag = offset.is_none() && self.flag(part).is_some();
-        // Some of the file's own text stands in it, which must not upset a terminal.
+        // It contains text from the file, which must not upset a terminal.
         let sentence = printable(sentence, usize::MAX);
         let place = (!is_flag).then_some(offset.unwrap_or_default());
         self.found.push((place, sentence));
@@ -146,8 +147,9 @@ impl<'a> Mistakes<'a> {
         self.at(after, &syntax(&error.code, before, after));
     }
 
-    /// Notes the keys of `fields` that are unknown or there twice; `place` is where they stand, in words. Of some it is
-    /// known where they belong: in `elsewhere`, in which KEY stands for each.
+    /// Notes the keys of `fields` that are unknown or given twice; `place` says in words where they
+    /// are. `elsewhere`: keys that belong in another place, and that place, in which KEY stands for
+    /// the key.
     pub(super) fn finish(
         &mut self,
         place: &str,
@@ -214,7 +216,7 @@ fn offset_in(text: &str, part: &str) -> Option<usize> {
     is_in.then_some(offset)
 }
 
-/// Where ron's position lies in `text`, in bytes.
+/// Where ron's position is in `text`, in bytes.
 fn offset_of(text: &str, position: &Position) -> usize {
     let line_start: usize = text
         .split_inclusive('\n')
@@ -226,7 +228,7 @@ fn offset_of(text: &str, position: &Position) -> usize {
     line_start + column.map_or(line.len(), |(i, _)| i)
 }
 
-/// A value as it is quoted in a sentence: on one line, not too long.
+/// A value as quoted in a sentence: on one line, not too long.
 fn snippet(text: &str) -> String {
     const MAX: usize = 40;
     // A comment may follow the value.
@@ -245,7 +247,7 @@ fn snippet(text: &str) -> String {
     short
 }
 
-/// The word of `words` that `found` was probably meant to be.
+/// The one of `words` that `found` was probably meant to be.
 fn nearest<'a>(found: &str, words: &[&'a str]) -> Option<&'a str> {
     const ALIKE: f64 = 0.8;
     let found = found.to_lowercase();
@@ -257,7 +259,7 @@ fn nearest<'a>(found: &str, words: &[&'a str]) -> Option<&'a str> {
         .map(|(_, word)| word)
 }
 
-/// Why the text is not RON where `before` ends and `after` begins.
+/// Why the text is not RON, at the point between `before` and `after`.
 fn syntax(code: &Ron, before: &str, after: &str) -> String {
     let next = after[leading_trivia(after)..].chars().next();
     match (code, next) {
@@ -307,7 +309,8 @@ fn ends_with_key(before: &str) -> bool {
     without_key.trim_end().ends_with(['(', ','])
 }
 
-/// Whether the place is in a value like `the porch`, `/tmp/a.sdp` or `10.0.0.7:5004`: text without quotes.
+/// Whether this is in a value like `the porch`, `/tmp/a.sdp` or `10.0.0.7:5004`: text without
+/// quotes.
 fn is_bare_text(before: &str, after: &str) -> bool {
     let begun = before.rsplit(['\n', '(', ',']).next().unwrap_or_default();
     let rest = after.split([',', ')', '\n']).next().unwrap_or_default();

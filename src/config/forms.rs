@@ -1,4 +1,4 @@
-//! The kinds of values that are lancam's own: those that have several forms, or parts.
+//! Kinds of values specific to lancam: those with several forms or parts.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,10 +17,10 @@ use crate::source::{CameraFormat, CameraSpec, ControlValue, FPS_RANGE, SourceSpe
 
 /// Frames a second that `FrameRate()` keeps.
 const ADAPT_MIN: f64 = 5.0;
-/// The keys of `Camera(...)` that a stream has not.
+/// The keys of `Camera(...)` that a stream does not have.
 pub(super) const CAMERA_KEYS: &[&str] = &["device", "format", "size", "sampling", "controls"];
 
-/// A kind of several forms: `read` gets the form's name and what follows it.
+/// A kind with several forms: `read` gets the form's name and what follows it.
 fn choice<T>(
     expected: impl Into<String>,
     read: impl Fn(&str, &str, &mut Mistakes<'_>) -> Read<T> + 'static,
@@ -35,7 +35,7 @@ fn fields(text: &str) -> Read<Fields<'_>> {
     raw::read(text).map_err(|_| None)
 }
 
-/// The value of the only key in `(key: value)`, if it is there. `place` is where the key stands.
+/// The value of the only key in `(key: value)`, if given. `place` says where the key is.
 fn only_key<T>(
     place: &str,
     text: &str,
@@ -97,7 +97,7 @@ pub(super) fn repair() -> Kind<Repair> {
     .limited(limits)
 }
 
-/// `Off` or the least frame rate.
+/// `Off` or the lowest frame rate.
 pub(super) fn adapt() -> Kind<Adapt> {
     let rate = real(FPS_RANGE);
     let limits = rate.limits.clone();
@@ -114,7 +114,7 @@ pub(super) fn adapt() -> Kind<Adapt> {
     .limited(limits)
 }
 
-/// `None`, or how many viewers are waited for and how long.
+/// `None`, or how many viewers to wait for and how long.
 pub(super) fn wait_for_viewers() -> Kind<Option<WaitForViewers>> {
     let (count, at_most_s) = (whole(1..=10_000), whole(1..=86_400));
     maybe(Kind::new(
@@ -131,7 +131,7 @@ pub(super) fn wait_for_viewers() -> Kind<Option<WaitForViewers>> {
     ))
 }
 
-/// The status page: `Off`, or where it listens.
+/// The status page: `Off`, or its address.
 pub(super) fn status() -> Kind<Status> {
     let listen = text("127.0.0.1:8080", check::listen);
     let token = maybe(text("correct-horse", check::token));
@@ -189,12 +189,12 @@ pub(super) fn source() -> Kind<SourceSpec> {
     .on_line("", |word| Ok(to_ron(&spec(word)?)))
 }
 
-/// A source as the command line has it.
+/// A source as written on the command line.
 fn spec(word: &str) -> Result<SourceSpec, String> {
     word.parse().map_err(|why: SpecError| why.to_string())
 }
 
-/// A source as the file has it.
+/// A source as written in the file.
 fn to_ron(spec: &SourceSpec) -> String {
     let quoted = |path: &Path| raw::quoted(&path.to_string_lossy());
     match spec {

@@ -1,5 +1,6 @@
-//! The kinds of values: what may be written in the file and on the command line, and how it is read. A flag's word becomes
-//! the RON that the file would hold, so one piece of code reads and refuses both.
+//! The kinds of values: what may be written in the file and on the command line, and how it is
+//! read. A flag's word is turned into the RON that the file would contain, so the same code reads
+//! and refuses both.
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -10,17 +11,17 @@ use super::check;
 use super::error::Mistakes;
 use super::raw::{self, Fields};
 
-/// A value; or why it cannot be taken, `None` where what is expected says it all.
+/// A value, or why it is refused; `None` if what is expected says it all.
 pub(super) type Read<T> = Result<T, Option<String>>;
 
-/// Reads RON. Wrong parts are noted in the mistakes; the value is then of no use.
+/// Reads RON. Wrong parts are noted in the mistakes; the value is then useless.
 type FromRon<T> = Box<dyn Fn(&str, &mut Mistakes<'_>) -> Read<T>>;
 /// Makes RON of a word on the command line.
 type ToRon = Box<dyn Fn(&str) -> Read<String>>;
 
 /// A kind of value.
 pub(super) struct Kind<T> {
-    /// What the file may hold, as it follows "expected".
+    /// What the file may contain, as it follows "expected".
     pub(super) in_file: String,
     /// The same for the command line.
     pub(super) on_line: String,
@@ -31,7 +32,7 @@ pub(super) struct Kind<T> {
 }
 
 impl<T> Kind<T> {
-    /// A kind that only the file has.
+    /// A kind for the file only.
     pub(super) fn new(
         expected: impl Into<String>,
         read: impl Fn(&str, &mut Mistakes<'_>) -> Read<T> + 'static,
@@ -45,7 +46,7 @@ impl<T> Kind<T> {
         }
     }
 
-    /// The command line has it too.
+    /// Allows it on the command line too.
     pub(super) fn on_line(
         self,
         expected: impl Into<String>,
@@ -71,7 +72,7 @@ impl<T> Kind<T> {
     /// The RON for `word`.
     ///
     /// # Errors
-    /// Why it cannot be taken.
+    /// Why it is refused.
     pub(super) fn word(&self, word: &str) -> Result<String, String> {
         let expected = |why: Option<String>| why.unwrap_or(format!("expected {}", self.on_line));
         let text = (self.to_ron)(word).map_err(expected)?;
@@ -81,7 +82,7 @@ impl<T> Kind<T> {
 }
 
 impl Mistakes<'_> {
-    /// The value of `key`, if it is there and can be taken.
+    /// The value of `key`, if it is given and allowed.
     pub(super) fn take<T>(
         &mut self,
         fields: &mut Fields<'_>,
@@ -92,7 +93,7 @@ impl Mistakes<'_> {
         self.read(key, text, kind)
     }
 
-    /// The value in `text`, if it can be taken; `key` is what it is called.
+    /// The value in `text`, if allowed; `key` is its name.
     pub(super) fn read<T>(&mut self, key: &str, text: &str, kind: &Kind<T>) -> Option<T> {
         let read = (kind.read)(text, self);
         read.map_err(|why| {
@@ -154,7 +155,7 @@ pub(super) fn number_word(word: &str) -> Read<String> {
         .map_err(|_| None)
 }
 
-/// Text that `check` takes.
+/// Text that `check` accepts.
 pub(super) fn text<T>(
     example: &str,
     check: impl Fn(&str) -> Result<T, String> + Copy + 'static,
@@ -169,7 +170,7 @@ pub(super) fn text<T>(
     })
 }
 
-/// A list of texts that `check` takes. Not for the command line.
+/// A list of texts that `check` accepts. Not for the command line.
 pub(super) fn texts<T: 'static>(
     example: &str,
     check: impl Fn(&str) -> Result<T, String> + Copy + 'static,
@@ -202,7 +203,8 @@ pub(super) fn size(sides: RangeInclusive<u32>) -> Kind<(u32, u32)> {
         .limited(limits)
 }
 
-/// `None`, or a value of `kind`, which may stand in `Some(...)`. Instead of `None` the flag is left out.
+/// `None`, or a value of `kind`, which may be in `Some(...)`. On the command line, `None` means no
+/// flag.
 pub(super) fn maybe<T: 'static>(kind: Kind<T>) -> Kind<Option<T>> {
     let Kind { read, to_ron, .. } = kind;
     Kind {

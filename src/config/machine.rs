@@ -1,4 +1,5 @@
-//! What a config names that this machine does not have. It may be meant for another one, so these are no mistakes.
+//! What a config names that this machine lacks. The config may be for another machine, so these are
+//! not mistakes.
 
 use std::path::Path;
 
@@ -31,7 +32,7 @@ fn of_stream(stream: &Stream) -> Vec<String> {
     }
     let source = match &stream.source {
         SourceSpec::Camera(camera) if camera.device.is_absolute() => Some(&camera.device),
-        // The number of a series is not there as it is written.
+        // A series has no file with its literal name.
         SourceSpec::File { path } if !path.to_string_lossy().contains('%') => Some(path),
         _ => None,
     };

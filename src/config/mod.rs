@@ -1,10 +1,11 @@
 //! What the user wants, checked: the settings of every stream, read from a RON file or made from
-//! the command line. Nothing is opened here but the file itself; whether a camera, an interface or a
-//! core is really there is found out by those who use it.
+//! the command line. Only the file itself is opened here; whether a camera, an interface or a core
+//! exists is left to those who use it.
 //!
-//! A file is cut into keys and texts (`raw`). Flags are made the same texts and put in their places; then each text is read
-//! as its key's row in the table of settings says (`stream`, `kind`, `forms`), and what does not fit together is refused
-//! (`resolve`). What is wrong is answered with file, line, column, the key and what is expected ([`ConfigError`]).
+//! A file is split into keys and texts (`raw`). Flags become the same kind of text and replace the
+//! file's; then each text is read by its key's row in the table of settings (`stream`, `kind`,
+//! `forms`), and what does not fit together is refused (`resolve`). Mistakes are reported with
+//! file, line, column, the key and what is expected ([`ConfigError`]).
 
 pub(crate) mod check;
 #[cfg(feature = "send")]

@@ -1,6 +1,6 @@
-//! The file as it is written: RON, cut into keys and the texts of their values, which are parts of the file's text. What a
-//! key means is not known here, and each value is read on its own, so that one wrong value hides no other and each
-//! mistake knows its place.
+//! The file as written: RON, split into keys and the texts of their values, which are slices of the
+//! file's text. What a key means is not known here, and each value is read on its own, so that one
+//! wrong value hides no other and each mistake knows its place.
 
 use std::fmt;
 
@@ -23,12 +23,12 @@ pub(super) fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Box<Spann
 pub(super) struct Fields<'a> {
     /// Keys and values, in the text's order.
     pub(super) written: Vec<(&'a str, &'a str)>,
-    /// The keys that there are: all that were asked for.
+    /// The known keys: all that were asked for.
     pub(super) known: Vec<&'static str>,
 }
 
 impl<'a> Fields<'a> {
-    /// The text of `key`'s value, if it is there.
+    /// The text of `key`'s value, if given.
     pub(super) fn ask(&mut self, key: &'static str) -> Option<&'a str> {
         if !self.known.contains(&key) {
             self.known.push(key);
@@ -36,13 +36,13 @@ impl<'a> Fields<'a> {
         self.get(key)
     }
 
-    /// Puts `value` in the place of what is written for `key`.
+    /// Replaces what is written for `key` with `value`.
     pub(super) fn put(&mut self, key: &'static str, value: &'a str) {
         self.written.retain(|(k, _)| *k != key);
         self.written.push((key, value));
     }
 
-    /// The same without asking, for mistakes.
+    /// The same for mistakes: the key does not become known.
     pub(super) fn get(&self, key: &str) -> Option<&'a str> {
         let mut written = self.written.iter();
         written.find(|(k, _)| *k == key).map(|(_, value)| *value)
@@ -89,7 +89,7 @@ pub(super) fn variant(text: &str) -> (&str, &str) {
     (name, &rest[leading_trivia(rest)..])
 }
 
-/// How much white space and comments stand in front of a value.
+/// The length of white space and comments before a value.
 pub(super) fn leading_trivia(text: &str) -> usize {
     let mut rest = text;
     loop {
@@ -104,7 +104,7 @@ pub(super) fn leading_trivia(text: &str) -> usize {
     }
 }
 
-/// What follows the block comment that `text` begins with. In RON they nest.
+/// What follows the block comment at the start of `text`. In RON they nest.
 fn behind_block(text: &str) -> &str {
     let mut depth = 0;
     let mut rest = text;

@@ -1,6 +1,5 @@
-//! From the file as it is written to settings that are checked, and what streams may not share.
+//! From the file as written to checked settings, and what streams may not share.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
@@ -12,6 +11,7 @@ use super::forms::{CAMERA_KEYS, status};
 use super::raw::{self, Fields};
 use super::stream::{SETTINGS, Stream};
 use super::values::Status;
+use crate::files;
 use crate::source::SourceSpec;
 
 /// More streams than this are a mistake.
@@ -27,7 +27,7 @@ const FILE_MAX: u64 = 1 << 20;
 pub struct Config {
     /// The streams, at least one; names and groups differ.
     pub streams: Vec<Stream>,
-    /// The status page of all of them.
+    /// The status page for all of them.
     pub status: Status,
 }
 
@@ -40,13 +40,13 @@ impl Default for Config {
     }
 }
 
-/// Reads and checks the config in the file at `path`, with `flags` in the places of keys of its only stream.
+/// Reads and checks the config in the file at `path`; `flags` replace keys of its only stream.
 ///
 /// # Errors
-/// [`ConfigError`]. Its text is made for the user: one line for each mistake.
+/// [`ConfigError`]. Its text is for the user: one line for each mistake.
 pub fn load(path: &Path, flags: &[Flag]) -> Result<Config, ConfigError> {
     let mut bytes = Vec::new();
-    File::open(path)
+    files::open_regular(path)
         .and_then(|file| file.take(FILE_MAX + 1).read_to_end(&mut bytes))
         .map_err(|cause: io::Error| ConfigError::Unreadable {
             path: path.to_owned(),
@@ -59,7 +59,7 @@ pub fn load(path: &Path, flags: &[Flag]) -> Result<Config, ConfigError> {
     parse(&path.display().to_string(), &text, flags)
 }
 
-/// Checks the config in `text`, which mistakes say to stand in `file`, with `flags` as [`load`].
+/// Checks the config in `text`, with `flags` as in [`load`]. Mistakes name `file` as its place.
 ///
 /// # Errors
 /// [`ConfigError::Mistakes`].
@@ -79,7 +79,7 @@ struct Reader<'a> {
     flags: &'a [Flag],
 }
 
-/// A stream with its keys, which tell where mistakes between streams are.
+/// A stream with its keys, which show where mistakes between streams are.
 struct Placed<'a> {
     stream: Stream,
     text: &'a str,
@@ -87,7 +87,7 @@ struct Placed<'a> {
 }
 
 impl<'a> Placed<'a> {
-    /// The text of the key's value; where it was left out, the stream's.
+    /// The text of the key's value; if not given, the stream's.
     fn place(&self, key: &str) -> &'a str {
         self.fields.get(key).unwrap_or(self.text)
     }
@@ -143,7 +143,7 @@ impl<'a> Reader<'a> {
         for raw in list {
             let mistakes = self.mistakes.count();
             let next = self.stream(raw.get_ron());
-            // A wrong value has become its default, which clashes for no reason.
+            // A wrong value has become its default, whose clashes mean nothing.
             if self.mistakes.count() == mistakes {
                 streams.iter().for_each(|one| self.clash(one, &next));
                 streams.push(next);
@@ -159,7 +159,7 @@ impl<'a> Reader<'a> {
             Fields::default()
         });
         if !self.flags.is_empty() {
-            // What the flags replace must be right too.
+            // What the flags replace must be correct too.
             Stream::read(&mut fields, &mut self.mistakes);
             for flag in self.flags {
                 fields.put(flag.key, &flag.ron);
@@ -177,13 +177,13 @@ impl<'a> Reader<'a> {
         placed
     }
 
-    /// What the settings of one stream may not be together.
+    /// What settings of one stream may not be combined.
     fn fits(&mut self, placed: &mut Placed<'a>) {
         let (fps, mtu) = (placed.place("fps"), placed.place("mtu"));
         let only_while_watched = placed.place("only_while_watched");
         let stream = &mut placed.stream;
         let is_own_rate_kept = fold_into_camera(stream);
-        // A flag wins over the rate in Camera(...).
+        // A flag overrides the rate in Camera(...).
         if !is_own_rate_kept && self.mistakes.flag(fps).is_none() {
             let why = "the camera has another fps; keep one of them";
             self.mistakes.value("fps", fps, why);
@@ -243,7 +243,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Hands the stream's quality and frame rate to its camera. `false`: the camera was given another rate.
+/// Passes the stream's quality and frame rate to its camera. `false`: the camera has another rate.
 fn fold_into_camera(stream: &mut Stream) -> bool {
     let SourceSpec::Camera(camera) = &mut stream.source else {
         return true;

@@ -1,6 +1,7 @@
-//! The settings of a stream, each defined once: key, type, default, kind with its limits, words, flag, and what
-//! `lancam check` says of it. The file's reader, the flags of `lancam send`, help, man page and `lancam check` are made from
-//! these rows; tests hold config/lancam.ron and docs/CONFIGURATION.md against them.
+//! The settings of a stream, each defined once: key, type, default, kind with its limits, words,
+//! flag, and what `lancam check` says of it. The file's reader, the flags of `lancam send`, help,
+//! man page and `lancam check` are made from these rows; tests compare config/lancam.ron and
+//! docs/CONFIGURATION.md with them.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -16,7 +17,7 @@ use crate::net::{Pacing, SendOptions};
 use crate::source::{CameraSpec, FPS_RANGE, PATTERN_MAX, PATTERN_MIN, SourceSpec};
 use crate::text::counted;
 
-/// What is known of a setting beside its value.
+/// What is known of a setting besides its value.
 pub struct Setting {
     /// Its key in the file; the flag's name has hyphens for underscores.
     pub key: &'static str,
@@ -26,18 +27,19 @@ pub struct Setting {
     pub default: fn() -> String,
     /// Its limits, in words; may be empty.
     pub limits: fn() -> String,
-    /// What stands for the flag's value in help, empty where the flag has none; `None`: there is no flag.
+    /// What stands for the flag's value in help, empty if the flag has none; `None`: there is no
+    /// flag.
     pub flag: Option<&'static str>,
-    /// What stands in the file for a word on the command line, or why the word cannot be taken.
+    /// Turns a word on the command line into the file's syntax, or says why it is refused.
     pub to_ron: fn(&str) -> Result<String, String>,
-    /// What the value of a stream means.
+    /// What a stream's value means.
     pub(super) meaning: fn(&Stream) -> String,
     /// Whether the stream has the default.
     pub(super) is_default: fn(&Stream) -> bool,
 }
 
-/// A row: words, field (and its key, where that is no name in Rust), type, default (and how help calls it, where it
-/// cannot be printed), kind, flag, and the meaning of a stream's value.
+/// A row: words, field (and its key, if that is not a valid name in Rust), type, default (and how
+/// help calls it, if it cannot be printed), kind, flag, and the meaning of a stream's value.
 macro_rules! settings {
     ($(
         #[doc = $words:literal]
@@ -48,7 +50,8 @@ macro_rules! settings {
         #[derive(Clone, Debug, PartialEq)]
         pub struct Stream {
             $(#[doc = $words] pub $field: $type,)+
-            /// Whether the user chose the group: else another is taken where this one is not free.
+            /// Whether the user chose the group; if not, another one is used when this one is
+            /// taken.
             pub group_chosen: bool,
         }
 
@@ -59,7 +62,7 @@ macro_rules! settings {
         }
 
         impl Stream {
-            /// What `fields` say; where a key is missing or wrong, its default.
+            /// What `fields` say; the default for a missing or wrong key.
             pub(super) fn read(fields: &mut Fields<'_>, mistakes: &mut Mistakes<'_>) -> Stream {
                 Stream {
                     $($field: {
@@ -202,7 +205,7 @@ impl Stream {
         Stream { group, ..self }
     }
 
-    /// How its packets leave.
+    /// Socket options for its packets.
     pub(crate) fn send_options(&self) -> SendOptions {
         SendOptions {
             group: self.group,

@@ -1,14 +1,14 @@
-//! Values that have several forms or parts, and defaults that others know too.
+//! Values that have several forms or parts, and defaults that other modules use too.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-/// Where streams go, and are looked for, unless the user says otherwise.
+/// Where streams are sent, and looked for, by default.
 pub const DEFAULT_GROUP: SocketAddr =
     SocketAddr::new(IpAddr::V4(Ipv4Addr::new(224, 3, 29, 71)), 10_000);
 
-/// Where the status page listens unless the user says otherwise: this host alone can see it.
+/// Where the status page listens by default: only this host can see it.
 pub const DEFAULT_STATUS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
-/// The most repair that `Auto` sends unless the user says otherwise, in repair packets for each packet.
+/// The most repair that `Auto` sends by default, in repair packets per packet.
 pub const REPAIR_AUTO_MAX: f32 = 0.5;
 
 /// How repair packets (FEC) are made for a stream.
@@ -51,12 +51,13 @@ pub enum Status {
         listen: SocketAddr,
         /// What a visitor must know; `None`: anyone may look.
         token: Option<String>,
-        /// Origins of other web pages that may show the page and its pictures, such as `https://ha.local`.
+        /// Origins of other web pages that may embed the page and its pictures, such as
+        /// `https://ha.local`.
         embed: Vec<String>,
     },
 }
 
-/// Hold the start until viewers report, or the time is up.
+/// Delay the start until viewers report, or until a time limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WaitForViewers {
     /// This many viewers, 1 to 10000.

@@ -1,4 +1,5 @@
-//! What comes to the stream's socket, counted and put together. Bytes and a time in, figures out: no socket, no clock.
+//! Counts and assembles what arrives at the stream's socket. Bytes and a time in, figures out: no
+//! socket, no clock.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -10,7 +11,7 @@ use crate::rtp::reception::Reception;
 use crate::rtp::{Depacketizer, Event, Options, ReceivedFrame, RtpTime, Ssrc, header};
 use crate::stats::{ViewerSnapshot, ViewerStats};
 
-/// Sources that are told apart; the packets of more are counted, but not whose they are.
+/// Sources that are told apart. Packets of further ones are counted, but not by source.
 const MAX_SOURCES: usize = 16;
 
 /// A synchronization source (RFC 3550 §3), told apart by SSRC and address.
@@ -23,44 +24,44 @@ pub(super) struct Source {
     pub(super) last: Mono,
 }
 
-/// What came of the stream.
+/// What arrived of the stream.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Arrivals {
-    /// Datagrams, of whatever kind.
+    /// Datagrams of any kind.
     pub(super) packets: u64,
     /// Their UDP payload.
     pub(super) bytes: u64,
-    /// UDP payload of the largest.
+    /// UDP payload of the largest one.
     pub(super) largest: usize,
     /// Datagrams that were not RTP.
     pub(super) not_rtp: u64,
     /// RTP payload types.
     pub(super) payload_types: BTreeSet<u8>,
-    /// TTL or hop limit, least and most.
+    /// Lowest and highest TTL or hop limit.
     pub(super) ttl: Option<(u8, u8)>,
-    /// Whether every RTP packet was the last one of its frame.
+    /// Whether every RTP packet was the last of its frame.
     pub(super) only_last_packets: bool,
-    /// Bytes of all packets of the largest frame, as far as they came.
+    /// Bytes of the largest frame's packets, as far as they arrived.
     pub(super) frame_bytes: usize,
     pub(super) sources: Vec<Source>,
     pub(super) counters: ViewerSnapshot,
     pub(super) reception: Option<Reception>,
-    /// From the first whole frame to the last, and how many came.
+    /// Time from the first whole frame to the last, and how many arrived.
     pub(super) whole_for: Duration,
     pub(super) whole: u64,
-    /// From the first packet to the last.
+    /// Time from the first packet to the last.
     pub(super) packets_for: Duration,
 }
 
 impl Arrivals {
-    /// Whole frames a second; `None` where fewer than two came.
+    /// Whole frames a second; `None` if fewer than two arrived.
     pub(super) fn fps(&self) -> Option<f64> {
         let intervals = self.whole.checked_sub(1).filter(|&n| n > 0)?;
         Some(intervals as f64 / self.whole_for.as_secs_f64().max(1e-3))
     }
 }
 
-/// Listens with a viewer's own depacketizer.
+/// Receives with a viewer's own depacketizer.
 #[derive(Debug)]
 pub(super) struct Meter {
     depacketizer: Depacketizer,
@@ -69,7 +70,7 @@ pub(super) struct Meter {
     first: Option<Mono>,
     last: Mono,
     first_whole: Option<Mono>,
-    /// The frame whose packets are coming, and their bytes so far.
+    /// The frame whose packets are arriving, and their bytes so far.
     frame: (Ssrc, RtpTime, usize),
 }
 
@@ -90,7 +91,7 @@ impl Meter {
         }
     }
 
-    /// Takes a datagram.
+    /// Takes one datagram.
     pub(super) fn push(&mut self, now: Mono, from: IpAddr, ttl: Option<u8>, datagram: &[u8]) {
         self.first.get_or_insert(now);
         self.last = now;
@@ -138,7 +139,7 @@ impl Meter {
         }
     }
 
-    /// Lets time pass.
+    /// Advances time.
     pub(super) fn poll(&mut self, now: Mono) {
         while let Some(event) = self.depacketizer.poll(now) {
             if let Event::Frame(ReceivedFrame::Jpeg(frame)) = event {
@@ -150,7 +151,7 @@ impl Meter {
         }
     }
 
-    /// What came.
+    /// What arrived.
     pub(super) fn finish(mut self, now: Mono) -> Arrivals {
         self.poll(now);
         Arrivals {

@@ -1,4 +1,4 @@
-//! What was found out, before anybody judges it. The checks read nothing else.
+//! What was found out, before it is judged. The checks read nothing else.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -21,7 +21,7 @@ pub(super) struct Findings {
     pub(super) interfaces: Vec<Interface>,
     /// The one that a viewer would listen on.
     pub(super) interface: Result<Interface, String>,
-    /// The one that the routes have for the group.
+    /// The one that the routing table gives for the group.
     pub(super) route: Option<String>,
     /// Whether the socket could be opened and the group joined.
     pub(super) joined: Result<(), GroupError>,
@@ -32,35 +32,35 @@ pub(super) struct Findings {
     pub(super) received: Received,
     /// What the packet socket saw.
     pub(super) wire: Result<Wire, Unseen>,
-    /// Version of the querier that the kernel adapts to, where that is less than 3 and was not set by hand.
+    /// The querier's version that the kernel adapts to, if below 3 and not set by hand.
     pub(super) old_querier: Option<u8>,
     /// The bridge that the interface is, or is a port of.
     pub(super) bridge: Option<Bridge>,
     pub(super) limits: Option<BufferLimits>,
     /// Of IPv4.
     pub(super) rp_filter: Option<RpFilter>,
-    /// Senders, and the interface that answers to them would leave by.
+    /// Senders, and the interface by which answers to them would leave.
     pub(super) ways_back: Vec<(IpAddr, Option<String>)>,
     pub(super) filter: Filter,
     pub(super) clock: Result<ClockState, String>,
-    /// `None`: this build does not send.
+    /// `None`: this build cannot send.
     pub(super) cameras: Option<Result<Vec<Camera>, String>>,
 }
 
-/// What was announced of the stream.
+/// What the announcements say of the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Lookup {
-    /// The target says all.
+    /// The target says it all.
     NotNeeded,
     /// The stream is announced under this name.
     Found { name: String },
-    /// Nothing is announced: the default group is looked at.
+    /// Nothing is announced: the default group is checked.
     NothingAnnounced,
-    /// No stream of that name was announced; zero: it could not be looked for.
+    /// No stream of this name was announced; zero: listening was impossible.
     NotFound {
         name: String,
         waited: Duration,
-        /// Announcements that reached an interface meanwhile and no program.
+        /// Announcements that reached an interface but no program.
         vanished: u64,
     },
 }
@@ -72,30 +72,30 @@ pub(super) enum Chosen {
     User,
     /// The stream is announced there.
     Announcement,
-    /// lancam, as a viewer does.
+    /// lancam, as for a viewer.
     Viewer,
 }
 
-/// What came to the sockets.
+/// What reached the sockets.
 #[derive(Debug, Default)]
 pub(super) struct Received {
     pub(super) listened: Duration,
     pub(super) arrivals: Arrivals,
     /// Packets that the kernel dropped because the socket's buffer was full.
     pub(super) overflowed: u64,
-    /// Datagrams on the ports of RTCP and repair; `None`: not listened to.
+    /// Datagrams on the ports of RTCP and repair; `None`: not received.
     pub(super) rtcp: Option<u64>,
     pub(super) repair: Option<u64>,
-    /// Queries of IGMP or MLD that came through the firewall; `None`: not listened to.
+    /// IGMP or MLD queries that came through the firewall; `None`: not received.
     pub(super) queries: Option<u64>,
-    /// Another interface on which the stream does arrive; looked for where nothing came.
+    /// Another interface on which the stream arrives; checked only if nothing came.
     pub(super) elsewhere: Option<String>,
 }
 
-/// Why something was not looked at.
+/// Why something could not be examined.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Unseen {
-    /// This user may not.
+    /// This user is not allowed to.
     NeedsRoot,
     Other(String),
 }
@@ -115,15 +115,15 @@ pub(super) struct Wire {
     /// Packets to the group and port, and their UDP payload.
     pub(super) packets: u64,
     pub(super) bytes: u64,
-    /// Who sent them.
+    /// Their senders.
     pub(super) sources: Vec<IpAddr>,
-    /// Pieces of packets that were cut up on the way.
+    /// IP fragments.
     pub(super) fragments: u64,
-    /// Queries of IGMP or MLD.
+    /// IGMP or MLD queries.
     pub(super) queries: Vec<Query>,
 }
 
-/// A query for members.
+/// A membership query.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Query {
     pub(super) from: IpAddr,
@@ -135,7 +135,7 @@ pub(super) struct Query {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct PortUser {
     pub(super) address: SocketAddr,
-    /// Name and process, where they could be read.
+    /// Name and process, if they could be read.
     pub(super) process: Option<(String, u32)>,
 }
 
@@ -165,19 +165,19 @@ impl RpFilter {
 #[derive(Debug)]
 pub(super) struct Filter {
     pub(super) ruleset: Result<Ruleset, Unseen>,
-    /// There are rules of the old iptables beside it, which nft does not show.
+    /// There are also rules of the old iptables, which nft does not show.
     pub(super) has_legacy: bool,
-    /// /etc/nftables.conf is there.
+    /// /etc/nftables.conf exists.
     pub(super) has_config: bool,
 }
 
 impl Findings {
-    /// What the firewall's rules do with the stream.
+    /// What the rules do with the stream.
     pub(super) fn stream_verdict(&self) -> Verdict {
         self.verdict_on_port(0)
     }
 
-    /// With the port so far above the stream's.
+    /// With a port this far above the stream's.
     fn verdict_on_port(&self, offset: u16) -> Verdict {
         let kind = Kind::Udp(self.group.port().saturating_add(offset));
         self.verdict(Direction::In, kind, self.group.ip(), self.senders())
@@ -201,7 +201,8 @@ impl Findings {
         }
     }
 
-    /// With queries for members (RFC 3376 §4.1.12, RFC 3810 §5.1.15), and with this machine's answers (§4.2.14, §5.2.14).
+    /// With membership queries (RFC 3376 §4.1.12, RFC 3810 §5.1.15) and this machine's answers
+    /// (§4.2.14, §5.2.14).
     pub(super) fn membership_verdict(&self) -> Verdict {
         let (query, all, report, routers) = match self.group.ip() {
             IpAddr::V4(_) => (
@@ -247,7 +248,7 @@ impl Findings {
         })
     }
 
-    /// Those on other machines.
+    /// The senders on other machines.
     fn senders(&self) -> Vec<IpAddr> {
         self.ways_back.iter().map(|(ip, _)| *ip).collect()
     }
@@ -257,7 +258,7 @@ impl Findings {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Camera {
     pub(super) device: String,
-    /// Its path that stays the same.
+    /// Its stable path.
     pub(super) stable: Option<String>,
     /// Why it cannot be opened.
     pub(super) problem: Option<String>,

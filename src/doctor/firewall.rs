@@ -1,5 +1,6 @@
-//! What this machine's packet filter does with packets, as far as its rules tell: nftables, as `nft -j list ruleset` prints
-//! them, with those that iptables-nft, ufw and firewalld put there. Reads text; runs nothing.
+//! What this machine's packet filter does with packets, as far as its rules tell: those of
+//! nftables, as `nft -j list ruleset` prints them, including the ones that iptables-nft, ufw and
+//! firewalld add. Reads text; runs nothing.
 
 mod nft;
 mod rules;

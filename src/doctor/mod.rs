@@ -1,6 +1,6 @@
-//! `lancam doctor`: why can I not see it? One line for each thing that can be wrong between a sender and a picture on this
-//! machine, and what to do about it. It repairs nothing, and needs no privilege: what this user may not see is skipped,
-//! and said.
+//! `lancam doctor`: why is there no picture? One line for each thing that can be wrong between a
+//! sender and a picture on this machine, and what to do about it. It repairs nothing and needs no
+//! privilege: what this user may not see is skipped, with a note.
 //!
 //! `gather` finds things out (the only part with IO), `check` judges them, `report` prints.
 
@@ -25,19 +25,20 @@ pub use report::{Check, Diagnosis, Outcome};
 pub struct DoctorPlan {
     /// The stream.
     pub target: Target,
-    /// The interface to listen on, by name or by its address; `None`: the one that a viewer would take.
+    /// The interface to listen on, by name or by its address; `None`: the one that a viewer would
+    /// choose.
     pub interface: Option<String>,
     /// How long to listen.
     pub wait: Duration,
-    /// The report is for programs.
+    /// Print the report for programs.
     pub json: bool,
 }
 
 /// Examines this machine and prints the diagnosis.
 ///
 /// # Errors
-/// The stream cannot be watched, with the first reason; or the target is an SDP file
-/// that describes none, or means several streams.
+/// The stream cannot be watched, with the first reason; or the target is an SDP file without a
+/// stream, or means several streams.
 pub fn run(plan: &DoctorPlan) -> Result<()> {
     let diagnosis = examine(plan)?;
     let mut out = io::stdout();
@@ -46,7 +47,7 @@ pub fn run(plan: &DoctorPlan) -> Result<()> {
         true => diagnosis.to_json(),
         false => diagnosis.to_text(out.is_terminal() && !no_color),
     };
-    // Whoever closed the pipe wants to see no more.
+    // Whoever closed the pipe does not want to see more.
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     match diagnosis.why_not() {
         Some(why) => bail!("{} cannot be watched: {why}", diagnosis.group),

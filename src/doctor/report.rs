@@ -1,5 +1,5 @@
-//! What comes of the checks, for people and for programs. Text that others chose (names of programs, rules) is made
-//! harmless here.
+//! Prints the checks' results, for people and for programs. Text that others chose (names of
+//! programs, rules) is made harmless here.
 
 use std::fmt::Write;
 use std::net::SocketAddr;
@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::text::{is_invisible, without_codes};
 
-/// How a check came out.
+/// A check's result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
@@ -18,7 +18,7 @@ pub enum Outcome {
     Warn,
     /// It is broken.
     Fail,
-    /// It could not be looked at, or does not apply.
+    /// It could not be checked, or does not apply.
     Skip,
 }
 
@@ -46,9 +46,9 @@ impl Outcome {
 /// One line of the diagnosis.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Check {
-    /// What was looked at; the same word in every version.
+    /// What was checked; the same word in every version.
     pub id: &'static str,
-    /// How it came out.
+    /// Its result.
     pub status: Outcome,
     /// What was found.
     pub what: String,
@@ -87,7 +87,7 @@ impl Check {
     }
 }
 
-/// Control characters, and those that turn or hide text, written out.
+/// Writes out control characters and those that turn or hide text.
 fn harmless(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -102,15 +102,15 @@ fn harmless(text: &str) -> String {
 /// The whole examination.
 #[derive(Clone, Debug, Serialize)]
 pub struct Diagnosis {
-    /// What was to be watched.
+    /// The group that was to be watched.
     pub group: SocketAddr,
-    /// The interface that was looked at, if there is one.
+    /// The interface that was checked, if there is one.
     pub interface: Option<String>,
-    /// Seconds that were listened.
+    /// Seconds of listening.
     pub listened_s: f64,
     /// What to do to learn more.
     pub hint: Option<String>,
-    /// Whether a viewer would show the stream: packets came, and whole frames could be made of them.
+    /// Whether a viewer would show the stream: packets came and made whole frames.
     pub watchable: bool,
     /// The checks.
     pub checks: Vec<Check>,
@@ -121,7 +121,7 @@ const STATUS_WIDTH: usize = 6;
 const NAME_WIDTH: usize = 12;
 
 impl Diagnosis {
-    /// For people; with ANSI colours where `colours` says so.
+    /// For people; `colours`: with ANSI colours.
     pub fn to_text(&self, colours: bool) -> String {
         let mut out = String::new();
         if let Some(hint) = &self.hint {
@@ -152,7 +152,7 @@ impl Diagnosis {
 
     /// For programs.
     pub fn to_json(&self) -> String {
-        // Plain data with string keys: it can always be written.
+        // Plain data with string keys can always be written.
         serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
     }
 

@@ -1,7 +1,7 @@
 //! AVI with MJPEG video: RIFF AVI 1.0 (its `idx1` index covers the first RIFF chunk), continued in
-//! `AVIX` chunks with OpenDML 1.02 indexes where it grows past a gigabyte. The sizes in the headers
-//! are brought up to date every few seconds, so that a file whose writer was killed still plays;
-//! only the indexes are missing then, and players make their own.
+//! `AVIX` chunks with OpenDML 1.02 indexes beyond a gigabyte. The sizes in the headers are updated
+//! every few seconds, so that a file whose writer was killed still plays; it lacks only the
+//! indexes, which players rebuild.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -11,9 +11,9 @@ use std::time::Duration;
 use super::common::{BUFFER, FLUSH, Rate, Recorded, WriteError};
 use crate::clock::Mono;
 
-/// OpenDML 1.02, "RIFF chunks": the first one should not be longer than 1 GB, which old readers need.
+/// OpenDML 1.02, "RIFF chunks": the first one should be at most 1 GB, for old readers.
 const SEGMENT_BYTES: u64 = 1 << 30;
-/// Most frames in a segment, so that its index in memory stays below 2 MB.
+/// Frames in a segment at most, so that its index in memory stays below 2 MB.
 const SEGMENT_FRAMES: usize = 1 << 17;
 /// Entries of the super index, one per segment: room for a terabyte.
 const SEGMENTS: usize = 1024;
@@ -31,7 +31,7 @@ pub(super) struct AviWriter {
     fps_hint: f64,
     segment_bytes: u64,
     rate: Rate,
-    /// Where the next chunk goes: bytes written so far, those in the buffer included.
+    /// Position of the next chunk: bytes written so far, buffered ones included.
     end: u64,
     longest: u32,
     segment: Segment,
@@ -48,13 +48,13 @@ pub(super) struct AviWriter {
 struct Segment {
     /// Position of its RIFF header; 0 for the first one.
     start: u64,
-    /// Position of its movi list's type, behind LIST and size.
+    /// Position of its movi list's type, after LIST and size.
     movi: u64,
     /// Position and length of each frame's data; the position is relative to `movi`.
     frames: Vec<(u32, u32)>,
 }
 
-/// One entry of the super index.
+/// An entry of the super index.
 #[derive(Clone, Copy, Debug)]
 struct Closed {
     index_at: u64,
@@ -109,7 +109,7 @@ impl AviWriter {
 
     fn write_frame(&mut self, jpeg: &[u8], length: u32, captured: Mono) -> Result<(), WriteError> {
         if self.is_segment_full(length) {
-            // The present segment needs an entry too.
+            // The current segment needs an entry too.
             if self.closed.len() + 2 > SEGMENTS {
                 return Err(WriteError::Full);
             }
@@ -123,7 +123,7 @@ impl AviWriter {
         if length % 2 == 1 {
             self.append(&[0])?;
         }
-        // Below the segment's limit, a gigabyte.
+        // Below the segment's limit of a gigabyte.
         self.segment.frames.push((at as u32, length));
         self.longest = self.longest.max(length);
         self.rate.add(captured);
@@ -136,8 +136,8 @@ impl AviWriter {
         Ok(())
     }
 
-    /// Writes the indexes and the final headers. After a failed write: drops what did not reach the
-    /// file, and completes the rest as far as the disk allows.
+    /// Writes the indexes and the final headers. After a failed write, drops what did not reach the
+    /// file and completes the rest as far as the disk allows.
     pub(super) fn finish(mut self) -> io::Result<Recorded> {
         if !self.failed {
             self.failed = self.out.flush().is_err();
@@ -147,13 +147,13 @@ impl AviWriter {
         }
         let is_open = self.closed.is_empty() || !self.segment.frames.is_empty();
         if is_open && self.close_segment().is_err() {
-            // No room for the index: without it, but whole otherwise.
+            // No room for the index: the file is whole without it.
             self.keep_what_is_there()?;
         }
         self.write_headers()?;
         let frames = self.frames() as u64;
         let (scale, rate) = self.time_base();
-        // Not flushed again in its drop.
+        // Its drop must not flush again.
         drop(self.out.into_parts());
         Ok(Recorded {
             frames,
@@ -176,14 +176,14 @@ impl AviWriter {
 
     fn is_segment_full(&self, length: u32) -> bool {
         let frames = self.segment.frames.len();
-        // The frame, and both indexes with an entry for it.
+        // The frame, and an entry for it in both indexes.
         let indexes = (frames as u64 + 1) * (8 + 16) + 64;
         let bytes = self.end - self.segment.start + u64::from(length) + CHUNK_HEADER + 1 + indexes;
         frames > 0 && (bytes > self.segment_bytes || frames >= SEGMENT_FRAMES)
     }
 
-    /// Writes the segment's indexes: OpenDML's standard index inside the movi list, and in the first
-    /// segment AVI 1.0's behind it; then its sizes.
+    /// Writes the segment's indexes: OpenDML's standard index inside the movi list and, in the
+    /// first segment, AVI 1.0's after it; then its sizes.
     fn close_segment(&mut self) -> io::Result<()> {
         let frames = std::mem::take(&mut self.segment.frames);
         let index_at = self.end;
@@ -219,14 +219,14 @@ impl AviWriter {
         Ok(())
     }
 
-    /// The file up to the last frame that reached it; the buffer's content is given up.
+    /// Cuts the file after the last frame that reached it; the buffer's content is dropped.
     fn keep_what_is_there(&mut self) -> io::Result<()> {
         let file = self.out.get_ref().try_clone()?;
         let there = file.metadata()?.len();
         let Segment { start, movi, .. } = self.segment;
         let end_of = |&(at, length): &(u32, u32)| movi + u64::from(at) + u64::from(length);
         self.segment.frames.retain(|frame| end_of(frame) <= there);
-        // Without a frame the segment itself goes; the first one's headers stay.
+        // A segment without a frame is removed, but not the first one's headers.
         let nothing = if start == 0 { movi + 4 } else { start };
         let end = self.segment.frames.last().map_or(nothing, end_of);
         if end > there {
@@ -239,25 +239,26 @@ impl AviWriter {
         drop(spent.into_parts());
         self.end = end;
         if end % 2 == 1 {
-            // RIFF chunks are padded to even length; on a full disk players do without.
+            // RIFF chunks are padded to even length; players accept it if a full disk prevents
+            // that.
             drop(self.append(&[0]).and_then(|()| self.out.flush()));
         }
         Ok(())
     }
 
-    /// Brings the headers up to date with what has been flushed.
+    /// Updates the headers for what has been flushed.
     fn write_headers(&mut self) -> io::Result<()> {
         let is_open = self.closed.is_empty() || !self.segment.frames.is_empty();
         if is_open {
             self.write_sizes(self.end)?;
         }
-        // Behind the RIFF size and up to the movi list's, which are written above.
+        // Between the RIFF size and the movi list's, which are written above.
         let header = self.header();
         let file = self.out.get_ref();
         file.write_all_at(&header[8..header.len() - 8], 8)
     }
 
-    /// The sizes of the present segment's RIFF and movi list.
+    /// The sizes of the current segment's RIFF chunk and movi list.
     fn write_sizes(&self, movi_end: u64) -> io::Result<()> {
         let Segment { start, movi, .. } = self.segment;
         // Both below a gigabyte and a frame.
@@ -268,14 +269,14 @@ impl AviWriter {
         file.write_all_at(&list.to_le_bytes(), movi - 4)
     }
 
-    /// `dwScale` and `dwRate`: the hint, where a player that trusts it ends within a frame of the
-    /// time measured, else the measured interval.
+    /// `dwScale` and `dwRate`: the hint, if a player that trusts it ends within a frame of the
+    /// measured time; else the measured interval.
     fn time_base(&self) -> (u32, u32) {
         let hint = 1.0 / self.fps_hint;
         let measured = self.rate.interval().map_or(hint, |i| i.as_secs_f64());
         let drift = (measured - hint).abs() * self.rate.intervals as f64;
         if drift < hint {
-            // 29.97 is 2997/100; whole rates come out as n/1.
+            // 29.97 becomes 2997/100, whole rates n/1.
             let (scale, rate) = match self.fps_hint.round() {
                 whole if (self.fps_hint - whole).abs() < 1e-6 => (1.0, whole),
                 _ => (1000.0, (self.fps_hint * 1000.0).round()),
@@ -286,8 +287,8 @@ impl AviWriter {
         (u32::try_from(micros).unwrap_or(u32::MAX).max(1), 1_000_000)
     }
 
-    /// The file from its start up to and with the first movi list's type: of fixed length, with
-    /// sizes that are written separately left at zero.
+    /// The file from its start to the end of the first movi list's type. Its length is fixed; sizes
+    /// that are written separately are zero.
     fn header(&self) -> Vec<u8> {
         let (width, height) = self.size;
         let (scale, rate) = self.time_base();
@@ -321,7 +322,7 @@ impl AviWriter {
             strh.extend(field.to_le_bytes());
         }
         for side in [0, 0, width, height] {
-            // At most 65535: the recorder has seen to it.
+            // At most 65535: the recorder checks it.
             strh.extend((side as u16).to_le_bytes());
         }
 
@@ -341,7 +342,7 @@ impl AviWriter {
             strf.extend(field.to_le_bytes());
         }
 
-        // OpenDML 1.02: the total behind the first segment, and where the segments' indexes are.
+        // OpenDML 1.02: the total number of frames, and where the segments' indexes are.
         let mut dmlh = frames.to_le_bytes().to_vec();
         dmlh.resize(248, 0);
 

@@ -12,13 +12,13 @@ pub struct Recorded {
     pub frames: u64,
     /// Bytes of all files.
     pub bytes: u64,
-    /// Measured frames per second; the hint where too few frames came to measure.
+    /// Measured frames per second; the hint if there were too few frames to measure.
     pub fps: f64,
 }
 
-/// Bytes collected before a system call; frames longer than this go straight through.
+/// Bytes collected before a system call; longer frames are written directly.
 pub(super) const BUFFER: usize = 256 * 1024;
-/// How long at most a frame lies in that buffer, as long as frames come.
+/// The longest time that a frame stays in that buffer while frames keep coming.
 pub(super) const FLUSH: Duration = Duration::from_secs(2);
 
 /// Why a frame was not appended.
@@ -27,7 +27,7 @@ pub(super) enum WriteError {
     Io(io::Error),
     /// The index has no room left.
     Full,
-    /// Longer than the format can say.
+    /// Longer than the format allows.
     Frame,
 }
 
@@ -37,18 +37,18 @@ impl From<io::Error> for WriteError {
     }
 }
 
-/// The frame rate, measured over a recording. Pauses (a sender that was away) do not count: AVI
-/// knows one rate only, and the frames before and after must not play slower for them.
+/// The frame rate, measured over a recording. Pauses (a sender that was away) do not count: AVI has
+/// a single rate, and the frames around a pause must not play slower because of it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Rate {
     pub(super) frames: u64,
     last: Mono,
-    /// Intervals that count, and their sum.
+    /// The number of intervals that count, and their sum.
     pub(super) intervals: u64,
     sum: Duration,
 }
 
-/// Shorter intervals are never taken for a pause.
+/// Shorter intervals are never considered a pause.
 pub(super) const SHORTEST_PAUSE: Duration = Duration::from_secs(2);
 
 impl Rate {

@@ -1,18 +1,14 @@
-//! Recording without re-encoding: each frame's JPEG goes to a file just as it came. AVI (RIFF AVI
-//! 1.0 with OpenDML 1.02 indexes past the first gigabyte), concatenated MJPEG, or MJPEG on standard
-//! output; and single pictures. No thread of its own: whoever calls waits for the disk.
+//! Recording without re-encoding: each frame's JPEG goes to a file as it came. AVI (RIFF AVI 1.0,
+//! with OpenDML 1.02 indexes past the first gigabyte), concatenated MJPEG, or MJPEG on standard
+//! output; and single pictures. No thread of its own: the caller waits for the disk.
 
 mod avi;
 mod common;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Stdout, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-
-use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 use crate::clock::Mono;
 use crate::files;
@@ -21,9 +17,9 @@ use common::{BUFFER, FLUSH, Rate, WriteError};
 
 pub use common::Recorded;
 
-/// Files of one recording at most: one is begun where the size of the pictures changes, …
+/// Files of one recording at most: a new one is begun when the size of the pictures changes, …
 const MAX_FILES: u32 = 100;
-/// … and this long after the last at the soonest.
+/// … but not sooner than this after the last.
 const FILE_LASTS: Duration = Duration::from_secs(10);
 /// Names that are tried, `NAME.avi` to `NAME-999.avi`.
 const MAX_NAMES: u32 = 999;
@@ -38,7 +34,7 @@ pub enum RecordError {
     )]
     Extension(PathBuf),
     /// An AVI's headers are completed at its end, which a pipe or device cannot do.
-    #[error("cannot record AVI to {}: it is no regular file; record .mjpeg there", .0.display())]
+    #[error("cannot record AVI to {}: it is not a regular file; record .mjpeg there", .0.display())]
     NotSeekable(PathBuf),
     /// Creating or writing failed.
     #[error("cannot write {}: {cause}{}", .path.display(), advice(.cause))]
@@ -71,13 +67,12 @@ impl RecordError {
 }
 
 fn advice(error: &io::Error) -> &'static str {
-    if error.raw_os_error() == Some(Errno::ENXIO as i32) {
-        return "; it is a pipe that nobody reads: start its reader first";
-    }
     match error.kind() {
         io::ErrorKind::StorageFull => "; what was recorded so far is kept",
         io::ErrorKind::NotFound => "; does its folder exist?",
-        io::ErrorKind::AlreadyExists => "; so are all numbered names: remove some, or take another",
+        io::ErrorKind::AlreadyExists => {
+            "; so do all numbered names: remove some, or choose another name"
+        }
         io::ErrorKind::BrokenPipe => "; the program that read it has ended",
         _ => "",
     }
@@ -86,12 +81,12 @@ fn advice(error: &io::Error) -> &'static str {
 /// A recording in progress. Dropped unfinished, it completes its file as far as it can.
 #[derive(Debug)]
 pub struct Recorder {
-    /// As it was asked for, and the present file.
+    /// As requested, and the current file.
     wanted: PathBuf,
     path: PathBuf,
     fps_hint: f64,
     sink: Sink,
-    /// Of the files finished before the present one.
+    /// Of the files finished before the current one.
     before: Recorded,
     files: u32,
     begun: Instant,
@@ -101,7 +96,7 @@ pub struct Recorder {
 
 #[derive(Debug)]
 enum Sink {
-    /// The file is there, the first frame is not.
+    /// The file is open, no frame has come.
     AviToBe(File),
     Avi(AviWriter),
     Mjpeg(Mjpeg<File>),
@@ -111,8 +106,8 @@ enum Sink {
 }
 
 impl Recorder {
-    /// Creates the file that `path` names and chooses the format by its ending. A file that is there
-    /// is never overwritten: `NAME-2.avi` is taken then, or the next that is free. `fps_hint` is the
+    /// Creates the file that `path` names and chooses the format by its extension. An existing file
+    /// is never overwritten: `NAME-2.avi` is used then, or the next free name. `fps_hint` is the
     /// frame rate to state until it can be measured.
     pub fn create(path: &Path, fps_hint: f64) -> Result<Recorder, RecordError> {
         let (sink, present) = if path == Path::new("-") {
@@ -149,20 +144,20 @@ impl Recorder {
         })
     }
 
-    /// The file that is written, which has another name than was asked for where that is taken.
+    /// The file being written; not the requested name if that was taken.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Frames that were left out, since their size changes too often.
+    /// Frames left out because their size changed too often.
     pub fn left_out(&self) -> u64 {
         self.left_out
     }
 
-    /// Appends one frame of `width` x `height` pixels; `captured`: when, from any fixed start (the
-    /// capture time where the stream tells it, else when it came). In an AVI a change of size starts
-    /// another file, `NAME-2.avi`, but not more often than every ten seconds, nor more than a hundred
-    /// times: frames of another size are left out then.
+    /// Appends one frame of `width` x `height` pixels. `captured` is counted from any fixed start:
+    /// the capture time if the stream has it, else the time of arrival. In an AVI a change of size
+    /// starts another file, `NAME-2.avi`, at most every ten seconds and a hundred times; otherwise
+    /// frames of another size are left out.
     pub fn write(
         &mut self,
         jpeg: &[u8],
@@ -260,7 +255,7 @@ impl Recorder {
 
 impl Drop for Recorder {
     fn drop(&mut self) {
-        // Best effort: whoever wants to know calls `finish`.
+        // Best effort: callers who need the result call `finish`.
         drop(self.complete());
     }
 }
@@ -299,7 +294,7 @@ impl<W: Write> Mjpeg<W> {
 
     fn finish(mut self) -> io::Result<Recorded> {
         let flushed = self.out.flush();
-        // Not once more in its drop: after an error that would only fail again.
+        // Its drop must not flush again: after an error that would only fail once more.
         drop(self.out.into_parts());
         flushed?;
         Ok(Recorded {
@@ -310,8 +305,8 @@ impl<W: Write> Mjpeg<W> {
     }
 }
 
-/// Writes one picture to `path` in one step: the file is there whole or not at all. An existing one
-/// is replaced.
+/// Writes one picture to `path` atomically: the file is complete or not there. An existing one is
+/// replaced.
 pub fn snapshot(path: &Path, jpeg: &[u8]) -> Result<(), RecordError> {
     files::replace(path, jpeg).map_err(|cause| RecordError::Io {
         path: path.to_owned(),
@@ -319,8 +314,8 @@ pub fn snapshot(path: &Path, jpeg: &[u8]) -> Result<(), RecordError> {
     })
 }
 
-/// Writes one picture into `folder` as `NAME-YYYYmmdd-HHMMSS-mmm.jpg`, by local time; never over an
-/// existing file. Returns its path.
+/// Writes one picture to `folder` as `NAME-YYYYmmdd-HHMMSS-mmm.jpg`, in local time; never
+/// overwrites a file. Returns its path.
 pub fn save_picture(folder: &Path, name: &str, jpeg: &[u8]) -> Result<PathBuf, RecordError> {
     let stamp = chrono::Local::now().format("%Y%m%d-%H%M%S-%3f");
     let wanted = folder.join(format!("{}-{stamp}.jpg", file_name_of(name)));
@@ -334,8 +329,8 @@ pub fn save_picture(folder: &Path, name: &str, jpeg: &[u8]) -> Result<PathBuf, R
     }
 }
 
-/// A stream's name as part of a file's name. It may come from the network: nothing in it may lead
-/// to another folder or hide the file.
+/// A stream's name as part of a file name. It may come from the network: it must not lead to
+/// another folder or hide the file.
 fn file_name_of(name: &str) -> String {
     let clean = name.chars().take(64).map(|c| match c {
         c if c.is_alphanumeric() => c,
@@ -350,29 +345,19 @@ fn file_name_of(name: &str) -> String {
     }
 }
 
-/// Opens a pipe or device; else a new file, of that name or the next that is free.
+/// Opens a pipe or device; else creates a file, with this name or the next free one.
 fn create(path: &Path) -> Result<(File, PathBuf), RecordError> {
-    if fs::metadata(path).is_ok_and(|facts| !facts.is_file()) {
-        return open_special(path).map(|file| (file, path.to_owned()));
-    }
-    create_free(path)
-}
-
-/// Of a pipe that nobody reads this is an error (fifo(7)), where to open it in the usual way would wait for ever.
-fn open_special(path: &Path) -> Result<File, RecordError> {
-    let mut options = OpenOptions::new();
-    options.write(true).custom_flags(OFlag::O_NONBLOCK.bits());
-    let opened = options.open(path).and_then(|file| {
-        fcntl(&file, FcntlArg::F_SETFL(OFlag::empty()))?;
-        Ok(file)
-    });
-    opened.map_err(|cause| RecordError::Io {
+    let special = files::open_special(path).map_err(|cause| RecordError::Io {
         path: path.to_owned(),
         cause,
-    })
+    })?;
+    match special {
+        Some(file) => Ok((file, path.to_owned())),
+        None => create_free(path),
+    }
 }
 
-/// A new file of that name or, where there is one, of the next free `NAME-2.avi`.
+/// Creates a file with this name or, if it exists, the next free `NAME-2.avi`.
 fn create_free(path: &Path) -> Result<(File, PathBuf), RecordError> {
     for n in 1..=MAX_NAMES {
         let path = numbered(path, n);
@@ -400,7 +385,7 @@ fn numbered(path: &Path, n: u32) -> PathBuf {
 }
 
 fn create_regular(path: &Path) -> Result<(File, PathBuf), RecordError> {
-    // Asked before opening: to open a pipe for writing waits for its reader.
+    // Checked before opening: opening a pipe for writing waits for its reader.
     if fs::metadata(path).is_ok_and(|facts| !facts.is_file() && !facts.is_dir()) {
         return Err(RecordError::NotSeekable(path.to_owned()));
     }
@@ -413,7 +398,7 @@ mod tests {
     use crate::skip::{have, skip};
     use std::process::{Command, Stdio};
 
-    /// What plays recordings here.
+    /// Programs that play recordings here.
     pub(super) const PLAYERS: [&str; 2] = ["ffmpeg", "gst-launch-1.0"];
 
     /// Different pictures, of even and odd lengths.
@@ -504,7 +489,7 @@ mod tests {
         }
         let folder = tempfile::tempdir().expect("folder");
         let jpegs = jpegs(320, 240, 90);
-        // Near the hint: the hint; else what was measured.
+        // Near the hint: the hint; else the measured rate.
         for (micros, rate, seconds) in [(33_340, "30/1", 3.0), (66_666, "500000/33333", 6.0)] {
             let recorder = record(
                 &folder.path().join("porch.AVI"),
@@ -531,7 +516,7 @@ mod tests {
         let jpegs = jpegs(320, 240, 170);
         let path = folder.path().join("alive.avi");
         let recorder = record(&path, &jpegs, Duration::from_micros(33_333));
-        // What a kill leaves behind: the file as it is now, without the writer's buffer.
+        // What a killed program leaves behind: the file as it is now, without the writer's buffer.
         let killed = folder.path().join("killed.avi");
         fs::copy(&path, &killed).expect("copied");
         drop(recorder);
@@ -543,7 +528,7 @@ mod tests {
             assert!(jpegs.concat().starts_with(&copied));
             assert!(copied.len() >= jpegs[..110].concat().len());
         }
-        // Dropping completed the file all the same.
+        // Dropping it completed the file nevertheless.
         assert_eq!(probe(&path).0, 170);
     }
 
@@ -561,7 +546,7 @@ mod tests {
                 };
         }
         assert_eq!(rate.interval(), Some(Duration::from_millis(40)));
-        // A slow stream is not all pauses.
+        // A slow stream is not one long pause.
         let mut slow = Rate::default();
         for n in 0..10 {
             slow.add(Mono(n * 10_000_000_000));
@@ -573,7 +558,7 @@ mod tests {
     fn another_size_goes_to_another_file() {
         let folder = tempfile::tempdir().expect("folder");
         let path = folder.path().join("porch.avi");
-        // The user's own.
+        // The user's own file.
         fs::write(folder.path().join("porch-2.avi"), "holidays").expect("written");
         let mut recorder = Recorder::create(&path, 30.0).expect("created");
         recorder.file_lasts = Duration::ZERO;
@@ -588,7 +573,7 @@ mod tests {
         }
         let own = fs::read(folder.path().join("porch-2.avi")).expect("there");
         assert_eq!(own, b"holidays");
-        // Nor the one that was asked for.
+        // The requested one is not overwritten either.
         let again = Recorder::create(&path, 30.0).expect("created");
         assert_eq!(again.path(), folder.path().join("porch-5.avi"));
         let bare = folder.path().join("porch.mjpeg");
@@ -616,7 +601,7 @@ mod tests {
         (0..300).for_each(|n| write(&mut recorder, n));
         assert_eq!(recorder.left_out(), 100);
         drop(recorder);
-        // The first recording's one as well.
+        // And the one of the first recording.
         let files = fs::read_dir(&folder).expect("there").count();
         assert_eq!(files, MAX_FILES as usize + 1);
     }
@@ -651,7 +636,7 @@ mod tests {
         assert!(matches!(device, Err(RecordError::Extension(_))));
         // Nothing was left behind.
         assert_eq!(fs::read_dir(&folder).expect("there").count(), 0);
-        // Nothing recorded, nothing left.
+        // Nothing recorded, no file left.
         let empty = folder.path().join("empty.avi");
         assert_eq!(
             Recorder::create(&empty, 30.0)

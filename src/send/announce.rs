@@ -1,6 +1,7 @@
-//! The thread that keeps every stream's SDP up to date: in the file of `--sdp`, and in the announcements (SAP,
-//! RFC 2974) that it sends on the stream's interface. One for all streams; their own threads send it what has changed and
-//! never wait for it. It receives other hosts' announcements too, and warns if one takes a stream's name or group.
+//! The thread that keeps every stream's SDP up to date: in the file of `--sdp`, and in the
+//! announcements (SAP, RFC 2974) that it sends on the stream's interface. There is one for all
+//! streams; their threads tell it what has changed and never wait for it. It also receives other
+//! hosts' announcements, and warns if one takes a stream's name or group.
 
 use std::io::Write;
 use std::net::IpAddr;
@@ -24,15 +25,16 @@ use crate::net::{
 };
 use crate::rtp::sap::{self, Directory, Listing, Packet, Schedule};
 
-/// The first announcement waits this long for the first frame, which has the size.
+/// The first announcement waits this long for the first frame, which tells the size.
 const FIRST_FRAME: Duration = Duration::from_millis(300);
 /// How long to wait before trying again while the network is down.
 const RETRY: Duration = Duration::from_secs(1);
-/// A stream whose format keeps changing is described no more often than this.
+/// A stream whose format keeps changing is not described more often than this.
 const CHANGE_PERIOD: Duration = Duration::from_secs(1);
 /// How often other hosts' announcements are read.
 const LISTEN_PERIOD: Duration = Duration::from_secs(1);
-/// After its start a stream may move to another group for this long; later its viewers would lose it.
+/// After its start a stream may move to another group for this long; later it would lose its
+/// viewers.
 const DISPLACEABLE: Duration = Duration::from_secs(10);
 /// How many deletions to send for a stream, and the pause between them: one may be lost.
 const DELETIONS: u8 = 3;
@@ -82,23 +84,23 @@ impl Announcer {
     }
 }
 
-/// What streams reach the [`Announcer`] by.
+/// How streams reach the [`Announcer`].
 #[derive(Clone)]
 pub(super) struct Handle(mpsc::Sender<Message>);
 
 impl Handle {
-    /// Starts to announce a stream; its SDP goes into `stats` too.
+    /// Starts announcing a stream; its SDP is also stored in `stats`.
     pub(super) fn announce(
         &self,
         description: Description,
         stats: Arc<StreamStats>,
         demand: Arc<Demand>,
     ) -> Publication {
-        // Never used twice in one process.
+        // Never reused within a process.
         static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
         let id = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let entry = Entry::new(id, description, stats, demand);
-        // Sending fails only if the thread has ended because of a bug.
+        // Sending fails only if a bug has ended the thread.
         let _ = self.0.send(Message::Start(Box::new(entry)));
         Publication {
             id,
@@ -108,7 +110,7 @@ impl Handle {
     }
 }
 
-/// A stream's description as it is published. Dropped, it is withdrawn.
+/// A stream's published description. It is withdrawn when dropped.
 pub(super) struct Publication {
     id: u64,
     messages: mpsc::Sender<Message>,
@@ -116,7 +118,7 @@ pub(super) struct Publication {
 }
 
 impl Publication {
-    /// Publishes `media` if it has changed; else it costs a comparison.
+    /// Publishes `media` if it has changed; otherwise this costs only a comparison.
     pub(super) fn update(&mut self, media: MediaInfo) {
         if media == self.media {
             return;
@@ -152,11 +154,11 @@ struct Entry {
     out: Option<Out>,
     /// The last announcement sent.
     packet: Vec<u8>,
-    /// The stream has ended; this many deletions are still to be sent.
+    /// The stream has ended; this many deletions remain to be sent.
     leaving: Option<u8>,
 }
 
-/// The sockets that announcements leave and arrive by.
+/// The sockets for sending and receiving announcements.
 struct Out {
     sender: BatchSender,
     interface: Interface,
@@ -167,7 +169,7 @@ struct Out {
 struct AnnounceThread {
     tells: bool,
     entries: Vec<Entry>,
-    /// What is announced in the same groups, including our own streams if they are looped back.
+    /// What is announced in the same groups, including our own streams if looped back.
     others: Directory,
     changes: Changes,
 }
@@ -185,7 +187,7 @@ impl AnnounceThread {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => {
                     is_open = false;
-                    // Nothing can wake this thread any more, but a deletion may still be due.
+                    // Nothing can wake this thread any more, but a deletion may be due.
                     std::thread::sleep(due.map_or(Duration::ZERO, |due| due.since(now)));
                 }
             }
@@ -297,8 +299,9 @@ impl Entry {
             && listing.stream.session == self.description.session()
     }
 
-    /// Warns if another sender's stream has the name or the group of this one. A default group is left to whoever
-    /// had it first: both may have started at once, as boards on one switch do, before either announced anything.
+    /// Warns if another sender's stream has this one's name or group. A default group belongs to
+    /// whoever had it first; both may have started at once, like boards on one switch, before
+    /// either announced anything.
     fn compare(&mut self, now: Mono, other: &Listing) {
         let stream = self.description.stream();
         let (name, from) = (&other.stream.name, other.from);
@@ -354,7 +357,7 @@ impl Entry {
             };
     }
 
-    /// Logs once why it is not announced; a missing network is logged by the stream itself.
+    /// Logs once why it is not announced; the stream itself logs a missing network.
     fn complain(&mut self, error: &anyhow::Error) {
         let is_away = match error.downcast_ref::<SendError>() {
             Some(error) => is_network_down(&error.cause),
@@ -457,7 +460,7 @@ impl Out {
         let socket = SendSocket::open(&SendOptions {
             group,
             interface: Some(interface.name.clone()),
-            // A host out of the stream's reach needs no announcement of it. RFC 2974 §3.
+            // A host outside the stream's reach needs no announcement of it. RFC 2974 §3.
             ttl: stream.ttl,
             loopback: stream.loopback,
             dscp: 0,
@@ -480,6 +483,6 @@ fn tell_commands(description: &Description) {
     for watch in how_to_watch(stream, description.size(), description.sdp()) {
         text += &format!("  {:<10} {}\n", watch.player, watch.command);
     }
-    // Lost output is no loss.
+    // A failure does no harm.
     let _ = std::io::stderr().write_all((text + "\n").as_bytes());
 }

@@ -1,5 +1,5 @@
-//! A stream's SDP, shared by the file of `--sdp`, the announcements and the printed commands. Its version grows when
-//! size, rate or the sender's address change.
+//! A stream's SDP, shared by the file of `--sdp`, the announcements and the printed commands. Its
+//! version increases when size, rate or the sender's address change.
 
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -56,7 +56,7 @@ impl Description {
         description
     }
 
-    /// Updates it; whether that changed anything.
+    /// Updates it; returns whether anything changed.
     pub(super) fn update(&mut self, media: MediaInfo, origin: IpAddr) -> bool {
         if (media, origin) == (self.media, self.origin) {
             return false;
@@ -126,7 +126,7 @@ impl Description {
     }
 }
 
-/// Frames a second to three places, so that 33.333333 ms is 30 and not 30.0000003.
+/// Frames a second to three decimals, so that 33.333333 ms is 30 and not 30.0000003.
 fn rate(interval: Duration) -> f64 {
     (1e3 / interval.as_secs_f64()).round() / 1e3
 }
@@ -148,7 +148,8 @@ pub(super) fn origin(interface: &Interface, is_ipv6: bool) -> IpAddr {
         IpAddr::V4(std::net::Ipv4Addr::LOCALHOST)
     })
 }
-/// The players' commands for `stream`, whose SDP is `sdp` and whose pictures have this size, if it is known.
+/// The players' commands for `stream`, whose SDP is `sdp` and whose pictures have this size, if
+/// known.
 pub(super) fn how_to_watch(
     stream: &Stream,
     size: Option<(u16, u16)>,

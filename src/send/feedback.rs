@@ -1,5 +1,6 @@
-//! What a sender does about its viewers' feedback: how much repair and how many frames it sends, and what it retransmits.
-//! It runs on the RTCP thread, which may lock and allocate, and reaches the stream's thread through atomics.
+//! What a sender does about its viewers' feedback: how much repair and how many frames it sends,
+//! and what it retransmits. It runs on the RTCP thread, which may lock and allocate, and reaches
+//! the stream's thread through atomics.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -25,7 +26,7 @@ pub(super) struct Responder {
     steering: Arc<Steering>,
     stats: Arc<StreamStats>,
     overhead: Option<Overhead>,
-    /// With the least frames a second.
+    /// With the lowest frame rate.
     adapt: Option<(Adapt, f64)>,
     retransmitter: Option<Retransmitter>,
 }
@@ -144,11 +145,11 @@ impl Responder {
     }
 }
 
-/// Sends packets again.
+/// Retransmits packets.
 struct Retransmitter {
     buffer: RetransmitBuffer,
     options: crate::net::SendOptions,
-    /// The interface that the stream leaves by.
+    /// The interface by which the stream leaves.
     demand: Arc<Demand>,
     sender: Option<BatchSender>,
     retry_at: Mono,

@@ -1,4 +1,5 @@
-//! The sender's figures, second by second: rates and history of each stream, and what the status page shows.
+//! The sender's figures, second by second: each stream's rates and history, and what the status
+//! page shows.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -55,7 +56,7 @@ impl Figures {
         report
     }
 
-    /// What the page shows beside the report's streams.
+    /// What the page shows besides the report's streams.
     pub(super) fn scenes(
         &self,
         report: &Report,

@@ -1,5 +1,6 @@
-//! The group of a stream that was given none: the default one or, if another sender has that, a free one of 239.255/16
-//! (RFC 2365 §6.1) derived from the stream's name, so that it is the same at the next start.
+//! The group of a stream whose config names none: the default one or, if another sender has that, a
+//! free one in 239.255/16 (RFC 2365 §6.1). It is derived from the stream's name, so that it is the
+//! same at the next start.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -25,8 +26,8 @@ struct Taken {
     by: IpAddr,
 }
 
-/// The group for `config`. Listens on the network if the user chose none. `lost`: the group that the stream had, and the
-/// sender that took it.
+/// The group for `config`. Listens on the network if the user chose none. `lost`: the group that
+/// the stream had, and the sender that took it.
 pub(super) fn choose(config: &Stream, lost: Option<(SocketAddr, IpAddr)>) -> SocketAddr {
     if config.group_chosen || !config.group.ip().is_multicast() {
         return config.group;
@@ -102,7 +103,8 @@ fn find_taken(config: &Stream, candidates: &[SocketAddr], taken: &mut Vec<Taken>
     }
 }
 
-/// The `n`th group derived from `name`. Not in 239.255.255/24, where RFC 2974's and SSDP's groups are.
+/// The `n`th group derived from `name`. Not in 239.255.255/24, which contains RFC 2974's and SSDP's
+/// groups.
 fn from_name(name: &str, n: u8, port: u16) -> SocketAddr {
     let hash = sap::hash(&[name.as_bytes(), &[n]].concat());
     let group = Ipv4Addr::new(239, 255, (hash >> 8) as u8 % 255, hash as u8 % 254 + 1);

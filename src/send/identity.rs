@@ -1,11 +1,11 @@
-//! What receivers identify a stream by; it outlives sockets, settings and reloads.
+//! How receivers identify a stream; it outlives sockets, settings and reloads.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::host;
 use crate::rtp::{SeqNo, Ssrc};
 
-/// What receivers identify a stream by.
+/// How receivers identify a stream.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Identity {
     pub(super) ssrc: Ssrc,
@@ -17,10 +17,11 @@ pub(super) struct Identity {
 }
 
 impl Identity {
-    /// Numbers that no other sender has, as RFC 3550 §8.1 asks.
+    /// Numbers that no other sender has, as RFC 3550 §8.1 requires.
     pub(super) fn random() -> Identity {
         let ssrc = host::random() as u32;
-        // RFC 8866 §5.2 recommends a timestamp; the SSRC distinguishes streams that began in the same second.
+        // RFC 8866 §5.2 recommends a timestamp; the SSRC distinguishes streams that began in the
+        // same second.
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let seconds = now.unwrap_or_default().as_secs();
         Identity {

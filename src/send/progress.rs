@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::shared::StreamStats;
 
-/// Draws one line over itself.
+/// Draws a line that overwrites itself.
 pub(super) struct Progress {
     is_terminal: bool,
     is_drawn: bool,
@@ -28,7 +28,7 @@ impl Progress {
         if parts.is_empty() {
             return;
         }
-        // Carriage return and "erase to the end of the line"; lost output is no loss.
+        // Carriage return and "erase to the end of the line"; a failure does no harm.
         let _ = write!(io::stderr(), "\r{}\x1b[K", parts.join("  "));
         self.is_drawn = true;
     }

@@ -25,9 +25,9 @@ use crate::rtp::rtcp::{self, Due, SenderSide};
 const TICK: Duration = Duration::from_secs(1);
 /// The longest wait for sending BYE: stopping may take one second in all.
 const BYE_PATIENCE: Duration = Duration::from_millis(300);
-/// How long a source stays open after the last viewer has left, which may only be restarting.
+/// How long a source stays open after the last viewer has left: it may only be restarting.
 pub(super) const LINGER: Duration = Duration::from_secs(10);
-/// Datagrams read in one tick; in a flood the rest waits in the kernel, which drops what does not fit.
+/// Datagrams read per tick; in a flood the rest waits in the kernel, which drops what does not fit.
 const MAX_PER_TICK: u32 = 4_000;
 
 /// How the thread is to end.
@@ -47,7 +47,7 @@ pub(super) struct Reporter {
 }
 
 impl Reporter {
-    /// Starts the thread. `before`: the viewers of the same stream as it ran until now.
+    /// Starts the thread. `before`: the same stream's viewers until now.
     ///
     /// # Errors
     /// If there are no threads or descriptors left.
@@ -97,7 +97,7 @@ impl Reporter {
         Ok(Reporter { end, rope, thread })
     }
 
-    /// Ends the thread; returns what it knows about the viewers.
+    /// Ends the thread; returns what it knows of the viewers.
     pub(super) fn end(self, how: End) -> SenderSide {
         self.end.store(how as u8 + 1, Ordering::Relaxed);
         self.rope.pull();
@@ -106,7 +106,7 @@ impl Reporter {
 }
 
 fn options(config: &Stream) -> ReportOptions {
-    // RFC 3550 §11; the config check makes sure that this port exists.
+    // RFC 3550 §11; the config check ensures that this port exists.
     let send = config.send_options().at_port_above(rtcp::PORT_OFFSET);
     let group = send.group;
     ReportOptions {
@@ -127,12 +127,12 @@ struct RtcpThread {
     stats: Arc<StreamStats>,
     demand: Arc<Demand>,
     responder: Responder,
-    /// The way out as it was seen last.
+    /// The interface in use when last checked.
     way: Option<Interface>,
     /// `None` while the network is down.
     socket: Option<ReportSocket>,
     has_complained: bool,
-    /// How many viewers were logged last, and when they may be logged again.
+    /// How many viewers were last logged, and when the next line is allowed.
     logged: (usize, Mono),
     /// Whether anybody has reported by this interface.
     was_watched: bool,
@@ -204,8 +204,8 @@ impl RtcpThread {
         }
     }
 
-    /// After a cable is plugged in, DHCP gives an address or the default route moves, packets would go on leaving by the
-    /// old interface, without an error. RTCP follows the stream.
+    /// After a cable is plugged in, DHCP assigns an address or the default route moves, packets
+    /// would keep leaving by the old interface, without an error. RTCP follows the stream.
     fn look_for_a_move(&mut self) {
         let Some(way) = self.socket.as_ref().map(ReportSocket::interface) else {
             return;
@@ -262,7 +262,7 @@ impl RtcpThread {
             .as_mut()
             .filter(|_| self.received < MAX_PER_TICK)
         else {
-            // Woken, or the time is up: the caller checks both.
+            // Woken or timed out: the caller checks for both.
             let limit = limit.max(Duration::from_millis(1));
             let _ = bell.wait([], limit);
             return;

@@ -5,7 +5,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use tracing::warn;
 
 use super::announce::Handle;
@@ -27,6 +27,8 @@ pub(super) const END_LIMIT: Duration = Duration::from_secs(1);
 /// How often to check whether it has.
 const LOOK: Duration = Duration::from_millis(5);
 
+type Thread = JoinHandle<(Result<()>, Identity)>;
+
 /// A stream whose thread runs.
 pub(super) struct Running {
     /// Its settings, as the user wants them.
@@ -37,7 +39,7 @@ pub(super) struct Running {
     stop: Arc<Stop>,
     demand: Arc<Demand>,
     reporter: Reporter,
-    thread: JoinHandle<(Result<()>, Identity)>,
+    thread: Thread,
 }
 
 /// A stream whose thread has ended.
@@ -48,7 +50,7 @@ pub(super) struct Ended {
     pub(super) stats: Arc<StreamStats>,
     pub(super) result: Result<()>,
     identity: Identity,
-    /// The index of the interface that its packets left by.
+    /// The index of the interface by which its packets left.
     interface: Option<u32>,
     /// Its viewers.
     reports: SenderSide,
@@ -60,7 +62,7 @@ impl Ended {
         self.config.clone().sent_to(self.group)
     }
 
-    /// The group for `config`, the new settings of the same stream.
+    /// The group for `config`, the same stream's new settings.
     fn next_group(&self, config: &Stream) -> SocketAddr {
         let of = |s: &Stream| (s.group, s.group_chosen);
         let lost = self.stats.displaced_by.take();
@@ -88,12 +90,12 @@ impl Ended {
 }
 
 impl Running {
-    /// Starts the thread and waits until its socket is open, but not for its source.
-    /// `before` is the same stream as it ran until now: SSRC, sequence and counters go on.
+    /// Starts the thread and waits until its socket is open, but not for its source. `before`: the
+    /// same stream as it ran until now, whose SSRC, sequence and counters continue.
     /// `ends_with_source`: a source that cannot be used at the start is an error and not retried.
     ///
     /// # Errors
-    /// If the socket cannot be opened; no thread is left running then.
+    /// If the socket cannot be opened, or no thread or descriptor is left.
     pub(super) fn start(
         config: Stream,
         before: Option<&Ended>,
@@ -103,30 +105,25 @@ impl Running {
         let group = before.map_or_else(|| group::choose(&config, None), |b| b.next_group(&config));
         let sent = config.clone().sent_to(group);
         let identity = before.map_or_else(Identity::random, |b| b.identity);
-        let stats = match before {
-            Some(before) => Arc::clone(&before.stats),
-            None => Arc::new(StreamStats {
-                name: config.name.clone(),
-                ..StreamStats::default()
-            }),
-        };
-        let stop = Arc::<Stop>::default();
         // Another group has other viewers.
         let same_group = before.filter(|b| b.group == group);
         let reports = same_group.map(|b| b.reports.clone());
-        let is_watched = reports.as_ref().is_some_and(|r| r.viewers() > 0);
-        let same_interface = before.filter(|b| b.config.interface == config.interface);
-        let demand = Arc::new(Demand::new(
-            !config.only_while_watched || is_watched,
-            same_interface.and_then(|b| b.interface),
-        ));
+        let stop = Arc::<Stop>::default();
+        let stats = stats(&config, before);
+        let demand = Arc::new(demand(&config, before, reports.as_ref()));
         let steering = Arc::new(Steering::new(&sent));
-        let responder = Responder::new(
-            &sent,
-            Arc::clone(&steering),
-            Arc::clone(&stats),
-            Arc::clone(&demand),
-        );
+        let stream = StreamThread {
+            config: sent.clone(),
+            stop: Arc::clone(&stop),
+            stats: Arc::clone(&stats),
+            demand: Arc::clone(&demand),
+            steering: Arc::clone(&steering),
+            announcer,
+            ends_with_source,
+        };
+        // Before RTCP, which would log the same error if no socket can be opened.
+        let thread = spawn(stream, identity)?;
+        let responder = Responder::new(&sent, steering, Arc::clone(&stats), Arc::clone(&demand));
         let reporter = Reporter::start(
             &sent,
             identity,
@@ -134,23 +131,10 @@ impl Running {
             Arc::clone(&stats),
             Arc::clone(&demand),
             responder,
-        )?;
-        let stream = StreamThread {
-            config: sent,
-            stop: Arc::clone(&stop),
-            stats: Arc::clone(&stats),
-            demand: Arc::clone(&demand),
-            steering,
-            announcer,
-            ends_with_source,
-        };
-        let (started, has_started) = mpsc::sync_channel(1);
-        let name: String = config.name.chars().take(15).collect(); // The kernel keeps 15 bytes.
-        let thread = std::thread::Builder::new()
-            .name(name)
-            .spawn(move || stream.run(identity, &started))
-            .context("a thread could not be started")?;
-        let running = Running {
+        );
+        // Without RTCP the thread must end too.
+        let reporter = reporter.inspect_err(|_| stop.raise())?;
+        Ok(Running {
             config,
             group,
             stats,
@@ -158,19 +142,11 @@ impl Running {
             demand,
             reporter,
             thread,
-        };
-        // If the start failed, the channel is closed without a message: the result says why.
-        if has_started.recv().is_err() {
-            running
-                .join(End::Silent, Instant::now() + END_LIMIT)
-                .result?;
-            anyhow::bail!("a stream ended before it started");
-        }
-        Ok(running)
+        })
     }
 
-    /// Whether the stream has the settings `wanted`, perhaps after a change that it takes while running:
-    /// a camera's controls.
+    /// Whether the stream has the settings `wanted`, perhaps after changing what can be changed
+    /// while it runs: a camera's controls.
     pub(super) fn adopt(&mut self, wanted: &Stream) -> bool {
         if self.config == *wanted {
             return true;
@@ -213,7 +189,7 @@ impl Running {
         matches!(self.stats.state.get(), State::Waiting | State::NoSignal(_))
     }
 
-    /// A number that changes while the thread lives.
+    /// A number that changes while the thread is alive.
     pub(super) fn pulse(&self) -> u64 {
         self.stop.looks()
     }
@@ -222,24 +198,15 @@ impl Running {
         self.thread.is_finished()
     }
 
-    /// Waits for the thread to end, at most until `until`, then ends its RTCP. A thread that hangs in its
-    /// source is left behind; its successor gets a new identity.
+    /// Waits for the thread to end, at most until `until`, then ends its RTCP.
     pub(super) fn join(self, how: End, until: Instant) -> Ended {
-        while !self.thread.is_finished() && Instant::now() < until {
-            std::thread::sleep(LOOK);
-        }
         let name = self.config.name.clone();
-        let (result, identity) = if self.thread.is_finished() {
-            thread::join(self.thread)
-        } else {
-            warn!("{name}: the source does not respond and is left behind");
-            (Ok(()), Identity::random())
-        };
+        let (result, identity) = end(self.thread, &name, until);
         // After the last packet.
         let reports = self.reporter.end(how);
         Ended {
             reports,
-            result: result.with_context(|| format!("stream {name:?}")),
+            result,
             name,
             config: self.config,
             group: self.group,
@@ -248,4 +215,55 @@ impl Running {
             interface: self.demand.interface(),
         }
     }
+}
+
+/// The stream's counters; those of `before` continue.
+fn stats(config: &Stream, before: Option<&Ended>) -> Arc<StreamStats> {
+    match before {
+        Some(before) => Arc::clone(&before.stats),
+        None => Arc::new(StreamStats {
+            name: config.name.clone(),
+            ..StreamStats::default()
+        }),
+    }
+}
+
+/// The stream's demand at the start. `reports`: viewers that reported until now.
+fn demand(config: &Stream, before: Option<&Ended>, reports: Option<&SenderSide>) -> Demand {
+    let is_watched = reports.is_some_and(|r| r.viewers() > 0);
+    let same_interface = before.filter(|b| b.config.interface == config.interface);
+    Demand::new(
+        !config.only_while_watched || is_watched,
+        same_interface.and_then(|b| b.interface),
+    )
+}
+
+/// Starts the thread and waits until its socket is open.
+fn spawn(stream: StreamThread, identity: Identity) -> Result<Thread> {
+    let name = stream.config.name.clone();
+    let (started, has_started) = mpsc::sync_channel(1);
+    let thread = std::thread::Builder::new()
+        .name(name.chars().take(15).collect()) // The kernel keeps 15 bytes.
+        .spawn(move || stream.run(identity, &started))
+        .context("a thread could not be started")?;
+    // If the start failed, the channel closes without a message, and the result says why.
+    if has_started.recv().is_err() {
+        end(thread, &name, Instant::now() + END_LIMIT).0?;
+        bail!("a stream ended before it started");
+    }
+    Ok(thread)
+}
+
+/// Waits for the thread to end, at most until `until`. One that hangs in its source is left behind,
+/// and its successor gets a new identity.
+fn end(thread: Thread, name: &str, until: Instant) -> (Result<()>, Identity) {
+    while !thread.is_finished() && Instant::now() < until {
+        std::thread::sleep(LOOK);
+    }
+    if !thread.is_finished() {
+        warn!("{name}: the source does not respond and is left behind");
+        return (Ok(()), Identity::random());
+    }
+    let (result, identity) = thread::join(thread);
+    (result.with_context(|| format!("stream {name:?}")), identity)
 }

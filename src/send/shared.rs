@@ -1,5 +1,5 @@
-//! What the threads of one stream share: counters, and the atomics by which the RTCP thread steers the stream's
-//! thread, which never waits or locks for them.
+//! What a stream's threads share: counters, and the atomics with which the RTCP thread steers the
+//! stream's thread, which never waits or locks for them.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -32,19 +32,19 @@ pub(super) struct StreamStats {
     pub(super) audience: Audience,
     /// What the stream is doing.
     pub(super) state: Latest<State>,
-    /// What its pictures are.
+    /// Its pictures' format.
     pub(super) format: FormatSeen,
     /// Pictures for the status page.
     pub(super) preview: Arc<Preview>,
-    /// The frame of a file sent last, counted from 1.
+    /// The last sent frame of a file, counted from 1.
     pub(super) position: Gauge,
-    /// Frames in the file; 0: not known.
+    /// Frames in the file; 0: unknown.
     pub(super) frames_in_all: Gauge,
     /// When the warning about another sender in its group was last logged.
     pub(super) group_warning: Latest<Limit>,
     /// The sender that has the stream's group, if the stream must move.
     pub(super) displaced_by: Latest<Option<IpAddr>>,
-    /// Its SDP. Never touched by the thread that sends.
+    /// Its SDP. The sending thread never touches it.
     pub(super) sdp: Latest<String>,
 }
 
@@ -57,7 +57,7 @@ impl StreamStats {
         passes
     }
 
-    /// All present figures except the rates.
+    /// All current figures except the rates.
     pub(super) fn report(&self) -> StreamReport {
         StreamReport {
             name: self.name.clone(),
@@ -73,7 +73,7 @@ impl StreamStats {
     }
 }
 
-/// Between the two threads of a stream.
+/// From the RTCP thread to the stream's thread and back.
 #[derive(Debug)]
 pub(super) struct Steering {
     /// Parity packets per packet, as the bits of an `f32`.
@@ -90,7 +90,7 @@ pub(super) struct Steering {
 }
 
 impl Steering {
-    /// As the config says at the start.
+    /// Initial values from the config.
     pub(super) fn new(config: &Stream) -> Steering {
         let share = match config.repair {
             Repair::Off => 0.0,
@@ -117,12 +117,13 @@ impl Steering {
         f32::from_bits(self.keep.load(Ordering::Relaxed))
     }
 
-    /// From the next frame on, sends `share` parity packets per packet.
+    /// From the next frame on, `share` parity packets are sent per packet.
     pub(super) fn set_share(&self, share: f32) {
         self.share.store(share.to_bits(), Ordering::Relaxed);
     }
 
-    /// From the next frame on, sends the share `keep` of the frames; returns whether it has changed.
+    /// From the next frame on, the share `keep` of the frames is sent; returns whether it has
+    /// changed.
     pub(super) fn set_keep(&self, keep: f32) -> bool {
         let keep = keep.to_bits();
         self.keep.swap(keep, Ordering::Relaxed) != keep
@@ -148,14 +149,15 @@ impl Steering {
         }
     }
 
-    /// Frames a second of the source; `None`: not known yet.
+    /// The source's frames a second; `None`: not known yet.
     pub(super) fn fps(&self) -> Option<f64> {
         let micros = self.interval.load(Ordering::Relaxed);
         (micros > 0).then(|| 1e6 / f64::from(micros))
     }
 }
 
-/// What the RTCP thread tells the stream's thread: whether the source should be open, and which interface to use.
+/// What the RTCP thread tells the stream's thread: whether the source should be open, and which
+/// interface to use.
 #[derive(Debug)]
 pub(super) struct Demand {
     wanted: AtomicBool,
@@ -167,7 +169,7 @@ pub(super) struct Demand {
 }
 
 impl Demand {
-    /// For a stream that is always open, or until it turns out that nobody watches; `interface`: the one it used before.
+    /// `wanted`: the source is open at first. `interface`: the one used before.
     pub(super) fn new(wanted: bool, interface: Option<u32>) -> Demand {
         Demand {
             wanted: AtomicBool::new(wanted),
@@ -193,7 +195,7 @@ impl Demand {
         self.interface.store(index, Ordering::Relaxed);
     }
 
-    /// The index of the interface that packets leave by, once there is one.
+    /// The index of the interface by which packets leave, once there is one.
     pub(super) fn interface(&self) -> Option<u32> {
         Some(self.interface.load(Ordering::Relaxed)).filter(|&index| index != 0)
     }

@@ -1,5 +1,5 @@
-//! The way out of one stream: packetizer, socket and pacing. It outlives its socket: when the network
-//! goes down, frames are dropped, never queued, and the socket is reopened.
+//! Where one stream goes out: packetizer, socket and pacing. It outlives its socket: when the
+//! network goes down, frames are dropped, never queued, and the socket is reopened.
 
 use std::net::IpAddr;
 use std::ops::Range;
@@ -38,7 +38,7 @@ const LONGEST_INTERVAL: Duration = Duration::from_secs(1);
 /// Where a stream's pictures go out.
 pub(super) struct Sink {
     options: SendOptions,
-    /// Largest IP packet that the config asks for; `None`: what the interface takes.
+    /// Largest IP packet according to the config; `None`: what the interface takes.
     mtu: Option<u16>,
     packetizer: Packetizer,
     time_offset: u32,
@@ -48,10 +48,10 @@ pub(super) struct Sink {
     sender: Option<BatchSender>,
     /// `None`: no repair packets.
     repair: Option<RepairSink>,
-    /// How many of them, and the frames kept for retransmission.
+    /// Their number, and the frames kept for retransmission.
     steering: Arc<Steering>,
     retry_at: Mono,
-    /// Why nothing can be sent, as it was logged; `None`: all is well.
+    /// Why nothing can be sent, as logged; `None`: all is well.
     outage: Option<String>,
     /// Signals that the route changed.
     demand: Arc<Demand>,
@@ -66,7 +66,7 @@ impl Sink {
     /// Opens the socket.
     ///
     /// # Errors
-    /// If it cannot be opened; more likely the config is wrong than the network.
+    /// If it cannot be opened; the config is more likely wrong than the network.
     pub(super) fn open(
         config: &Stream,
         identity: Identity,
@@ -124,7 +124,8 @@ impl Sink {
         Ok(())
     }
 
-    /// UDP payload that fits: the interface's, limited by the config and by what other receivers can take.
+    /// The UDP payload that fits: the interface's, limited by the config and by what other
+    /// receivers can take.
     fn datagram(&self, socket: &SendSocket) -> usize {
         let headers = if self.options.group.is_ipv6() { 48 } else { 28 };
         let wanted = self
@@ -160,7 +161,7 @@ impl Sink {
         }
     }
 
-    /// The stream's identity, for the sink that comes after this one.
+    /// The stream's identity, for the next sink.
     pub(super) fn identity(&self) -> Identity {
         Identity {
             ssrc: self.packetizer.ssrc(),
@@ -187,8 +188,8 @@ impl Sink {
         self.size
     }
 
-    /// Sends one picture, spread over time as the pacing says; returns when its last packet is with the
-    /// kernel. What cannot be sent is counted and dropped.
+    /// Sends one picture, spread over time according to the pacing; returns when its last packet is
+    /// with the kernel. What cannot be sent is counted and dropped.
     pub(super) fn send(
         &mut self,
         picture: &Picture<'_>,
@@ -225,7 +226,7 @@ impl Sink {
             self.lose(&error, stats);
             return;
         }
-        // The gauge outlives this sink, so the outage also ends after a reload.
+        // The gauge outlives this sink, so an outage also ends after a reload.
         if stats.offline.get() > 0 && self.sender.is_some() {
             stats.offline.set(0);
             self.outage = None;
@@ -233,8 +234,8 @@ impl Sink {
         }
     }
 
-    /// Sends the frame that was planned last, then its parity: after the frame and in bursts of its own, so that one
-    /// loss does not hit both, and a frame that needs no repair does not wait for it.
+    /// Sends the frame planned last, then its parity: after the frame, in bursts of its own, so
+    /// that one loss does not hit both and a frame that needs no repair does not wait for it.
     fn transmit(
         &mut self,
         scan: &[u8],
@@ -272,8 +273,8 @@ impl Sink {
                 stats.frames_dropped.add(1);
                 return Err(error);
             }
-            // In the pause before the second burst, or after the only one: no packet waits for this copy, and
-            // it is there before the first request.
+            // In the pause before the second burst, or after the only one: no packet waits for this
+            // copy, and it is there before the first request.
             if let Some(queue) = self.steering.retransmit.as_ref().filter(|_| is_first) {
                 queue.store(plan, scan);
             }
@@ -290,7 +291,8 @@ impl Sink {
         Ok(())
     }
 
-    /// After a refused send: retries the socket now and then until it works. Logged once for each reason.
+    /// After a refused send: retries the socket at intervals until it works. Each reason is logged
+    /// once.
     fn lose(&mut self, error: &SendError, stats: &SenderStats) {
         stats.send_errors.add(1);
         stats.offline.set(1);
@@ -335,9 +337,9 @@ struct RepairSink {
 }
 
 impl RepairSink {
-    /// Opens the socket beside that of a stream, on the same interface.
+    /// Opens the socket beside the stream's, on the same interface.
     fn connect(&mut self, stream: &SendOptions, interface: u32) -> Result<()> {
-        // The config check makes sure that this port exists.
+        // The config check ensures that this port exists.
         let options = stream.clone().at_port_above(repair::PORT_OFFSET);
         let socket = SendSocket::open_on(&options, Some(interface))?;
         self.sender = Some(BatchSender::new(socket));

@@ -26,7 +26,7 @@ use crate::text::{counted, without_codes};
 
 /// First and longest pause before a failed source is opened again.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(2));
-/// A source of which no frame could be sent for this long counts as without signal.
+/// A source counts as without signal if none of its frames could be sent for this long.
 const REFUSED: Duration = Duration::from_secs(5);
 /// The slate's size if neither a picture nor the config gives one.
 const SLATE_SIZE: (u32, u32) = (1280, 720);
@@ -49,7 +49,7 @@ pub(super) struct StreamThread {
     pub(super) ends_with_source: bool,
 }
 
-/// How a source came to its end without an error.
+/// How a source ended without an error.
 enum Played {
     ToTheEnd,
     /// Nobody watches any more.
@@ -85,7 +85,7 @@ impl StreamThread {
         (result, pipeline.sink.identity())
     }
 
-    /// Pinning, priority and memory lock: a refusal is logged, and the stream runs all the same.
+    /// Pinning, priority and memory lock: a refusal is logged, and the stream runs without.
     fn prepare_thread(&self) {
         let wishes = [
             self.config.pin.map(thread::pin_to),
@@ -124,7 +124,8 @@ impl StreamThread {
         }
     }
 
-    /// Writes the file of `--sdp`, so that mistakes in its path show at once, and begins to announce.
+    /// Writes the file of `--sdp`, so that mistakes in its path show at once, and starts
+    /// announcing.
     fn publish(&self, sink: &mut Sink) -> Result<()> {
         let Some(origin) = sink.origin() else {
             return Ok(());
@@ -136,7 +137,7 @@ impl StreamThread {
         Ok(())
     }
 
-    /// Opens the source and sends its pictures until it ends, fails, or nobody wants them.
+    /// Opens the source and sends its pictures until it ends, fails, or nobody watches.
     fn play(&self, pipeline: &mut Pipeline<'_>) -> Result<Played, SourceError> {
         let mut source = self.open_source()?;
         if pipeline.logged.is_empty() {
@@ -160,8 +161,8 @@ impl StreamThread {
         )
     }
 
-    /// Whether `error` ends the stream. A source that ends by itself is not started again, and a mistake on the
-    /// command line of a single stream is for its user to fix.
+    /// Whether `error` ends the stream. A source that ends by itself is not restarted, and a
+    /// mistake on the command line of a single stream is for its user to fix.
     fn is_final(&self, error: &SourceError) -> bool {
         let has_played = self.pictures() > 0;
         match self.config.source {
@@ -171,7 +172,7 @@ impl StreamThread {
         }
     }
 
-    /// Pictures of the source that went out.
+    /// Pictures of the source that were sent.
     fn pictures(&self) -> u64 {
         let sent = &self.stats.sender;
         sent.frames_sent
@@ -179,7 +180,7 @@ impl StreamThread {
             .saturating_sub(sent.slates_sent.get())
     }
 
-    /// Holds the start as long as the config says; false when the stream is asked to stop.
+    /// Delays the start as the config says; false if the stream is asked to stop.
     fn await_viewers(&self) -> bool {
         let has_begun = self.stats.sender.frames_sent.get() > 0;
         let wait = self.config.wait_for_viewers.filter(|_| !has_begun);
@@ -213,7 +214,7 @@ impl StreamThread {
         true
     }
 
-    /// Waits until somebody watches; false when the stream is asked to stop.
+    /// Waits until somebody watches; false if the stream is asked to stop.
     fn await_demand(&self) -> bool {
         if self.demand.is_wanted() {
             return true;
@@ -225,7 +226,7 @@ impl StreamThread {
         goes_on
     }
 
-    /// Sleeps until `is_over`; false when the stream is asked to stop.
+    /// Sleeps until `is_over`; false if the stream is asked to stop.
     fn sleep_until(&self, is_over: impl Fn() -> bool) -> bool {
         while !is_over() {
             if self.stop.is_raised() {
@@ -237,7 +238,7 @@ impl StreamThread {
     }
 }
 
-/// What a frame goes through, whatever its source.
+/// What every frame passes through, whatever its source.
 struct Pipeline<'a> {
     thread: &'a StreamThread,
     gate: Gate,
@@ -249,9 +250,9 @@ struct Pipeline<'a> {
     /// When the last picture that was sent was taken, and when the last slate was drawn.
     picture_at: Mono,
     slate_at: Mono,
-    /// The capture time that was sent last.
+    /// The capture time sent last.
     sent_at: Mono,
-    /// Why the source failed, as it was logged; empty once it works again.
+    /// Why the source failed, as logged; empty once it works again.
     logged: String,
 }
 
@@ -287,7 +288,7 @@ impl Pipeline<'_> {
         let before = self.thread.pictures();
         self.picture_at = Mono::now();
         loop {
-            // A camera that was plugged in again may have a different rate.
+            // A camera that was replugged may have a different rate.
             let interval = source.interval();
             let frame = match source.next() {
                 Ok(Some(frame)) => frame,
@@ -367,7 +368,7 @@ impl Pipeline<'_> {
         }
     }
 
-    /// Waits for `time` before a failed source is opened again; viewers see the slate. False when the
+    /// Waits for `time` before a failed source is reopened; viewers see the slate. False if the
     /// stream is asked to stop.
     fn pause(&mut self, time: Duration, reason: &str) -> bool {
         if self.logged != reason {
@@ -417,14 +418,15 @@ impl Pipeline<'_> {
     }
 }
 
-/// `at`, but later than the capture time before it, so that no two frames have the same RTP timestamp: a slate
-/// may be younger than the picture after it, and a pipe may hold several frames at once.
+/// `at`, but later than the previous capture time, so that no two frames have the same RTP
+/// timestamp: a slate may be younger than the picture after it, and a pipe may hold several frames
+/// at once.
 fn after(before: &mut Mono, at: Mono) -> Mono {
     *before = at.max(*before + RTP_TICK);
     *before
 }
 
-/// After sending, so that it delays no packet of the frame.
+/// After sending, so that no packet of the frame is delayed.
 fn show(stats: &StreamStats, picture: &Picture<'_>) {
     stats.format.note(picture);
     stats.preview.offer(|out| write_jpeg(out, picture));

@@ -1,5 +1,5 @@
-//! What a supervisor such as systemd is told by sd_notify(3): readiness, a status line, reloads, and the watchdog.
-//! Without `NOTIFY_SOCKET` nothing happens. Not a log: that goes to standard error.
+//! Tells a supervisor such as systemd, by sd_notify(3), about readiness, status, reloads, and the
+//! watchdog. Without `NOTIFY_SOCKET` nothing happens. Not a log: that goes to standard error.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use crate::clock::Mono;
 use crate::stats::State;
 use crate::stats::report::{Report, StreamReport, Totals};
 
-/// How often the status line is sent again, if it has changed.
+/// How often a changed status line is sent.
 const STATUS_PERIOD: Duration = Duration::from_secs(2);
 
 /// The supervisor, if there is one.
@@ -37,7 +37,7 @@ impl Supervisor {
     pub(super) fn find() -> Supervisor {
         Supervisor {
             is_there: std::env::var_os("NOTIFY_SOCKET").is_some(),
-            // It is fed once a second: half of its time is enough for both.
+            // It is fed once a second: half its time is enough for both.
             patience: sd_notify::watchdog_enabled().map(|limit| limit / 2),
             streams: HashMap::new(),
             sent: String::new(),
@@ -55,7 +55,7 @@ impl Supervisor {
         self.notify(&[NotifyState::Ready]);
     }
 
-    /// Reports why nothing is sent yet; this is no reason to be restarted.
+    /// Reports why nothing is sent yet; this is no reason for a restart.
     pub(super) fn waits(&self, why: &str) {
         let line = one_line(why);
         self.notify(&[
@@ -65,10 +65,11 @@ impl Supervisor {
         ]);
     }
 
-    /// Reports that the config is being read again, until [`Supervisor::ready`].
+    /// Reports that the config is being reloaded, until [`Supervisor::ready`].
     pub(super) fn reloading(&self) {
-        // systemd distinguishes this reload from an older one by the time. Microseconds since the boot, not by
-        // `NotifyState::monotonic_usec_now`, whose seconds overflow on 32-bit boards after half an hour.
+        // systemd tells this reload from an older one by the time, in microseconds since boot. Not
+        // by `NotifyState::monotonic_usec_now`, whose seconds overflow on 32-bit boards after half
+        // an hour.
         let now = i128::from(Mono::now().0 / 1000);
         self.notify(&[NotifyState::Reloading, NotifyState::MonotonicUsec(now)]);
     }
@@ -84,7 +85,8 @@ impl Supervisor {
             return;
         }
         let now = Instant::now();
-        // A source that hangs while it is opened would hang again, and take the other streams with it.
+        // A source that hangs while opening would hang again after a restart, which would interrupt
+        // the other streams.
         let pulses = running.iter().filter(|stream| !stream.is_opening());
         if self.all_live(pulses.map(|s| (s.config.name.as_str(), s.pulse())), now) {
             self.notify(&[NotifyState::Watchdog]);
@@ -239,7 +241,7 @@ mod tests {
         let two = |pulse| [("porch", pulse), ("yard", 7)].into_iter();
         assert!(supervisor.all_live(two(1), start));
         assert!(!supervisor.all_live(two(2), start + Duration::from_secs(11)));
-        // One that is gone hangs no more.
+        // A stream that is gone does not hang.
         let porch = [("porch", 3)].into_iter();
         assert!(supervisor.all_live(porch, start + Duration::from_secs(22)));
     }

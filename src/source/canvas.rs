@@ -1,6 +1,5 @@
-//! Filled rectangles and text on a planar YUV picture, and its JPEG. Just what the pattern and the
-//! slate need: they draw in the form that the encoder takes, so that no RGB copy exists.
-//! Not a graphics library.
+//! Filled rectangles and text on a planar YUV picture, and its JPEG: just what pattern and slate
+//! need. They draw in the encoder's format, so there is no RGB copy. Not a graphics library.
 
 use turbojpeg::{Compressor, Subsamp, YuvPlanesImage, compressed_buf_len};
 

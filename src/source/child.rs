@@ -31,7 +31,8 @@ const LOOK: Duration = Duration::from_millis(5);
 const LINES: u32 = 10;
 /// Longer lines are split.
 const LINE_BYTES: usize = 512;
-/// Standard error is read no faster than this many bytes a second: a flood costs the child, not us.
+/// Standard error is not read faster than this many bytes a second: a flood slows the child down,
+/// not us.
 const LOG_BYTES: usize = 1 << 20;
 /// The most that [`ask`] reads of an answer, and of standard error.
 const ANSWER_BYTES: usize = 64 << 10;
@@ -130,8 +131,8 @@ impl Child {
         self.group.has_ended_within(Duration::ZERO)
     }
 
-    /// Waits for the end of a child that closed its output, and gives its exit status and its last
-    /// words. One that goes on regardless is ended.
+    /// Waits for the end of a child that closed its output, and returns its exit status and its
+    /// last words. One that goes on regardless is killed.
     pub(super) fn finish(mut self) -> (Option<ExitStatus>, String) {
         self.group.has_ended_within(GRACE);
         let status = self.group.end();
@@ -139,7 +140,7 @@ impl Child {
     }
 }
 
-/// What a program answered.
+/// A program's answer.
 pub(super) struct Answer {
     pub(super) status: ExitStatus,
     pub(super) output: Vec<u8>,
@@ -152,12 +153,12 @@ pub(super) enum NoAnswer {
     NotStarted(io::Error),
     /// It did not end in time.
     TooSlow,
-    /// It says more than any answer has.
+    /// It prints more than any answer contains.
     TooLong,
     Stopped,
 }
 
-/// Runs `command` to its end, for at most `limit`, and gives what it says.
+/// Runs `command` to its end, for at most `limit`, and returns its output.
 pub(super) fn ask(command: &mut Command, limit: Duration, stop: &Stop) -> Result<Answer, NoAnswer> {
     let until = Instant::now() + limit;
     let mut group = Group::start(command).map_err(NoAnswer::NotStarted)?;
@@ -165,7 +166,7 @@ pub(super) fn ask(command: &mut Command, limit: Duration, stop: &Stop) -> Result
     let pipe = |fd| Pipe::new(fd).map_err(NoAnswer::NotStarted);
     let (mut output, mut stderr) = (pipe(output)?, pipe(stderr)?);
     loop {
-        // Looked at before the pipes: what was said before the end is in them by then.
+        // Checked before the pipes: what was printed before the end is in them by then.
         let has_ended = group.has_ended_within(Duration::ZERO);
         output.read();
         stderr.read();
@@ -345,8 +346,9 @@ impl Lines {
     }
 }
 
-/// Runs `start` with the cores that the process may use: a child inherits its parent's, and a sending
-/// thread may be pinned to a single one. The main thread, which is never pinned, has them all.
+/// Runs `start` with the cores that the process may use: a child inherits its parent's, and a
+/// sending thread may be pinned to a single one. The main thread, which is never pinned, has them
+/// all.
 fn unpinned<T>(start: impl FnOnce() -> T) -> T {
     let this_thread = Pid::from_raw(0);
     let own = sched_getaffinity(this_thread);

@@ -8,7 +8,7 @@ use super::camera::Remote;
 use super::stop::Stop;
 use crate::clock::Mono;
 
-/// One JPEG as its source has it, lent until it is dropped.
+/// One JPEG as the source delivered it, lent until dropped.
 #[derive(Debug)]
 pub struct Frame<'a> {
     /// The bytes as the source delivered them: perhaps padded, perhaps broken (see [`crate::jpeg`]).

@@ -1,6 +1,6 @@
-//! A read of a mapped file past its present end, or where the disk fails, raises SIGBUS, which ends the
-//! process with all its streams. Inside the ranges guarded here it returns zeros instead: the handler
-//! replaces the missing pages by empty ones (mmap(2), MAP_FIXED).
+//! Reading a mapped file past its current end, or where the disk fails, raises SIGBUS, which would
+//! end the process with all its streams. Inside the ranges guarded here, such a read returns zeros:
+//! the handler replaces the missing pages with empty ones (mmap(2), MAP_FIXED).
 #![allow(unsafe_code)]
 
 use std::ffi::{c_int, c_void};
@@ -82,8 +82,8 @@ fn publish() -> &'static Range {
 fn ranges() -> impl Iterator<Item = &'static Range> {
     let mut at = NEWEST.load(Ordering::Acquire);
     std::iter::from_fn(move || {
-        // SAFETY: Null, or a range that `publish` has leaked and made complete before it could be
-        // seen here: the exchange releases, the load acquires. All of it that changes is atomic.
+        // SAFETY: Null, or a range that `publish` has leaked and completed before it became visible
+        // here: the exchange releases, the load acquires. Everything in it that changes is atomic.
         let range = unsafe { at.as_ref() }?;
         at = range.next.load(Ordering::Relaxed);
         Some(range)
@@ -114,14 +114,14 @@ extern "C" fn on_sigbus(_: c_int, info: *mut libc::siginfo_t, _: *mut c_void) {
     let at = unsafe { (*info).si_addr() } as usize;
     if !replace(at) {
         let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
-        // SAFETY: What was there before we came is put back; sigaction(2) is async-signal-safe.
+        // SAFETY: The former handler is restored; sigaction(2) is async-signal-safe.
         let _ = unsafe { sigaction(Signal::SIGBUS, BEFORE.get().unwrap_or(&default)) };
         // Delivered when this handler returns.
         let _ = raise(Signal::SIGBUS);
     }
 }
 
-/// Replaces all pages from the one at `at` to the end of its range by empty ones.
+/// Replaces all pages from the one at `at` to the end of its range with empty ones.
 fn replace(at: usize) -> bool {
     let holds = |range: &&Range| {
         let start = range.start.load(Ordering::Acquire);
@@ -135,11 +135,11 @@ fn replace(at: usize) -> bool {
     let (Some(page), Some(len)) = (NonZero::new(page), NonZero::new(len)) else {
         return false;
     };
-    // SAFETY: MAP_FIXED replaces whatever lies there, and all of it lies in one mapping of ours: `page`
-    // is not before the range's start, which is a page's first byte, and `len` ends where it ends. It
-    // is still mapped, since its owner, whose thread reads it right now, drops the guard before the map.
-    // Readable as before, it stays valid for every slice of it; its bytes may change as those of any
-    // mapped file may (see `super::map`).
+    // SAFETY: MAP_FIXED replaces whatever is there, and all of it is in one mapping of ours: `page`
+    // is not before the range's start, which is a page's first byte, and `len` ends where the range
+    // ends. It is still mapped, since its owner, whose thread is reading it right now, drops the
+    // guard before the map. As readable as before, it stays valid for every slice of it; its bytes
+    // may change as those of any mapped file may (see `super::map`).
     let mapped = unsafe {
         mmap_anonymous(
             Some(page),

@@ -26,12 +26,12 @@ impl MappedFile {
     pub(super) fn new(file: &File, path: &Path) -> Result<MappedFile, SourceError> {
         let failed =
             |e: std::io::Error| SourceError::unusable(path, format_args!("cannot be mapped: {e}"));
-        // SAFETY: The mapping is read only and shared, and lives as long as every slice of it, since
-        // `bytes` borrows `self`. Nothing keeps others from changing the file meanwhile, for as long
-        // as a frame is lent, so its bytes may change between two reads. All that reads them (the
-        // splitter, the containers' parsers, the gate, turbojpeg) takes them for hostile anyway and
-        // relies on no value that it has read twice to be equal; what goes out is what the kernel
-        // copies. Reads past a new end would raise SIGBUS: the guard makes zeros of them.
+        // SAFETY: The mapping is read only and shared, and lives as long as every slice of it,
+        // since `bytes` borrows `self`. Others may change the file while a frame is lent, so its
+        // bytes may differ between two reads. All code that reads them (the splitter, the
+        // containers' parsers, the gate, turbojpeg) treats them as hostile anyway and does not rely
+        // on reading the same value twice; what goes out is what the kernel copies. Reads past a
+        // new end would raise SIGBUS: the guard turns them into zeros.
         let map = unsafe { MmapOptions::new().map(file) }.map_err(failed)?;
         let guard = Guard::new(map.as_ptr(), map.len()).map_err(|e| failed(e.into()))?;
         // Read-ahead is only a hint.
@@ -52,8 +52,8 @@ impl MappedFile {
         self.guard.was_hit()
     }
 
-    /// Releases what is before `offset`: a long file must not fill this process's memory with pages that
-    /// it has passed.
+    /// Releases what is before `offset`: a long file must not fill this process's memory with pages
+    /// that were already read.
     pub(super) fn passed(&mut self, offset: usize) {
         if offset < self.released {
             self.released = 0; // started again
@@ -64,7 +64,7 @@ impl MappedFile {
         // SAFETY: MADV_DONTNEED on a shared file mapping changes no byte: "subsequent accesses of
         // pages in the range will succeed, [...] repopulating the memory contents from the
         // up-to-date contents of the underlying mapped file" (madvise(2)); pages that the guard has
-        // put there are zeros, and stay so. The range lies inside the map: `offset` is at most its
+        // put there are zeros, and stay so. The range is inside the map: `offset` is at most its
         // length, see the caller and the `min` here.
         let advised = unsafe {
             let end = offset.min(self.map.len());

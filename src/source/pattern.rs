@@ -1,7 +1,7 @@
 //! The built-in test picture: colour bars, a sweeping bar and a bouncing box over them, the time of
-//! day and the frame's number in large digits, and the same two once more as black and white blocks
-//! along the bottom edge, so that a program can read them off any viewer's picture. With it delay
-//! and loss can be seen, and measured.
+//! day and the frame's number in large digits, and both again as black and white blocks along the
+//! bottom edge, which a program can read off any viewer's picture. It makes delay and loss visible
+//! and measurable.
 //!
 //! Drawn in YUV and encoded in place. Each frame is ready before it is due; its clock shows the due
 //! time, so that a viewer measures the network, not this encoder.
@@ -18,7 +18,7 @@ use crate::font::{Font, SMALLEST};
 use crate::jpeg::Sampling;
 
 const QUALITY: i32 = 80;
-/// The sweeping bar crosses the picture in this time, the box bounces in its own.
+/// The sweeping bar crosses the picture in this time; the box has its own.
 const SWEEP_SECONDS: f64 = 4.0;
 const BOX_SECONDS: (f64, f64) = (5.0, 3.1);
 
@@ -321,7 +321,7 @@ impl Painter {
         };
     }
 
-    /// A white box with a black frame and heart: visible over every bar.
+    /// A white box with a black frame and core: visible over every bar.
     fn paint_bouncer(&mut self) {
         let Rect { x, y, w, h } = self.bouncer;
         let inset = |by: usize| Rect {

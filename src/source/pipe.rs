@@ -1,6 +1,6 @@
 //! Concatenated MJPEG from a pipe: standard input, a named pipe, or a child such as `rpicam-vid`. A
-//! camera's frames go out as they come, and none is dropped uncounted; those of a film, which come as
-//! fast as they are read, are paced, and so is everything with `fps`.
+//! camera's frames go out as they come, and none is dropped uncounted. A film's frames, which come
+//! as fast as they are read, are paced, and so is everything with `fps`.
 
 use std::fs::{self, File};
 use std::io::{self, IsTerminal, Read};
@@ -115,7 +115,8 @@ pub(super) struct Piece {
 
 impl Reader {
     pub(super) fn new(pipe: OwnedFd, name: &str, stop: Arc<Stop>) -> Reader {
-        // Refused for files and by the limits of unprivileged users: the pipe stays as it is.
+        // Refused for files, and if an unprivileged user's limits are reached: the pipe stays as it
+        // is.
         let _ = fcntl(&pipe, FcntlArg::F_SETPIPE_SZ(PIPE_BYTES));
         Reader {
             pipe: pipe.into(),
@@ -220,7 +221,7 @@ impl Reader {
         Err(SourceError::NoSignal(why))
     }
 
-    /// The bytes of the last piece that [`Reader::next`] returned.
+    /// The bytes of the piece that [`Reader::next`] returned last.
     pub(super) fn bytes(&self, piece: &Piece) -> &[u8] {
         &self.buffer[piece.range.clone()]
     }

@@ -1,6 +1,6 @@
 //! How long frames took from capture to the screen: percentiles from a histogram of fixed size.
-//! Recording is one atomic addition: no lock, no allocation. Not a clock: the delay is measured by
-//! whoever shows the frame.
+//! Recording is one atomic addition: no lock, no allocation. Not a clock: whoever shows the frame
+//! measures the delay.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
@@ -45,7 +45,7 @@ impl Default for Histogram {
 }
 
 impl Histogram {
-    /// Adds one sample. Longer than an hour counts as an hour.
+    /// Adds one sample. More than an hour counts as an hour.
     pub fn record(&self, delay: Duration) {
         let us = u64::try_from(delay.as_micros()).unwrap_or(u64::MAX);
         self.buckets[bucket(us)].fetch_add(1, Ordering::Relaxed);
@@ -80,8 +80,8 @@ impl DelayMeter {
         self.halves[self.present.load(Ordering::Relaxed)].record(delay);
     }
 
-    /// Adds the delay of a frame that the sender captured at `captured` and that is seen at `now`. If it is negative or
-    /// absurdly long, the two clocks disagree, and nothing is added.
+    /// Adds the delay of a frame that the sender captured at `captured`, seen at `now`. If it is
+    /// negative or absurdly long, the clocks disagree and nothing is added.
     pub fn record_since(&self, captured: Ntp, now: SystemTime) {
         let nanos = Ntp::from(now).nanos_since(captured);
         let delay = u64::try_from(nanos).ok().map(Duration::from_nanos);
@@ -90,8 +90,8 @@ impl DelayMeter {
         }
     }
 
-    /// Forgets the older half of the recent samples. Called every few seconds by the one thread that
-    /// records, [`recent`](DelayMeter::recent) covers one to two such periods.
+    /// Forgets the older half of the recent samples. If the recording thread calls this every few
+    /// seconds, [`recent`](DelayMeter::recent) covers one to two such periods.
     pub fn rotate(&self) {
         let next = 1 - self.present.load(Ordering::Relaxed);
         self.halves[next].clear();
@@ -116,7 +116,7 @@ fn bucket(us: u64) -> usize {
         return us as usize;
     }
     let doubling = us.ilog2() - steps.ilog2();
-    // The leading bits below the highest one say which of the doubling's steps it is.
+    // The bits below the highest one give the step within the doubling.
     let step = (us >> doubling) as usize - STEPS;
     (STEPS * (doubling as usize + 1) + step).min(BUCKETS - 1)
 }

@@ -1,5 +1,5 @@
-//! What is counted and shown: the counters of sender and viewer, and the report of one moment that the log
-//! line, `--stats`, the status page and the metrics all show. Totals count from the start.
+//! What is counted and shown: the counters of sender and viewer, and the report of one moment that
+//! log line, `--stats`, status page and metrics share. Totals count from the start.
 
 pub mod delay;
 pub mod report;
@@ -60,11 +60,11 @@ pub enum State {
     /// Not started: the source is being opened, or no packet has come yet.
     #[default]
     Waiting,
-    /// The start is held until viewers report.
+    /// Held back until viewers report.
     WaitingForViewers,
     /// Frames go out, or come in.
     Streaming,
-    /// The source failed or the sender fell silent, and why.
+    /// The source failed or the sender is silent, and why.
     NoSignal(String),
     /// It has ended, and why if it failed.
     Ended(Option<String>),
@@ -81,7 +81,7 @@ pub struct Format {
     pub sampling: &'static str,
 }
 
-/// The format of the last picture: one relaxed store a frame.
+/// The format of the last picture: one relaxed store per frame.
 #[derive(Debug, Default)]
 pub struct FormatSeen(AtomicU64);
 
@@ -108,8 +108,8 @@ impl FormatSeen {
     }
 }
 
-/// Who watches a stream: written by the RTCP thread, read by whoever shows them. The thread that
-/// sends never touches it.
+/// A stream's viewers: written by the RTCP thread, read by whoever shows them, never touched by the
+/// sending thread.
 #[derive(Debug, Default)]
 pub struct Audience(Latest<Vec<ViewerReport>>);
 

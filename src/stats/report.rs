@@ -1,6 +1,6 @@
-//! All figures at one moment. Made once a second by the thread that has the counters, and shown by the log line,
-//! `--stats`, the status page and the metrics. Rates and history come from the counters too: nothing here
-//! touches a streaming thread.
+//! All figures at one moment, made once a second by the thread that reads the counters, and shown
+//! by the log line, `--stats`, the status page and the metrics. Rates and history are computed from
+//! counters: nothing here touches a streaming thread.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -13,9 +13,10 @@ use crate::jpeg::gate::GateSnapshot;
 
 /// Seconds that the history covers.
 pub const HISTORY: usize = 300;
-/// Rates are not computed over less time than this.
+/// Rates are not computed over a shorter time.
 const SHORTEST: Duration = Duration::from_millis(200);
-/// A stream without a frame for this long is unhealthy, unless its frames are normally further apart.
+/// A stream without a frame for this long is unhealthy, unless its frames are usually further
+/// apart.
 const QUIET: Duration = Duration::from_secs(3);
 
 /// One stream's figures at one moment.
@@ -26,7 +27,7 @@ pub struct StreamReport {
     /// What it is doing.
     #[serde(flatten)]
     pub state: State,
-    /// What its pictures are; `None` before the first.
+    /// Its pictures' format; `None` before the first.
     pub format: Option<Format>,
     /// Totals since the start.
     #[serde(flatten)]
@@ -61,7 +62,7 @@ pub enum Totals {
 }
 
 impl Totals {
-    /// What rates are made of.
+    /// The counters that rates are computed from.
     fn amounts(&self) -> Amounts {
         match self {
             Totals::Sender { sent, .. } => sent.into(),
@@ -69,7 +70,7 @@ impl Totals {
         }
     }
 
-    /// Viewers that watch, as far as is known.
+    /// Viewers, as far as known.
     fn viewers(&self) -> usize {
         match self {
             Totals::Sender { watching, .. } => watching.len(),
@@ -82,7 +83,7 @@ impl Totals {
         matches!(self, Totals::Sender { sent, .. } if sent.offline > 0)
     }
 
-    /// The mean loss that the viewers report, in percent; `None` where nobody does.
+    /// The mean loss that viewers report, in percent; `None` if nobody does.
     fn reported_loss(&self) -> Option<f64> {
         let Totals::Sender { watching, .. } = self else {
             return None;
@@ -118,7 +119,7 @@ impl From<&SenderSnapshot> for Amounts {
 impl From<&ViewerSnapshot> for Amounts {
     fn from(received: &ViewerSnapshot) -> Amounts {
         Amounts {
-            // Those that could be shown.
+            // Frames that could be shown.
             frames: received.frames_whole + received.frames_repaired + received.frames_partial,
             bytes: received.bytes_received,
             packets: received.packets_received,
@@ -135,8 +136,8 @@ pub struct Rates {
     pub fps: f64,
     /// UDP payload in Mbit/s, repair included.
     pub mbit_per_s: f64,
-    /// Packets that did not arrive, in percent of those sent, before repair; on a sender the mean of what its
-    /// viewers report. `None`: not known.
+    /// Packets that did not arrive, in percent of those sent, before repair; on a sender, the mean
+    /// of its viewers' reports. `None`: unknown.
     pub loss_percent: Option<f64>,
     /// Repair packets in percent of the stream's own.
     pub repair_overhead_percent: f64,
@@ -174,13 +175,13 @@ pub struct Point {
     pub fps: f32,
     /// UDP payload in Mbit/s.
     pub mbit_per_s: f32,
-    /// Packets lost in percent; `None`: not known.
+    /// Packets lost in percent; `None`: unknown.
     pub loss_percent: Option<f32>,
     /// Viewers that reported.
     pub viewers: u32,
 }
 
-/// Follows one stream from second to second: its rates, its history, and whether it lives.
+/// Follows one stream from second to second: its rates, history and health.
 #[derive(Debug)]
 pub struct Tracker {
     at: Instant,
@@ -194,7 +195,7 @@ pub struct Tracker {
 }
 
 impl Tracker {
-    /// Begins at `now`, with all counters at zero.
+    /// Starts at `now`, with all counters at zero.
     pub fn new(now: Instant) -> Tracker {
         Tracker {
             at: now,
@@ -207,7 +208,7 @@ impl Tracker {
         }
     }
 
-    /// Adds one more second. Called again at once, it returns the last rates.
+    /// Adds one more second. If called again at once, returns the last rates.
     pub fn update(&mut self, now: Instant, totals: &Totals) -> Rates {
         let amounts = totals.amounts();
         let elapsed = now.saturating_duration_since(self.at);
@@ -261,7 +262,7 @@ impl Tracker {
             return Err(format!("{name}: no network"));
         }
         let frames = report.totals.amounts().frames;
-        // Before the first update there is no second to look back on: the counters must do.
+        // Before the first update there is no last second: use the counters.
         if self.is_live || frames > self.before.frames {
             return Ok(());
         }
@@ -273,13 +274,13 @@ impl Tracker {
     }
 }
 
-/// Two decimal places are all that a line can show.
+/// Two decimals are enough for any display.
 fn rounded(value: f64) -> f32 {
     ((value * 100.0).round() / 100.0) as f32
 }
 
-/// All streams of a process at one moment. With one stream its figures stand at the top, in `--stats` and in
-/// `/status.json`.
+/// All streams of a process at one moment. A single stream's figures stand at the top level in
+/// `--stats` and `/status.json`.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
     /// Seconds since the start.
@@ -352,7 +353,7 @@ mod tests {
         let rates = tracker.update(start + Duration::from_secs(3), &sent(80, 2_000_000));
         assert_eq!((rates.fps, rates.mbit_per_s), (25.0, 4.0));
         assert_eq!(rates.repair_overhead_percent, 20.0);
-        // Nobody reports: nothing is known.
+        // Nobody reports: the loss is unknown.
         assert_eq!(rates.loss_percent, None);
         assert_eq!(tracker.history().len(), 2);
     }
@@ -394,7 +395,7 @@ mod tests {
             tracker.update(start + Duration::from_secs(second), &sent(30, 0));
         }
         assert!(well(&tracker, 30).is_ok(), "three seconds may pass");
-        // The two seconds before the first frame are no rate to go by for ever.
+        // The two seconds before the first frame do not count as its interval.
         tracker.update(start + Duration::from_secs(12), &sent(30, 0));
         assert_eq!(well(&tracker, 30).unwrap_err(), "porch: no frame for 10 s");
         let lost = State::NoSignal("unplugged".to_owned());

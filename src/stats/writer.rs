@@ -1,18 +1,20 @@
-//! The JSON lines of `--stats`. It does not know what they contain.
+//! The JSON lines of `--stats`. It does not know their content.
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use serde::Serialize;
+
+use crate::files;
 
 /// Where `--stats` writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StatsTo {
     /// Standard output.
     Stdout,
-    /// A file, created or emptied.
+    /// A file, created or emptied; or a pipe.
     File(PathBuf),
 }
 
@@ -32,21 +34,21 @@ impl StatsWriter {
     /// Opens `to`; an existing file is emptied.
     ///
     /// # Errors
-    /// When the file cannot be created; says which.
+    /// The file cannot be created.
     pub fn open(to: &StatsTo) -> anyhow::Result<StatsWriter> {
         let out = match to {
             StatsTo::Stdout => Out::Stdout,
             StatsTo::File(path) => {
-                let create = File::create(path);
-                Out::File(create.with_context(|| {
+                let out = create(path).with_context(|| {
                     format!("statistics cannot be written to {}", path.display())
-                })?)
+                })?;
+                Out::File(out)
             }
         };
         Ok(StatsWriter { out })
     }
 
-    /// Writes one object and its line end at once, so that a reader never sees half a line.
+    /// Writes one object and a newline in one call, so that a reader never sees half a line.
     pub fn write(&mut self, value: &impl Serialize) {
         let mut line = serde_json::to_vec(value).unwrap_or_default();
         line.push(b'\n');
@@ -60,5 +62,12 @@ impl StatsWriter {
             // The stream matters more than its statistics.
             tracing::debug!("statistics not written: {error}");
         }
+    }
+}
+
+fn create(path: &Path) -> io::Result<File> {
+    match files::open_special(path)? {
+        Some(file) => Ok(file),
+        None => File::create(path),
     }
 }

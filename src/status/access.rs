@@ -1,6 +1,6 @@
-//! Who may look: those who know the token, if there is one; and without one only those who came by an address or a
-//! name of the local network, so that a web page elsewhere cannot make a browser read the camera for it by giving
-//! its own name this host's address (DNS rebinding).
+//! Access: with a token, only those who know it. Without one, only requests to an address or to a
+//! name of the local network, so that a web page elsewhere cannot make a browser read the camera by
+//! pointing its own name at this host's address (DNS rebinding).
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -14,22 +14,22 @@ const LOCAL_SUFFIXES: [&str; 5] = [".local", ".lan", ".home.arpa", ".internal", 
 /// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// There is no token.
+    /// No token was given.
     Token,
     /// The token is wrong.
     Wrong,
-    /// So many wrong ones came from there that it was not looked at.
+    /// Too many wrong ones came from there; this one was not checked.
     TooMany,
-    /// The name by which it came is not one of the local network.
+    /// The requested host name is not one of the local network.
     Host,
 }
 
-/// By what a request was let in.
+/// What let a request in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pass {
-    /// Anyone is.
+    /// No token is needed.
     Open,
-    /// The token in the address: the browser is to keep it.
+    /// The token in the address: the browser is to store it as a cookie.
     Query,
     /// The token in a header.
     Header,
@@ -39,14 +39,15 @@ pub(super) enum Pass {
 #[derive(Debug)]
 pub(super) struct Guard {
     token: Option<String>,
-    /// Cookies are kept by host, not by port: two pages on one host must not take each other's.
+    /// Cookies belong to a host, not to a port: two pages on one host must not overwrite each
+    /// other's.
     cookie: String,
-    /// Origins of others' pages that may show this one and its pictures.
+    /// Origins of other sites that may embed this page and its pictures.
     embed: Vec<String>,
 }
 
 impl Guard {
-    /// Of the page on this port.
+    /// For the page on this port.
     pub(super) fn new(port: u16, token: Option<String>, embed: Vec<String>) -> Guard {
         Guard {
             token,
@@ -55,12 +56,13 @@ impl Guard {
         }
     }
 
-    /// Origins of others' pages that may show this one and its pictures.
+    /// Origins of other sites that may embed this page and its pictures.
     pub(super) fn embedders(&self) -> &[String] {
         &self.embed
     }
 
-    /// Whether a page that may show the pictures asks for them. Browsers send the asking page's origin along.
+    /// Whether the request comes from a page that may embed the pictures. Browsers send its origin
+    /// along.
     pub(super) fn is_embedder<B>(&self, request: &Request<B>) -> bool {
         let referrer = request.headers().get(REFERER);
         let referrer = referrer.and_then(|value| value.to_str().ok());
@@ -77,7 +79,7 @@ impl Guard {
     pub(super) fn check<B>(&self, request: &Request<B>) -> Result<Pass, Refusal> {
         let Some(token) = &self.token else {
             let host = request.headers().get(HOST);
-            // No browser leaves the name out.
+            // Browsers always send the header.
             let is_local = host.is_none_or(|host| host.to_str().is_ok_and(is_local));
             return if is_local {
                 Ok(Pass::Open)
@@ -95,7 +97,7 @@ impl Guard {
         Err(refusal)
     }
 
-    /// Whether the request has a token, right or wrong, where one is needed.
+    /// Whether a token is needed and the request has one, right or wrong.
     pub(super) fn has_token<B>(&self, request: &Request<B>) -> bool {
         self.token.is_some() && self.tokens(request).next().is_some()
     }
@@ -124,11 +126,11 @@ impl Guard {
             .map(|(_, value)| decoded(value))
     }
 
-    /// The cookie that a browser keeps, so that the page's own requests are let in, for the page's own folder: a proxy
-    /// may have it under another path. A script cannot read it, and
-    /// other sites' pictures and scripts do not bring it along.
+    /// The cookie with which a browser's further requests are let in. It is for the page's own
+    /// path, since a proxy may serve it under another one. Scripts cannot read it, and requests
+    /// from other sites do not carry it.
     pub(super) fn set_cookie(&self) -> Option<String> {
-        // Whatever a token may hold, a cookie may not. RFC 6265 §4.1.1.
+        // A token may hold characters that a cookie may not. RFC 6265 §4.1.1.
         let encoded: String =
             form_urlencoded::byte_serialize(self.token.as_ref()?.as_bytes()).collect();
         Some(format!(
@@ -138,7 +140,7 @@ impl Guard {
     }
 }
 
-/// The value of a parameter in the request's address.
+/// The value of a parameter of the request's query.
 pub(super) fn parameter<B>(request: &Request<B>, name: &str) -> Option<String> {
     let query = request.uri().query()?;
     form_urlencoded::parse(query.as_bytes())

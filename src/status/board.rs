@@ -1,4 +1,4 @@
-//! What the page's thread knows: put up once a second by the thread that reads the counters.
+//! What the page's thread knows: posted once a second by the thread that reads the counters.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use crate::counters::counters;
 use crate::players::Command;
 use crate::stats::report::{Point, Report};
 
-/// Figures older than this are not to be believed.
+/// Figures older than this cannot be trusted.
 const STALE: Duration = Duration::from_secs(5);
 
 /// Which end of a stream the page belongs to.
@@ -22,7 +22,7 @@ pub enum Role {
     Viewer,
 }
 
-/// All that the page shows, at one moment. `scenes` stand in the order of the report's streams.
+/// All that the page shows, at one moment. `scenes` are in the order of the report's streams.
 #[derive(Clone, Debug)]
 pub(super) struct Contents {
     pub(super) at: Instant,
@@ -41,7 +41,7 @@ impl Default for Contents {
 }
 
 impl Contents {
-    /// The place of the stream of this name, or of the first one where none is asked for.
+    /// The index of the stream with this name, or of the first one if no name is given.
     pub(super) fn find(&self, name: Option<&str>) -> Option<usize> {
         let streams = &self.report.streams;
         match name {
@@ -50,13 +50,13 @@ impl Contents {
         }
     }
 
-    /// Whether all is well; the sentences of what is not.
+    /// Whether all is well; else sentences that say what is wrong.
     pub(super) fn health(&self, only: Option<usize>) -> Result<(), String> {
         if self.at.elapsed() > STALE {
-            return Err("the figures are not kept up: lancam hangs".to_owned());
+            return Err("the figures are out of date: lancam hangs".to_owned());
         }
         if self.scenes.is_empty() {
-            return Err("no stream runs".to_owned());
+            return Err("no stream is running".to_owned());
         }
         let scenes = self.scenes.iter().enumerate();
         let asked = scenes.filter(|(i, _)| only.is_none_or(|only| only == *i));
@@ -70,16 +70,16 @@ impl Contents {
     }
 }
 
-/// What the page shows of one stream beside its figures.
+/// What the page shows of one stream besides its figures.
 #[derive(Clone, Debug)]
 pub struct Scene {
-    /// Whether frames go out, or come in; else the sentence that says why not.
+    /// Whether frames go out or come in; else a sentence that says why not.
     pub health: Result<(), String>,
     /// The last minutes.
     pub history: Vec<Point>,
     /// Its pictures.
     pub preview: Arc<Preview>,
-    /// Its session description, once it is known.
+    /// Its session description, once known.
     pub sdp: Option<String>,
     /// How to watch it.
     pub commands: Vec<Command>,
@@ -88,24 +88,24 @@ pub struct Scene {
 counters! {
     /// What the page's visitors did.
     VisitorStats, VisitorSnapshot {
-        /// Requests answered, those that were refused included.
+        /// Requests answered, including refused ones.
         requests: Counter,
-        /// Refused: without the token, or by a name that this host does not have.
+        /// Refused: without the token, or for a name that this host does not have.
         refused_access: Counter,
-        /// Refused: another method, an unknown path, too long, too slow, or no HTTP.
+        /// Refused: another method, an unknown path, too long, too slow, or not HTTP.
         refused_requests: Counter,
         /// Turned away: too many connections.
         refused_connections: Counter,
         /// Turned away: too many watch already.
         refused_watchers: Counter,
-        /// Connections that are open.
+        /// Open connections.
         connections: Gauge,
-        /// Visitors that watch the moving picture.
+        /// Visitors who watch the moving picture.
         watchers: Gauge,
     }
 }
 
-/// Where the figures are put up.
+/// Where the figures are posted.
 #[derive(Debug, Default)]
 pub struct Board {
     contents: Mutex<Arc<Contents>>,
@@ -122,7 +122,7 @@ impl Board {
         }
     }
 
-    /// Puts up what holds now: a scene for each stream of the report, in the same order.
+    /// Posts the current figures, with a scene for each stream of the report, in the same order.
     pub fn publish(&self, report: Arc<Report>, scenes: Vec<Scene>) {
         let contents = Arc::new(Contents {
             at: Instant::now(),

@@ -1,4 +1,4 @@
-//! What a response carries: some bytes, or pictures one after the other for as long as somebody reads.
+//! Response bodies: bytes, or one picture after another for as long as somebody reads.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -11,10 +11,11 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::feeds::{Shot, Watcher};
 
-/// The content type of moving pictures. Browsers replace each part by the next; RFC 2046 §5.1 has the syntax.
+/// The content type of moving pictures. Browsers replace each part with the next; RFC 2046 §5.1 has
+/// the syntax.
 pub(super) const MOVING: &str = "multipart/x-mixed-replace; boundary=lancam";
 const FIRST: &[u8] = b"--lancam\r\n";
-/// The next boundary follows a picture at once: browsers show a part when they see its end.
+/// The boundary follows a picture at once: browsers show a part when they see its end.
 const BETWEEN: &[u8] = b"\r\n--lancam\r\n";
 
 /// A response's body.
@@ -61,8 +62,8 @@ impl body::Body for Body {
 
 type Next = Pin<Box<dyn Future<Output = Option<(Shot, Watcher)>> + Send>>;
 
-/// The newest picture, again and again. It is asked for more only when all before was written, so a slow reader
-/// misses pictures and holds one at most.
+/// The newest picture, again and again. The next one is fetched only when the last is written, so a
+/// slow reader misses pictures and holds one at most.
 pub(super) struct Moving {
     next: Next,
     pieces: VecDeque<Bytes>,
@@ -93,7 +94,7 @@ impl Moving {
     }
 }
 
-/// The next picture that the watcher has not seen; `None` when there will be none.
+/// The next picture that the watcher has not seen; `None` if there will be none.
 async fn next(mut watcher: Watcher) -> Option<(Shot, Watcher)> {
     loop {
         watcher.changed().await.ok()?;

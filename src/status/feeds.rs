@@ -1,5 +1,5 @@
-//! The pictures that visitors watch: one feed a stream, filled only while somebody looks. A visitor always gets the
-//! newest picture; one that reads slowly misses those between.
+//! The pictures that visitors watch: one feed per stream, filled only while somebody watches. A
+//! visitor always gets the newest picture; a slow one misses those between.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,13 +13,13 @@ use super::board::Board;
 use super::preview::Preview;
 use crate::clock::Mono;
 
-/// At most ten pictures a second are taken off a stream.
+/// At most ten pictures a second are taken from a stream.
 const PERIOD: Duration = Duration::from_millis(100);
-/// How often it is looked for one that was asked for.
+/// How often to check for a picture that was asked for.
 const LOOK: Duration = Duration::from_millis(20);
-/// How long a snapshot may take. A stream without a source still sends a card each second.
+/// How long a snapshot may take. A stream without a source still sends a slate each second.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// A picture older than this is none of the present.
+/// A picture older than this is out of date.
 const FRESH: Duration = Duration::from_secs(1);
 
 /// A picture.
@@ -54,7 +54,7 @@ impl Feeds {
         }
     }
 
-    /// Begins to watch the stream `name`; its pictures come from `preview`.
+    /// Starts watching the stream `name`, whose pictures come from `preview`.
     pub(super) fn watch(&self, name: &str, preview: &Arc<Preview>) -> Watcher {
         let mut feeds = self.feeds.lock().unwrap_or_else(PoisonError::into_inner);
         let feed = feeds.entry(name.to_owned()).or_insert_with(|| Feed {
@@ -62,10 +62,10 @@ impl Feeds {
             latest: watch::Sender::new(None),
             ask_at: Instant::now(),
         });
-        // A stream that was stopped and started again has another place for its pictures.
+        // A stream that was stopped and started again has a new place for its pictures.
         feed.preview = Arc::clone(preview);
         let mut watcher = feed.latest.subscribe();
-        // What is left from another visit is shown only if it is of this moment.
+        // A picture left from an earlier visit is shown only if it is recent.
         let is_fresh = |shot: &Shot| Mono::now().since(shot.at) < FRESH;
         if watcher.borrow().as_ref().is_some_and(is_fresh) {
             watcher.mark_changed();
@@ -74,7 +74,7 @@ impl Feeds {
         watcher
     }
 
-    /// One picture taken after now; `None` if none comes in time.
+    /// One picture taken from now on; `None` if none comes in time.
     pub(super) async fn snapshot(&self, name: &str, preview: &Arc<Preview>) -> Option<Shot> {
         let mut watcher = self.watch(name, preview);
         let asked = Mono::now();
@@ -82,7 +82,7 @@ impl Feeds {
         timeout(PATIENCE, taken).await.ok()?.ok()?.clone()
     }
 
-    /// Fetches pictures as long as somebody watches.
+    /// Fetches pictures while somebody watches.
     pub(super) async fn run(&self) {
         loop {
             self.watched.notified().await;
@@ -94,7 +94,7 @@ impl Feeds {
         }
     }
 
-    /// Passes on what is here and asks for what is due. False when nobody watches.
+    /// Passes on pictures that are there and asks for those that are due. False if nobody watches.
     fn pump(&self) -> bool {
         let mut feeds = self.feeds.lock().unwrap_or_else(PoisonError::into_inner);
         let contents = self.board.contents();
@@ -105,7 +105,7 @@ impl Feeds {
         let mut is_watched = false;
         for feed in feeds.values_mut() {
             if let Some(copy) = feed.preview.take() {
-                // One that was asked for by a visitor who has gone may have waited here.
+                // A picture requested by a visitor who has left may have waited here.
                 if Mono::now().since(copy.at) < FRESH {
                     feed.latest.send_replace(Some(Shot {
                         jpeg: Bytes::copy_from_slice(&copy.jpeg),

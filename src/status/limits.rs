@@ -1,8 +1,9 @@
-//! How much visitors may have at a time.
+//! How many visitors there may be.
 
-/// Connections that are served at a time; more are turned away at once.
+/// Connections served at a time; more are turned away at once.
 pub(super) const MOST_CONNECTIONS: usize = 64;
-/// Of these, those of one address (of IPv6: one /64 network). This machine's own may have them all: a proxy does.
+/// Of these, connections from one address (of IPv6: one /64 network). This machine's own may have
+/// all, since a proxy does.
 pub(super) const MOST_OF_ADDRESS: usize = 20;
-/// Of these, visitors that watch moving pictures.
+/// Of these, visitors who watch moving pictures.
 pub(super) const MOST_WATCHERS: usize = 32;

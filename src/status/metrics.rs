@@ -1,5 +1,6 @@
-//! `/metrics`: the same counters for Prometheus, as OpenMetrics 1.0 to those who ask for it, which Prometheus does, and else in
-//! the older text format 0.0.4, which every tool reads. The two differ in where a counter's `_total` stands.
+//! `/metrics`: the same counters for Prometheus, as OpenMetrics 1.0 if the request accepts it, as
+//! Prometheus does, else in the older text format 0.0.4, which every tool reads. The two differ in
+//! where a counter's `_total` stands.
 
 use std::fmt::Write;
 
@@ -7,7 +8,7 @@ use super::board::{Contents, Role, VisitorSnapshot};
 use crate::counters::{Field, Kind, Unit};
 use crate::stats::report::Totals;
 
-/// How the text is written.
+/// The text's format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
     OpenMetrics,
@@ -30,7 +31,7 @@ impl Form {
     }
 }
 
-/// All metrics of what stands on the board.
+/// All metrics of what is on the board.
 pub(super) fn write(
     contents: &Contents,
     role: Role,
@@ -58,7 +59,7 @@ pub(super) fn write(
     families.write(form)
 }
 
-/// The samples by name, as both formats want them.
+/// The samples by name, as both formats need them.
 #[derive(Default)]
 struct Families(Vec<Family>);
 
@@ -91,14 +92,14 @@ impl Families {
                 let Some(delay) = delay_ms else { return };
                 for (quantile, ms) in [("0.5", delay.p50), ("0.99", delay.p99), ("1", delay.max)] {
                     let labels = [("stream", stream), ("quantile", quantile)];
-                    let help = "Capture to screen, or headless to the whole frame.";
+                    let help = "Capture to screen; headless: to the whole frame.";
                     self.add("delay_seconds", help, "summary", &labels, ms * 1e-3);
                 }
             }
         }
     }
 
-    /// What `counters!` defines, in Prometheus' base units: a name ends in its unit.
+    /// What `counters!` defines, in Prometheus' base units: a name ends with its unit.
     fn fields(&mut self, prefix: &str, fields: Vec<Field>, labels: &[(&str, &str)]) {
         for field in fields {
             let (unit, suffix, scale) = match field.unit {
@@ -172,7 +173,7 @@ impl Families {
                 let _ = writeln!(out, "{sample}{labels} {value}");
             }
         }
-        // In the older format this is a comment.
+        // A comment in the older format.
         out + "# EOF\n"
     }
 }
@@ -195,7 +196,7 @@ fn braced(labels: &[(&str, &str)]) -> String {
     format!("{{{}}}", pairs.collect::<Vec<_>>().join(","))
 }
 
-/// What stands between quotes, in both formats.
+/// Text between quotes, in both formats.
 fn escaped(text: &str) -> String {
     text.replace('\\', "\\\\")
         .replace('"', "\\\"")

@@ -1,8 +1,10 @@
-//! The status page: what a stream does, its figures and its pictures, by HTTP/1.1 (RFC 9112) for browsers, phones
-//! and Prometheus. It runs on one thread of its own and only ever sees what was put on the [`Board`]: counters that
-//! were read once a second, and pictures that it asked for ([`preview::Preview`]). A flood of visitors costs visitors.
+//! The status page: a stream's state, figures and pictures, by HTTP/1.1 (RFC 9112) for browsers,
+//! phones and Prometheus. It runs on a thread of its own and sees only what is on the [`Board`]:
+//! counters read once a second, and pictures that it asked for ([`preview::Preview`]). A flood of
+//! visitors hurts only visitors.
 //!
-//! Not a web server: a handful of exact paths, GET and HEAD, nothing that changes anything, no files.
+//! Not a web server: a handful of exact paths, GET and HEAD, no files, and nothing that changes
+//! anything.
 
 mod access;
 mod board;
@@ -26,7 +28,7 @@ pub use server::StatusError;
 
 use crate::config::Status;
 
-/// The running page. It ends when this is dropped.
+/// The running page. It ends when dropped.
 #[derive(Debug)]
 pub struct Page {
     settings: Status,
@@ -35,10 +37,10 @@ pub struct Page {
 }
 
 impl Page {
-    /// Listens, if `settings` ask for it, and says where.
+    /// Listens, if `settings` ask for it, and logs where.
     ///
     /// # Errors
-    /// If the address cannot be listened on.
+    /// It cannot listen on the address.
     pub fn start(settings: &Status, board: &Arc<Board>) -> Result<Option<Page>, StatusError> {
         let Status::On {
             listen,
@@ -70,7 +72,7 @@ impl Page {
         }))
     }
 
-    /// The page as `settings` ask for it now. What cannot be is said, and stops nothing.
+    /// The page as `settings` ask for it now. A failure is logged and stops nothing else.
     pub fn follow(page: Option<Page>, settings: &Status, board: &Arc<Board>) -> Option<Page> {
         if page.as_ref().map_or(&Status::Off, |page| &page.settings) == settings {
             return page;
@@ -87,7 +89,7 @@ impl Drop for Page {
     fn drop(&mut self) {
         self.stop.notify_one();
         if let Some(thread) = self.thread.take() {
-            // A panic there has been printed; in a release build it has ended the process.
+            // A panic there has been printed already; in a release build it has ended the process.
             drop(thread.join());
         }
     }

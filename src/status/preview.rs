@@ -1,6 +1,6 @@
-//! Pictures for those who watch by HTTP, taken off a streaming thread at no cost to it: it looks at one flag a frame,
-//! and only when a picture is asked for it copies one into a buffer that is there already. Nobody waits for the
-//! other, and nobody is woken: the asking side looks for the picture by itself.
+//! Pictures for those who watch by HTTP, copied from a streaming thread at hardly any cost to it: it checks one flag a
+//! frame, and only if a picture is asked for copies one into a buffer that already exists. Neither side waits for the
+//! other or wakes it: the reader polls for the picture.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -8,12 +8,12 @@ use std::time::Duration;
 use crate::clock::Mono;
 use crate::mailbox::Mailbox;
 
-/// Who asked for a picture so long ago, or less, still watches. Those who watch ask ten times a second.
+/// Somebody watches for this long after asking for a picture. Those who watch ask ten times a second.
 const WATCHING: Duration = Duration::from_secs(1);
 
 /// One copied frame.
 #[derive(Debug, Default)]
-pub struct Copy {
+pub struct PreviewFrame {
     /// A whole JPEG.
     pub jpeg: Vec<u8>,
     /// When it was copied.
@@ -24,9 +24,9 @@ pub struct Copy {
 #[derive(Debug)]
 pub struct Preview {
     wanted: AtomicBool,
-    /// When one was asked for last, as [`Mono`]; 0: never.
+    /// When one was last asked for, as [`Mono`]; 0: never.
     asked: AtomicU64,
-    slot: Mailbox<Copy>,
+    slot: Mailbox<PreviewFrame>,
 }
 
 impl Default for Preview {
@@ -44,20 +44,20 @@ impl Default for Preview {
 }
 
 impl Preview {
-    /// Streaming thread: leaves a picture if one is asked for; `write` puts it into an empty buffer, which grows to the
-    /// size of the largest picture and stays.
+    /// Streaming thread: leaves a picture if one is asked for. `write` puts it into an empty buffer, which grows to the
+    /// size of the largest picture and is kept.
     pub fn offer(&self, write: impl FnOnce(&mut Vec<u8>)) {
         if !self.wanted.load(Ordering::Relaxed) {
             return;
         }
-        let Some(mut copy) = self.slot.reclaim() else {
+        let Some(mut frame) = self.slot.reclaim() else {
             return;
         };
         self.wanted.store(false, Ordering::Relaxed);
-        copy.jpeg.clear();
-        write(&mut copy.jpeg);
-        copy.at = Mono::now();
-        if let Some(unread) = self.slot.put(copy) {
+        frame.jpeg.clear();
+        write(&mut frame.jpeg);
+        frame.at = Mono::now();
+        if let Some(unread) = self.slot.put(frame) {
             self.slot.recycle(unread);
         }
     }
@@ -68,20 +68,20 @@ impl Preview {
         self.wanted.store(true, Ordering::Relaxed);
     }
 
-    /// Whether somebody watches, so that a source which is open on demand is to be open.
+    /// Whether somebody watches, so that a source that is open on demand should be open.
     pub fn is_watched(&self, now: Mono) -> bool {
         let asked = self.asked.load(Ordering::Relaxed);
         asked != 0 && now.since(Mono(asked)) < WATCHING
     }
 
-    /// Reader, always the same thread: the picture that was asked for, if it is here.
-    pub fn take(&self) -> Option<Box<Copy>> {
+    /// Reader, always the same thread: the picture that was asked for, if it is there.
+    pub fn take(&self) -> Option<Box<PreviewFrame>> {
         self.slot.take(Duration::ZERO)
     }
 
     /// Reader: gives the buffer back.
-    pub fn give_back(&self, copy: Box<Copy>) {
-        self.slot.recycle(copy);
+    pub fn give_back(&self, frame: Box<PreviewFrame>) {
+        self.slot.recycle(frame);
     }
 }
 

@@ -1,4 +1,5 @@
-//! From a request to a response. Paths are compared as they came, byte for byte: there is nothing to escape to.
+//! From a request to a response. Paths are compared byte for byte as they came, so there is nothing
+//! to escape to.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -34,13 +35,13 @@ const TEXT: &str = "text/plain; charset=utf-8";
 
 /// Fetch standard, "Cross-Origin-Resource-Policy header".
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
-/// What other sites' pages may show, if they know the token or are named.
+/// What other sites may embed, if they know the token or are named.
 const PICTURES: [&str; 2] = ["/snapshot.jpg", "/stream.mjpg"];
 
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-/// On every response: nothing is kept, guessed, framed, sent on to others or shown inside another site's pages; the
-/// page runs its own script and nothing else.
+/// On every response: nothing is cached, guessed, framed, passed on or embedded elsewhere, and the
+/// page runs only its own script.
 const HEADERS: [(HeaderName, &str); 7] = [
     (CACHE_CONTROL, "no-store"),
     (X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -54,12 +55,12 @@ const HEADERS: [(HeaderName, &str); 7] = [
     ),
 ];
 
-/// What answers.
+/// Answers requests.
 pub(super) struct Site {
     pub(super) board: Arc<Board>,
     pub(super) feeds: Feeds,
     guard: Guard,
-    /// The policy where pages of other origins may frame this one.
+    /// The policy if other origins may frame this page.
     framing: Option<HeaderValue>,
     guesses: Guesses,
     connections: Arc<Semaphore>,
@@ -79,7 +80,7 @@ impl Site {
         }
     }
 
-    /// The response to one request that comes `from` there. Its body, if it has one, is not read.
+    /// The response to one request that comes from `from`. The request's body, if any, is not read.
     pub(super) async fn answer<B>(&self, request: Request<B>, from: IpAddr) -> Response<Body> {
         self.board.visitors.requests.add(1);
         let pass = self.check(&request, from).await;
@@ -103,26 +104,26 @@ impl Site {
         response
     }
 
-    /// What pages of other origins may show of this one.
+    /// Lets other sites embed what they may.
     fn admit_others<B>(
         &self,
         request: &Request<B>,
         pass: Result<Pass, Refusal>,
         headers: &mut HeaderMap,
     ) {
-        // Only those who know the token can write it into an address.
+        // Only somebody who knows the token can write it into an address.
         let may_show = pass == Ok(Pass::Query) || self.guard.is_embedder(request);
         if may_show && PICTURES.contains(&request.uri().path()) {
             headers.insert(RESOURCE_POLICY, HeaderValue::from_static("cross-origin"));
         }
         if let Some(policy) = &self.framing {
             headers.insert(CONTENT_SECURITY_POLICY, policy.clone());
-            // It knows no list.
+            // The header cannot hold a list.
             headers.remove(X_FRAME_OPTIONS);
         }
     }
 
-    /// Whether the request may be answered; of a wrong token only after a pause.
+    /// Whether the request may be answered; for a wrong token, only after a pause.
     async fn check<B>(&self, request: &Request<B>, from: IpAddr) -> Result<Pass, Refusal> {
         let now = Instant::now();
         if self.guard.has_token(request) && self.guesses.are_too_many(now, from) {
@@ -146,7 +147,7 @@ impl Site {
             return response;
         }
         match request.uri().path() {
-            // The token goes from the address bar, the history and the bookmarks into a cookie.
+            // Moves the token from the address bar, history and bookmarks into a cookie.
             "/" if pass == Pass::Query => self.welcome(),
             "/" => content(HTML, PAGE),
             "/page.css" => content("text/css; charset=utf-8", PAGE_CSS),
@@ -160,7 +161,7 @@ impl Site {
             "/stream.mjpg" => self.of_stream(request, |report, scene| self.moving(report, scene)),
             _ => sentence(
                 StatusCode::NOT_FOUND,
-                "there is nothing here; there are / /snapshot.jpg /stream.mjpg /stream.sdp /status.json /metrics /healthz",
+                "nothing is here; the paths are / /snapshot.jpg /stream.mjpg /stream.sdp /status.json /metrics /healthz",
             ),
         }
     }
@@ -176,7 +177,7 @@ impl Site {
         response
     }
 
-    /// The answer made from the stream that `?stream=NAME` names, or the first one.
+    /// The answer for the stream that `?stream=NAME` names, or for the first one.
     fn of_stream<B>(
         &self,
         request: &Request<B>,
@@ -209,7 +210,7 @@ impl Site {
             self.board.visitors.refused_watchers.add(1);
             return sentence(
                 StatusCode::SERVICE_UNAVAILABLE,
-                "too many watch already: take /snapshot.jpg, or run `lancam view --headless --status` on another machine",
+                "too many watch already: use /snapshot.jpg, or run `lancam view --headless --status` on another machine",
             );
         };
         let watcher = self.feeds.watch(&report.name, &scene.preview);
@@ -269,7 +270,7 @@ impl Site {
     }
 }
 
-/// [`POLICY`] for these origins to frame the page; `None`: nobody may.
+/// [`POLICY`] with these origins allowed to frame the page; `None`: nobody is.
 fn framing(embedders: &[String]) -> Option<HeaderValue> {
     let ancestors = format!("frame-ancestors {}", embedders.join(" "));
     let policy = POLICY.replace("frame-ancestors 'none'", &ancestors);
@@ -293,7 +294,7 @@ fn sdp(_: &StreamReport, scene: &Scene) -> Response<Body> {
 fn no_stream() -> Response<Body> {
     sentence(
         StatusCode::NOT_FOUND,
-        "there is no stream of that name here; /status.json lists those there are",
+        "no stream has that name; /status.json lists them",
     )
 }
 
@@ -301,7 +302,7 @@ fn refused(refusal: Refusal, path: &str) -> Response<Body> {
     match refusal {
         Refusal::Host => sentence(
             StatusCode::MISDIRECTED_REQUEST,
-            "this page has no token, so it answers only to its address or a name of the local network: use that, or set a token",
+            "without a token this page answers only to its address or a name of the local network: use that, or set a token",
         ),
         Refusal::TooMany => {
             let mut response = sentence(
@@ -358,13 +359,13 @@ struct Status<'a> {
     streams: Vec<Stream<'a>>,
 }
 
-/// One stream of it.
+/// One of its streams.
 #[derive(Serialize)]
 struct Stream<'a> {
     #[serde(flatten)]
     report: &'a StreamReport,
     is_healthy: bool,
-    /// Why not.
+    /// Why it is not well.
     problem: Option<&'a str>,
     has_sdp: bool,
     commands: &'a [Command],

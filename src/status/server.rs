@@ -1,4 +1,5 @@
-//! The listening side: connections, their limits and their end. Everything runs on one thread with a low priority.
+//! The listening side: connections, their limits and their end. It all runs on one low-priority
+//! thread.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -24,21 +25,22 @@ use super::limits::{MOST_CONNECTIONS, MOST_OF_ADDRESS};
 use super::respond::Site;
 use crate::net::thread;
 
-/// A request's first line and headers, in bytes and in number.
+/// Limits of a request's first line and headers, in bytes and in number.
 const MOST_HEAD: usize = 16 << 10;
 const MOST_HEADERS: usize = 64;
-/// A request's head must be here within this time; a connection may be idle for as long.
+/// A request's head must arrive within this time; a connection may be idle as long.
 const HEAD_TIME: Duration = Duration::from_secs(5);
-/// A visitor that takes nothing for so long is gone.
+/// A visitor who takes nothing for this long is disconnected.
 const WRITE_TIME: Duration = Duration::from_secs(10);
-/// A visitor that is not heard of for so long is asked.
+/// After this long without a sign of a visitor, a probe is sent.
 const KEEPALIVE: Duration = Duration::from_secs(15);
-/// What may wait in the kernel for a slow visitor: beyond it pictures are left out, not queued.
+/// Bytes that may wait in the kernel for a slow visitor: beyond that pictures are left out, not
+/// queued.
 const MOST_UNSENT: u32 = 128 << 10;
-/// Pause after a connection that the kernel could not hand over, as when descriptors are short.
+/// Pause after the kernel could not hand over a connection, as when descriptors are short.
 const RETRY: Duration = Duration::from_millis(100);
 
-/// What is told to those for whom there is no room.
+/// The answer when there is no room.
 const NO_ROOM: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nRetry-After: 5\r\nContent-Length: 33\r\nConnection: close\r\n\r\ntoo many visitors: try again soon";
 
 /// Why there is no status page.
@@ -57,7 +59,7 @@ pub enum StatusError {
     Start(#[source] std::io::Error),
 }
 
-/// A server that listens already.
+/// A server that is listening.
 pub(super) struct Server {
     runtime: Runtime,
     listener: TcpListener,
@@ -74,7 +76,7 @@ impl Server {
         board: Arc<Board>,
     ) -> Result<Server, StatusError> {
         let fail = |cause| StatusError::Listen { address, cause };
-        // SO_REUSEADDR is set: a page that restarts finds its port free.
+        // SO_REUSEADDR is set: a restarted page finds its port free.
         let listener = TcpListener::bind(address).map_err(fail)?;
         listener.set_nonblocking(true).map_err(fail)?;
         let address = listener.local_addr().map_err(fail)?;
@@ -94,12 +96,12 @@ impl Server {
         })
     }
 
-    /// Where it listens, with the port that the kernel chose if that was left to it.
+    /// The address it listens on, with the port that the kernel chose if none was set.
     pub(super) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Serves until it is asked to stop; open connections end with it.
+    /// Serves until told to stop; open connections end then.
     pub(super) fn run(self, stop: &Notify) {
         thread::after_others();
         let Server {
@@ -153,7 +155,7 @@ async fn accept(listener: tokio::net::TcpListener, site: Arc<Site>, connections:
     }
 }
 
-/// The connections of each address.
+/// The number of connections of each address.
 #[derive(Default)]
 struct Addresses(Mutex<HashMap<IpAddr, usize>>);
 
@@ -163,7 +165,7 @@ impl Addresses {
     }
 }
 
-/// One connection's, among all and among those of its address.
+/// A connection's place, counted in all and for its address.
 struct Place {
     addresses: Arc<Addresses>,
     from: IpAddr,
@@ -171,7 +173,7 @@ struct Place {
 }
 
 impl Place {
-    /// `None`: the address has as many as it may.
+    /// `None`: the address has its maximum.
     fn take(
         addresses: &Arc<Addresses>,
         from: IpAddr,
@@ -210,7 +212,7 @@ impl Drop for Place {
     }
 }
 
-/// One connection, from its first request to its end.
+/// Serves one connection, from its first request to its end.
 async fn serve(socket: tokio::net::TcpStream, site: Arc<Site>, place: Place) {
     if let Err(error) = limit(&socket) {
         return debug!("status page: {error}");
@@ -236,11 +238,11 @@ async fn serve(socket: tokio::net::TcpStream, site: Arc<Site>, place: Place) {
     drop(place);
 }
 
-/// Bounds on what a visitor that does not read, or is gone without a word, may cost.
+/// Limits what a visitor can cost who does not read or has vanished.
 fn limit(socket: &tokio::net::TcpStream) -> io::Result<()> {
     socket.set_nodelay(true)?;
     let socket = SockRef::from(socket);
-    // tcp(7): also where the other end's window stays closed.
+    // tcp(7): also if the other end's window stays closed.
     socket.set_tcp_user_timeout(Some(WRITE_TIME))?;
     socket.set_tcp_notsent_lowat(MOST_UNSENT)?;
     let keepalive = TcpKeepalive::new()
@@ -249,12 +251,47 @@ fn limit(socket: &tokio::net::TcpStream) -> io::Result<()> {
     socket.set_tcp_keepalive(&keepalive)
 }
 
-/// Says that there is no room, as far as that goes without waiting.
+/// Says that there is no room, as far as possible without waiting.
 fn turn_away(socket: tokio::net::TcpStream) {
     let said = socket
         .into_std()
         .and_then(|mut socket: TcpStream| socket.write(NO_ROOM));
     if let Err(error) = said {
         debug!("status page: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many of `visitors` are let in at the same time.
+    fn let_in(visitors: impl Iterator<Item = IpAddr>) -> usize {
+        let addresses = Arc::new(Addresses::default());
+        let all = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+        let places: Vec<Place> = visitors
+            .filter_map(|from| {
+                let permit = Arc::clone(&all).try_acquire_owned().ok()?;
+                Place::take(&addresses, from, permit)
+            })
+            .collect();
+        let count = places.len();
+        drop(places);
+        assert!(addresses.with(|all| all.is_empty()));
+        count
+    }
+
+    #[test]
+    fn one_host_does_not_take_every_place() {
+        let same = |address: &'static str| (0..200).map(|_| address.parse().unwrap());
+        assert_eq!(let_in(same("10.0.0.7")), MOST_OF_ADDRESS);
+        assert_eq!(let_in(same("::ffff:10.0.0.7")), MOST_OF_ADDRESS);
+        let of_one_network = (0..200).map(|n| format!("2001:db8:0:1::{n:x}").parse().unwrap());
+        assert_eq!(let_in(of_one_network), MOST_OF_ADDRESS);
+        let of_many_networks = (0..200).map(|n| format!("2001:db8:0:{n:x}::1").parse().unwrap());
+        assert_eq!(let_in(of_many_networks), MOST_CONNECTIONS);
+        for here in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
+            assert_eq!(let_in(same(here)), MOST_CONNECTIONS, "{here}");
+        }
     }
 }

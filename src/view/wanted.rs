@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow};
 
 use crate::announced::can_show;
+use crate::files;
 use crate::net::ReceiveOptions;
 use crate::rtp::Options;
 use crate::rtp::repair;
@@ -74,7 +75,7 @@ impl Wanted {
 fn read_sdp(path: &Path) -> Result<Vec<u8>> {
     use std::io::Read;
     let mut text = Vec::new();
-    std::fs::File::open(path)?
+    files::open_regular(path)?
         .take(MOST_SDP_BYTES)
         .read_to_end(&mut text)?;
     Ok(text)

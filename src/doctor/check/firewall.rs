@@ -1,4 +1,4 @@
-//! The firewall: its rules, what really came through, and how to let the stream in.
+//! The firewall: its rules, what actually got through, and how to let the stream in.
 
 use super::super::findings::{Findings, Wire};
 use super::super::firewall::{Culprit, Verdict};
@@ -8,13 +8,14 @@ use super::words::{count, list};
 use crate::rtp::{repair, sap};
 
 const ID: &str = "firewall";
-/// A share of the bytes that may be missing at the socket because the two were not read at the same moment.
+/// The share of bytes that may be missing at the socket only because wire and socket were not read
+/// at the same moment.
 const TOLERANCE: f64 = 0.02;
-/// Where to look when no rule explains what is dropped.
+/// Where to look if no rule explains a loss.
 pub(super) const LOOK: &str =
     "look at: sudo nft list ruleset; sudo iptables-legacy-save; nstat -az | grep -i drop";
 
-/// What reached the interface and no program.
+/// What reached the interface but no program.
 pub(super) fn vanished(findings: &Findings) -> Option<&Wire> {
     let wire = findings.wire.as_ref().ok()?;
     let is_gone =
@@ -22,7 +23,8 @@ pub(super) fn vanished(findings: &Findings) -> Option<&Wire> {
     is_gone.then_some(wire)
 }
 
-/// The share of what reached the interface that did not reach the socket; `None` where that is nothing, or cannot be told.
+/// The share of what reached the interface that did not reach the socket; `None` if nothing reached
+/// it or the share is unknown.
 pub(super) fn dropped_here(findings: &Findings) -> Option<f64> {
     let wire = findings.wire.as_ref().ok()?;
     let missing = wire.bytes.checked_sub(findings.received.arrivals.bytes)?;
@@ -104,7 +106,7 @@ fn passes(findings: &Findings) -> Check {
     }
 }
 
-/// The stream comes through; a port beside it does not.
+/// The stream comes through, but not its other ports.
 fn beside(findings: &Findings) -> Option<Check> {
     let ports = [
         (
@@ -144,7 +146,7 @@ pub(super) fn described(culprit: &Culprit) -> String {
     )
 }
 
-/// How to let the stream, its RTCP, its repair and its announcements in, and how to keep it so.
+/// How to let in the stream, its RTCP, its repair and its announcements, permanently.
 pub(super) fn let_stream_in(findings: &Findings, culprit: &Culprit) -> String {
     match Manager::of(findings, culprit) {
         Manager::Ufw => format!(
@@ -175,7 +177,7 @@ pub(super) fn let_stream_in(findings: &Findings, culprit: &Culprit) -> String {
     }
 }
 
-/// The ports of all that, as single ones and ranges.
+/// The ports of all these, as single ports and ranges.
 fn ports(findings: &Findings, to: char) -> Vec<String> {
     let first = findings.group.port();
     let last = first.saturating_add(repair::PORT_OFFSET);
@@ -189,7 +191,7 @@ fn ports(findings: &Findings, to: char) -> Vec<String> {
         .collect()
 }
 
-/// The same for the questions of switch and router, and this machine's answers.
+/// The same for membership queries from switch and router, and for this machine's answers.
 pub(super) fn let_membership_in(findings: &Findings, culprit: &Culprit) -> String {
     let is_v6 = findings.group.is_ipv6();
     match (Manager::of(findings, culprit), is_v6) {
@@ -208,7 +210,7 @@ pub(super) fn let_membership_in(findings: &Findings, culprit: &Culprit) -> Strin
     }
 }
 
-/// What looks after a rule, and is to be asked to change it.
+/// What manages a rule and must change it.
 enum Manager {
     Ufw,
     Firewalld,

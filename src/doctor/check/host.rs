@@ -1,4 +1,4 @@
-//! The machine: who has the port, buffers, clock, cameras.
+//! The machine: users of the port, buffers, clock, cameras.
 
 use super::super::findings::{Camera, Findings, PortUser};
 use super::super::report::Check;
@@ -8,7 +8,7 @@ use crate::net::{GroupError, ReceiveOptions};
 /// Frames that a socket's buffer should hold.
 const FRAMES_HELD: usize = 2;
 
-/// Another program on the port.
+/// Other programs on the port.
 pub(super) fn port(findings: &Findings) -> Check {
     const ID: &str = "port";
     let port = findings.group.port();
@@ -35,7 +35,8 @@ pub(super) fn port(findings: &Findings) -> Check {
     if findings.port_users.is_empty() {
         return Check::ok(ID, format!("no other program uses UDP port {port}"));
     }
-    // udp(7): each of several sockets gets a copy of a multicast datagram, only one of them a unicast one.
+    // udp(7): with several sockets, each gets a copy of a multicast datagram, but only one gets a
+    // unicast datagram.
     match findings.group.ip().is_multicast() {
         true => Check::ok(
             ID,
@@ -56,7 +57,7 @@ fn named(user: &PortUser) -> String {
     }
 }
 
-/// The receive buffer against the stream's frames.
+/// The receive buffer, compared with the stream's frames.
 pub(super) fn rmem(findings: &Findings) -> Check {
     const ID: &str = "rmem_max";
     let Some(limits) = findings.limits else {
@@ -87,7 +88,7 @@ pub(super) fn rmem(findings: &Findings) -> Check {
     }
 }
 
-/// The send buffer, where this machine is the sender.
+/// The send buffer, if this machine is the sender.
 pub(super) fn wmem(findings: &Findings) -> Check {
     const ID: &str = "wmem_max";
     let Some(limits) = findings.limits else {
@@ -152,7 +153,7 @@ pub(super) fn clock(findings: &Findings) -> Check {
     }
 }
 
-/// Each camera: can it be opened, and has it a path that stays the same.
+/// For each camera: whether it can be opened and has a stable path.
 pub(super) fn cameras(findings: &Findings) -> Vec<Check> {
     const ID: &str = "camera";
     match &findings.cameras {
@@ -169,7 +170,7 @@ fn camera(camera: &Camera) -> Check {
     const ID: &str = "camera";
     let device = &camera.device;
     if let Some(problem) = &camera.problem {
-        // What to do stands behind the colon.
+        // What to do stands after the colon.
         let (what, advice) = problem
             .split_once(": ")
             .unwrap_or((problem, "lancam cameras"));
@@ -178,12 +179,12 @@ fn camera(camera: &Camera) -> Check {
     match &camera.stable {
         Some(stable) => Check::ok(
             ID,
-            format!("{device} works; call it {stable}, which stays the same"),
+            format!("{device} works; use {stable}, which stays the same"),
         ),
         None => Check::warn(
             ID,
             format!(
-                "{device} works, but may have another number after it was unplugged: it has no path in /dev/v4l/by-id or by-path"
+                "{device} works, but may get another number after it was unplugged: it has no path in /dev/v4l/by-id or by-path"
             ),
             "install udev, which makes such paths",
         ),

@@ -8,7 +8,7 @@ use super::words::{list, sysctl_name};
 use crate::net::Member;
 use crate::net::{Interface, choice};
 
-/// Up, with a link, and not loopback for want of another.
+/// Up, with a link, and not loopback merely because no other is left.
 pub(super) fn interface(findings: &Findings) -> Check {
     const ID: &str = "interface";
     let interface = match &findings.interface {
@@ -38,7 +38,7 @@ pub(super) fn interface(findings: &Findings) -> Check {
                 list(others.iter().map(|i| state(i)))
             ),
         };
-        let what = format!("only {name} is left, which reaches nothing outside this machine");
+        let what = format!("only {name} is left, which leads nowhere outside this machine");
         return Check::warn(ID, what, advice);
     }
     if !interface.is_running {
@@ -53,7 +53,7 @@ pub(super) fn interface(findings: &Findings) -> Check {
     Check::ok(ID, format!("{name} is up and has a link{why}"))
 }
 
-/// Those that might have been meant.
+/// Interfaces that might have been meant.
 fn others(findings: &Findings, chosen: &Interface) -> String {
     let names = choice::alternatives(&findings.interfaces, chosen, findings.group);
     match list(names) {
@@ -141,7 +141,7 @@ pub(super) fn multicast(findings: &Findings) -> Check {
     )
 }
 
-/// Where programs that name no interface go.
+/// The interface of programs that do not name one.
 pub(super) fn route(findings: &Findings) -> Check {
     const ID: &str = "route";
     let Ok(interface) = &findings.interface else {

@@ -1,4 +1,4 @@
-//! The judgement: findings in, one line for each check out. Pure.
+//! The judgement: findings in, one line per check out. Pure.
 
 mod firewall;
 mod host;
@@ -14,7 +14,7 @@ mod tests;
 use super::findings::{Findings, Lookup, Unseen};
 use super::report::Diagnosis;
 
-/// All checks, in the order of the packets' way: from the wire to the picture.
+/// All checks, along the packets' path from the wire to the picture.
 pub(super) fn all(findings: &Findings) -> Diagnosis {
     let mut checks = Vec::from_iter(stream::announced(findings));
     checks.extend([
@@ -52,7 +52,7 @@ pub(super) fn all(findings: &Findings) -> Diagnosis {
     }
 }
 
-/// What root would learn.
+/// What running as root would show.
 fn hint(findings: &Findings) -> Option<String> {
     let mut hidden = Vec::new();
     if findings.wire == Err(Unseen::NeedsRoot) {

@@ -1,4 +1,4 @@
-//! What else may stop packets between the wire and the socket: the reverse-path filter, their size.
+//! What else can stop packets between wire and socket: the reverse-path filter and their size.
 
 use super::super::findings::{Findings, RpFilter};
 use super::super::report::Check;
@@ -64,7 +64,7 @@ fn state(filter: RpFilter, name: &str) -> String {
     format!("the reverse-path filter is {word} (rp_filter: all {all}, {name} {own})")
 }
 
-/// Packets against what the interface carries.
+/// The packets' size and the interface's MTU.
 pub(super) fn mtu(findings: &Findings) -> Check {
     const ID: &str = "mtu";
     let Ok(interface) = &findings.interface else {

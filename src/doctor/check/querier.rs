@@ -1,5 +1,5 @@
-//! Whether somebody asks who is in which group, and this machine can answer. A switch that snoops (RFC 4541) forgets a
-//! viewer that does not.
+//! Whether anybody queries group members, and whether this machine can answer. A switch that snoops
+//! (RFC 4541) forgets a viewer that does not answer.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::net::Link;
 const ID: &str = "querier";
 /// RFC 3376 §8.2 and RFC 3810 §9.2: the interval between general queries.
 const QUERY_INTERVAL: Duration = Duration::from_secs(125);
-/// What happens without.
+/// What happens without queries.
 const FORGETS: &str = "a switch with IGMP snooping stops the stream after some minutes";
 
 pub(super) fn querier(findings: &Findings) -> Check {
@@ -94,7 +94,7 @@ pub(super) fn querier(findings: &Findings) -> Check {
     }
 }
 
-/// Queries that this machine drops, or answers of its own.
+/// Queries that this machine drops, or its own answers.
 fn dropped(findings: &Findings, protocol: &str) -> Option<Check> {
     let queries = findings.wire.as_ref().map_or(0, |w| w.queries.len() as u64);
     let came_through = findings.received.queries.unwrap_or(0);

@@ -1,4 +1,4 @@
-//! The stream itself: announcement, packets, frames, and what is beside them.
+//! The stream itself: announcement, packets, frames, and the packets beside it.
 
 use super::super::arrivals::{Arrivals, Source};
 use super::super::findings::{Findings, Lookup};
@@ -9,7 +9,7 @@ use super::words::{count, list, nothing_came};
 use crate::net::Link;
 use crate::rtp::sap;
 
-/// The name and where it leads; `None`: the target says that itself.
+/// The name and its group; `None`: the target gives the group itself.
 pub(super) fn announced(findings: &Findings) -> Option<Check> {
     const ID: &str = "announced";
     let group = findings.group;
@@ -31,7 +31,7 @@ pub(super) fn announced(findings: &Findings) -> Option<Check> {
             Some(announcements_dropped(findings, &what, *vanished).unwrap_or_else(|| {
                 Check::fail(
                     ID,
-                    format!("{what}; {group}, the default group, is looked at instead"),
+                    format!("{what}; {group}, the default group, is checked instead"),
                     "lancam list shows what is announced; or give the stream's group and port, if you know them",
                 )
             }))
@@ -42,12 +42,12 @@ pub(super) fn announced(findings: &Findings) -> Option<Check> {
         )),
         Lookup::NothingAnnounced => Some(Check::skip(
             ID,
-            format!("no stream is announced; {group}, the default group, is looked at"),
+            format!("no stream is announced; {group}, the default group, is checked"),
         )),
     }
 }
 
-/// The firewall is why a name was not arrivals.
+/// Whether the firewall is why a name was not found.
 fn announcements_dropped(findings: &Findings, what: &str, vanished: u64) -> Option<Check> {
     const ID: &str = "announced";
     let port = sap::PORT;
@@ -72,7 +72,7 @@ fn announcements_dropped(findings: &Findings, what: &str, vanished: u64) -> Opti
     }
 }
 
-/// Packets at all, and how many.
+/// Whether packets arrive, and how many.
 pub(super) fn packets(findings: &Findings) -> Check {
     const ID: &str = "packets";
     let group = findings.group;
@@ -124,7 +124,7 @@ pub(super) fn packets(findings: &Findings) -> Check {
     Check::fail(ID, what, advice)
 }
 
-/// Where the stream arrives instead.
+/// The interface where the stream arrives instead.
 fn elsewhere(findings: &Findings) -> Option<String> {
     let name = findings.received.elsewhere.as_ref()?;
     Some(format!(
@@ -132,7 +132,7 @@ fn elsewhere(findings: &Findings) -> Option<String> {
     ))
 }
 
-/// Whether pictures can be made of them.
+/// Whether they make pictures.
 pub(super) fn frames(findings: &Findings) -> Check {
     const ID: &str = "frames";
     if let Some(skip) = nothing_came(findings, ID) {
@@ -153,12 +153,12 @@ pub(super) fn frames(findings: &Findings) -> Check {
         return Check::fail(ID, what, advice);
     }
     let lost = count(arrivals.counters.frames_lost, "frame");
-    let what = format!("no whole frame arrived; {lost} lacked packets");
+    let what = format!("no whole frame arrived; {lost} were incomplete");
     let advice = "see loss, mtu and rmem_max below; if few packets came, --wait longer";
     Check::fail(ID, what, advice)
 }
 
-/// What the packets are, if none is of a JPEG stream.
+/// What the packets are, if they are not a JPEG stream's.
 fn not_jpeg(arrivals: &Arrivals) -> Option<String> {
     if arrivals.counters.packets_received > 0 {
         return None;
@@ -285,7 +285,7 @@ fn named(source: &Source) -> String {
     format!("{} (SSRC {:08x})", source.from, source.ssrc.0)
 }
 
-/// A sender that was started again has another SSRC.
+/// A restarted sender has another SSRC.
 fn follow_each_other(sources: &[Source]) -> bool {
     let mut sorted: Vec<_> = sources.iter().collect();
     sorted.sort_by_key(|s| s.first);

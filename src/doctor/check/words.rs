@@ -1,9 +1,9 @@
-//! What several checks say alike.
+//! Phrases that several checks share.
 
 use super::super::findings::Findings;
 use super::super::report::Check;
 
-/// Why a check of what came cannot say anything; `None`: packets came.
+/// A skipped check if nothing came; `None`: packets came.
 pub(super) fn nothing_came(findings: &Findings, id: &'static str) -> Option<Check> {
     if findings.joined.is_err() {
         return Some(Check::skip(id, "not listened"));
@@ -19,13 +19,13 @@ pub(super) fn count(n: u64, thing: &str) -> String {
     }
 }
 
-/// The names with commas.
+/// The names, separated by commas.
 pub(super) fn list<T: ToString>(all: impl IntoIterator<Item = T>) -> String {
     let words: Vec<_> = all.into_iter().map(|t| t.to_string()).collect();
     words.join(", ")
 }
 
-/// sysctl(8): a dot that belongs to the name is written as a slash.
+/// sysctl(8): a dot within a name is written as a slash.
 pub(super) fn sysctl_name(interface: &str) -> String {
     interface.replace('.', "/")
 }

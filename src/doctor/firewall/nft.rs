@@ -13,7 +13,7 @@ use super::rules::{
 pub(in crate::doctor) struct Ruleset(Vec<Value>);
 
 impl Ruleset {
-    /// `None`: that is not what nft prints.
+    /// `None`: this is not nft's output.
     pub(in crate::doctor) fn from_json(json: &str) -> Option<Ruleset> {
         let value: Value = serde_json::from_str(json).ok()?;
         Some(Ruleset(value.get("nftables")?.as_array()?.clone()))
@@ -23,7 +23,7 @@ impl Ruleset {
         self.0.iter().filter(|o| o.get("rule").is_some()).count()
     }
 
-    /// What becomes of `packets`. What is not understood may match.
+    /// What happens to `packets`. A match that is not understood may hold.
     pub(in crate::doctor) fn verdict(&self, packets: &Packets) -> Verdict {
         let mut rules = Rules::default();
         for object in &self.0 {
@@ -37,7 +37,7 @@ impl Ruleset {
         rules.verdict()
     }
 
-    /// The names of the chains of `culprit`'s table.
+    /// The chains of `culprit`'s table.
     pub(in crate::doctor) fn chains<'a>(
         &'a self,
         culprit: &'a Culprit,
@@ -57,7 +57,7 @@ fn text<'a>(value: &'a Value, key: &str) -> &'a str {
     value.get(key).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// Whether the table's family sees such packets on this way.
+/// Whether the table's family sees such packets at this hook.
 fn concerns(object: &Value, packets: &Packets) -> bool {
     match text(object, "family") {
         "inet" | "netdev" => true,
@@ -72,7 +72,7 @@ fn place<'a>(rules: &'a mut Rules, object: &Value, chain: &str) -> &'a mut Chain
     chains.entry(text(object, chain).to_owned()).or_default()
 }
 
-/// Where the kernel enters the chain, if it does with such packets.
+/// Where the kernel enters the chain; `None`: not with such packets.
 fn entry(chain: &Value, packets: &Packets) -> Option<Entry> {
     let hook = match (packets.direction, text(chain, "hook")) {
         (Direction::In, "ingress") => Hook::Ingress,
@@ -95,7 +95,7 @@ fn entry(chain: &Value, packets: &Packets) -> Option<Entry> {
     })
 }
 
-/// One rule; several where it ends in a verdict map.
+/// One rule; several if it ends in a verdict map.
 fn read_rule(rule: &Value, packets: &Packets) -> Vec<Rule> {
     let mut matches = Tri::Yes;
     let mut words = Vec::new();
@@ -121,14 +121,14 @@ fn read_rule(rule: &Value, packets: &Packets) -> Vec<Rule> {
                 words.push(words_of(body));
             }
             "vmap" => found.extend(read_map(body, matches, &words, packets)),
-            // Let so many through in a second, then match no more.
+            // Matches up to a rate, and not beyond it.
             "limit" | "quota" | "connlimit" | "ct count" => {
                 matches = matches.and(Tri::Maybe);
                 words.push(kind.clone());
             }
             "xt" => {
                 words.push(text(body, "name").to_owned());
-                // nft shows of an extension of iptables its name only.
+                // Of an iptables extension, nft shows only the name.
                 match text(body, "type") {
                     "target" | "watcher" => found.extend(read_target(body, matches, &words)),
                     _ => matches = matches.and(Tri::Maybe),
@@ -184,7 +184,7 @@ fn read_map(body: &Value, matches: Tri, words: &[String], packets: &Packets) -> 
         });
     }
     if found.is_empty() {
-        // A named map, whose elements are not here.
+        // A named map, whose elements are not in the rule.
         found.push(Rule {
             matches: matches.and(Tri::Maybe),
             action: Action::Accept,
@@ -199,7 +199,7 @@ fn read_match(body: &Value, packets: &Packets) -> Tri {
         return Tri::Maybe;
     };
     if let Some(protocol) = left.pointer("/payload/protocol").and_then(Value::as_str) {
-        // `tcp dport != 22` says that it is TCP, too.
+        // `tcp dport != 22` also implies TCP.
         if !carries(packets, protocol) {
             return Tri::No;
         }
@@ -225,7 +225,7 @@ fn carries(packets: &Packets, protocol: &str) -> bool {
     }
 }
 
-/// Whether what `left` names is, or is one of, `right`.
+/// Whether what `left` names equals `right` or is in it.
 fn holds(left: &Value, right: &Value, packets: &Packets) -> Tri {
     let is_v4 = packets.to.is_ipv4();
     if let Some(payload) = left.get("payload") {
@@ -240,7 +240,7 @@ fn holds(left: &Value, right: &Value, packets: &Packets) -> Tri {
             ("ip" | "ip6", "daddr", _) => any(right, &|v| address(v, packets.to)),
             ("ip" | "ip6", "saddr", _) => of_sources(packets, |ip| any(right, &|v| address(v, ip))),
             ("ip", "protocol", _) => any(right, &|v| is_protocol(v, packets.kind)),
-            // RFC 3810 §5: MLD stands behind a hop-by-hop header.
+            // RFC 3810 §5: MLD follows a hop-by-hop header.
             ("ip6", "nexthdr", Kind::Icmpv6(_)) => any(right, &|v| is_number(v, 0, &["hopopt"])),
             ("ip6", "nexthdr", _) => any(right, &|v| is_protocol(v, packets.kind)),
             (protocol, _, _) => match carries(packets, protocol) {
@@ -269,7 +269,7 @@ fn holds(left: &Value, right: &Value, packets: &Packets) -> Tri {
         };
     }
     if let Some(ct) = left.get("ct") {
-        // Nobody answers a stream, so conntrack never sees more of it than the first packet. It does not track MLD
+        // Nobody answers a stream, so conntrack sees each packet as new. It does not track MLD
         // (net/netfilter/nf_conntrack_proto_icmpv6.c).
         let state = match packets.kind {
             Kind::Udp(_) | Kind::Igmp(_) => "new",
@@ -311,7 +311,7 @@ fn any(value: &Value, holds: &dyn Fn(&Value) -> Tri) -> Tri {
             (_, Some(elem)) => elem.get("val").map_or(Tri::Maybe, |v| any(v, holds)),
             _ => holds(value),
         },
-        // A named set, whose elements are not here.
+        // A named set, whose elements are not in the rule.
         Value::String(name) if name.starts_with('@') => Tri::Maybe,
         _ => holds(value),
     }
@@ -377,7 +377,7 @@ fn address(value: &Value, ip: IpAddr) -> Tri {
     }
 }
 
-/// A match in nft's own words, near enough to be found in `nft list ruleset`.
+/// A match in nft's own words, close enough to be found in `nft list ruleset`.
 fn words_of(body: &Value) -> String {
     let op = match text(body, "op") {
         "==" | "in" | "" => String::new(),
@@ -430,7 +430,7 @@ fn value_words(value: &Value) -> String {
     }
 }
 
-/// Whether an address lies in `ADDRESS` or `ADDRESS/BITS`; `Maybe`: that is no such text.
+/// Whether an address is in `ADDRESS` or `ADDRESS/BITS`; `Maybe`: the text is neither.
 pub(super) fn in_network(ip: IpAddr, network: &str) -> Tri {
     let (address, bits) = network.split_once('/').unwrap_or((network, "128"));
     let (Ok(address), Ok(bits)) = (address.parse::<IpAddr>(), bits.parse::<u32>()) else {
@@ -445,7 +445,7 @@ pub(super) fn in_network(ip: IpAddr, network: &str) -> Tri {
     Tri::of(a.checked_shr(rest).unwrap_or(0) == b.checked_shr(rest).unwrap_or(0))
 }
 
-/// Whether something holds for where the packets come from: for all, for none, or nobody knows.
+/// Whether something holds for the packets' sources: for all, for none, or unknown.
 fn of_sources(packets: &Packets, holds: impl Fn(IpAddr) -> Tri) -> Tri {
     let mut all = packets.sources.iter().map(|&ip| holds(ip));
     let Some(first) = all.next() else {
@@ -454,7 +454,7 @@ fn of_sources(packets: &Packets, holds: impl Fn(IpAddr) -> Tri) -> Tri {
     all.fold(first, |a, b| if a == b { a } else { Tri::Maybe })
 }
 
-/// Whether an interface's name is `pattern`, which may end in `*`.
+/// Whether `pattern`, which may end in `*`, matches an interface's name.
 fn is_interface(name: &str, pattern: &str) -> bool {
     match pattern.strip_suffix('*') {
         Some(start) => name.starts_with(start),

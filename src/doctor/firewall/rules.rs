@@ -1,10 +1,10 @@
-//! Rules and the way of a packet through them. A rule may depend on what nobody knows here (a set, a rate, a random
-//! number): then it *may* drop.
+//! Rules, and a packet's path through them. A rule may depend on something unknown here (a set, a
+//! rate, a random number): then it *may* drop.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-/// Bounds for jumps in a circle: chains entered from one another, and rules looked at in all.
+/// Limits against loops: depth of jumps, and rules visited in all.
 const MAX_DEPTH: u32 = 16;
 const MAX_STEPS: u32 = 100_000;
 
@@ -14,9 +14,9 @@ pub(in crate::doctor) struct Packets {
     pub(in crate::doctor) direction: Direction,
     pub(in crate::doctor) kind: Kind,
     pub(in crate::doctor) to: IpAddr,
-    /// The interface that they come in or go out by.
+    /// The interface by which they enter or leave.
     pub(in crate::doctor) interface: String,
-    /// Where they come from; empty: unknown.
+    /// Their sources; empty: unknown.
     pub(in crate::doctor) sources: Vec<IpAddr>,
 }
 
@@ -85,7 +85,7 @@ pub(super) enum Action {
 pub(super) struct Rule {
     pub(super) matches: Tri,
     pub(super) action: Action,
-    /// As `nft list ruleset` shows it, nearly.
+    /// Roughly as `nft list ruleset` shows it.
     pub(super) text: String,
 }
 
@@ -97,7 +97,7 @@ pub(super) struct Entry {
     pub(super) drops_by_default: bool,
 }
 
-/// In the order of a packet's way; nft(8), ADDRESS FAMILIES.
+/// In the order in which a packet passes them; nft(8), ADDRESS FAMILIES.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Hook {
     Ingress,
@@ -118,7 +118,7 @@ pub(super) struct Chain {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Rules(pub(super) BTreeMap<String, BTreeMap<String, Chain>>);
 
-/// What becomes of the packets.
+/// What happens to the packets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::doctor) enum Verdict {
     /// No rule drops them.
@@ -140,7 +140,7 @@ pub(in crate::doctor) struct Culprit {
 }
 
 impl Rules {
-    /// What they do with the packets that they were read for.
+    /// What the rules do with the packets that they were read for.
     pub(super) fn verdict(&self) -> Verdict {
         let mut entries: Vec<(Entry, &str, &str)> = Vec::new();
         for (table, chains) in &self.0 {
@@ -172,26 +172,26 @@ impl Rules {
     }
 }
 
-/// How a chain ends for a packet that it decides on.
+/// What a chain decides about a packet.
 enum End {
     Accepted,
     Dropped(Culprit),
-    /// Perhaps dropped: [`Walk::suspect`] says by what.
+    /// Perhaps dropped: [`Walk::suspect`] names the rule.
     Unsure,
 }
 
-/// A packet's way through one table.
+/// A packet's path through one table.
 struct Walk<'a> {
     table: &'a str,
     chains: &'a BTreeMap<String, Chain>,
     steps: u32,
     suspect: Option<Culprit>,
-    /// A rule before this one may have accepted it.
+    /// An earlier rule may have accepted it.
     may_be_accepted: bool,
 }
 
 impl Walk<'_> {
-    /// `None`: the chain's end was reached without a decision.
+    /// `None`: the chain ended without a decision.
     fn through(&mut self, name: &str, depth: u32) -> Option<End> {
         let chain = self.chains.get(name).filter(|_| depth < MAX_DEPTH)?;
         for rule in &chain.rules {

@@ -1,4 +1,4 @@
-//! A program that is run for what it prints, and must print it in time.
+//! Runs a program for its output, with a time limit.
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -7,9 +7,9 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-/// The most that is read of an answer.
+/// Longest answer that is read.
 const MOST_BYTES: u64 = 16 << 20;
-/// The most that is read of a complaint.
+/// Longest error message that is read.
 const MOST_COMPLAINT: u64 = 4096;
 
 /// Why there is no answer.
@@ -17,13 +17,13 @@ const MOST_COMPLAINT: u64 = 4096;
 pub(super) enum NoAnswer {
     /// There is no such program.
     Missing,
-    /// It failed, with what it said.
+    /// It failed; what it printed.
     Failed(String),
-    /// It did not end in time, and was killed.
+    /// It did not end in time and was killed.
     TooSlow,
 }
 
-/// What `program` prints. It is killed when `limit` is over.
+/// What `program` prints. It is killed after `limit`.
 ///
 /// # Errors
 /// See [`NoAnswer`].
@@ -46,7 +46,7 @@ pub(super) fn ask(program: &str, args: &[&str], limit: Duration) -> Result<Strin
         let _ = child.wait();
         return Err(NoAnswer::TooSlow);
     };
-    // Its output is closed, or it has said enough: it is not waited for further.
+    // It has closed its output or printed enough: do not wait further.
     let complaint = complaint.and_then(|said| said.recv_timeout(limit).ok());
     let is_over = matches!(child.try_wait(), Ok(Some(_)));
     if !is_over && complaint.is_none() {

@@ -1,4 +1,4 @@
-//! Listening for a while: to the stream as a viewer does, to the ports beside it, and to the wire.
+//! Listens for a while: to the stream as a viewer does, to the ports beside it, and to the wire.
 
 use std::io::IoSliceMut;
 use std::net::{IpAddr, SocketAddr};
@@ -21,11 +21,11 @@ use crate::clock::Mono;
 use crate::net::ReceiveSocket;
 use crate::rtp::Options;
 
-/// Messages taken at a time, so that each socket has its turn.
+/// Messages taken at a time, so that each socket gets its turn.
 const AT_A_TIME: usize = 64;
-/// No datagram, and no run of datagrams that the kernel joined, is longer.
+/// No datagram is longer, nor a run of datagrams that the kernel joined.
 const LONGEST: usize = 65_536;
-/// Time is told to the depacketizer this often.
+/// How often the depacketizer is told the time.
 const LOOK: Duration = Duration::from_millis(50);
 
 /// The sockets.
@@ -59,7 +59,7 @@ impl Sockets {
             self.read(&mut meter, &mut received, &mut buffer);
             meter.poll(Mono::now());
         }
-        // What both saw of the last moment.
+        // What both saw at the last moment.
         self.read(&mut meter, &mut received, &mut buffer);
         received.listened = Mono::now().since(start);
         received.overflowed = overflowed(&self.media);
@@ -68,9 +68,9 @@ impl Sockets {
         received
     }
 
-    /// Takes what is there.
+    /// Reads what is there.
     fn read(&mut self, meter: &mut Meter, received: &mut Received, buffer: &mut [u8]) {
-        // The wire first: what is at the sockets was there before.
+        // The wire first: what is at the sockets came by it.
         if let Some(tap) = &mut self.tap {
             tap.read();
         }
@@ -102,13 +102,13 @@ impl Sockets {
                 .map(|fd| PollFd::new(fd, PollFlags::POLLIN)),
         );
         let most = PollTimeout::try_from(most).unwrap_or(PollTimeout::ZERO);
-        // A signal or an error ends the wait only.
+        // A signal or an error only ends the wait.
         let _ = poll(&mut fds, most);
     }
 }
 
-/// ip(7), IP_RECVTTL: "pass a IP_TTL control message with the time-to-live field of the received packet". Where it is
-/// refused the TTL stays unknown.
+/// ip(7), IP_RECVTTL: "pass a IP_TTL control message with the time-to-live field of the received
+/// packet". If this is refused, the TTL stays unknown.
 fn enable_ttl(socket: &ReceiveSocket) {
     let _ = match socket.group() {
         SocketAddr::V4(_) => setsockopt(socket, sockopt::Ipv4RecvTtl, &true),
@@ -116,7 +116,7 @@ fn enable_ttl(socket: &ReceiveSocket) {
     };
 }
 
-/// Takes the datagrams that are there: sender, TTL, bytes.
+/// Reads the datagrams that are there: sender, TTL, bytes.
 fn read(
     socket: &ReceiveSocket,
     buffer: &mut [u8],
@@ -127,7 +127,7 @@ fn read(
             return;
         };
         let Some(from) = from else { continue };
-        // Runs that the kernel joined (UDP GRO) are cut again.
+        // Splits runs that the kernel joined (UDP GRO).
         let bytes = &buffer[..len];
         let segment = segment.unwrap_or(len).max(1);
         match bytes.is_empty() {
@@ -137,7 +137,8 @@ fn read(
     }
 }
 
-/// One message: who, TTL, length, and the length of each datagram in it. `None`: nothing is there.
+/// One message: sender, TTL, length, and the length of each datagram in it. `None`: nothing is
+/// there.
 #[allow(clippy::type_complexity)] // Four facts, used once.
 fn receive(
     socket: &ReceiveSocket,
@@ -149,7 +150,7 @@ fn receive(
         let fd = socket.as_fd().as_raw_fd();
         match recvmsg::<SockaddrStorage>(fd, &mut parts, Some(&mut control), MsgFlags::MSG_DONTWAIT)
         {
-            // A word about something that was sent before.
+            // An error about an earlier datagram.
             Err(Errno::EINTR | Errno::ECONNREFUSED) => {}
             Err(_) => return None,
             Ok(message) => break message,

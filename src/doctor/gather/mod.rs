@@ -1,5 +1,5 @@
-//! Finding things out. Everything here has a time limit, and changes nothing on this machine but that it joins the group
-//! for as long as it listens.
+//! Finds things out. Everything here has a time limit and changes nothing on this machine, except
+//! that it joins the group while it listens.
 
 mod child;
 mod listen;
@@ -25,14 +25,14 @@ use listen::Sockets;
 use queries::Queries;
 use tap::StreamTap;
 
-/// How long what runs beside the listening may go on after it.
+/// How much longer than the listening parallel tasks may run.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long other interfaces are listened on where nothing came.
+/// How long to listen on other interfaces if nothing came.
 const ELSEWHERE: Duration = Duration::from_secs(2);
 /// No UDP datagram is longer.
 const LONGEST: usize = 65_536;
 
-/// Looks at everything, listening for `wait`.
+/// Examines everything, listening for `wait`.
 pub(super) fn findings(
     wanted: &Wanted,
     lookup: Lookup,
@@ -186,13 +186,13 @@ fn route(to: SocketAddr) -> Option<String> {
     found.map(|interface| interface.name)
 }
 
-/// The interface that an answer to `ip` would leave by. Any port will do.
+/// The interface by which an answer to `ip` would leave. Any port will do.
 fn way_back(ip: IpAddr) -> Option<String> {
     const DISCARD: u16 = 9;
     route(SocketAddr::new(ip, DISCARD))
 }
 
-/// Runs `f` on a thread of its own, which is left alone if it takes too long.
+/// Runs `f` on a thread of its own, which is left behind if it takes too long.
 fn beside<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> mpsc::Receiver<T> {
     let (tell, told) = mpsc::channel();
     thread::spawn(move || tell.send(f()));

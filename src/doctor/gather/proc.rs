@@ -1,4 +1,4 @@
-//! /proc and /sys: sockets and who holds them, settings, bridges. The parsers are pure.
+//! /proc and /sys: sockets and their owners, settings, bridges. The parsers are pure.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::super::findings::{Bridge, PortUser, RpFilter};
 
-/// Looking through all processes may take no longer.
+/// Searching all processes may take this long.
 const SEARCH: Duration = Duration::from_secs(1);
 
 /// A line of /proc/net/udp.
@@ -27,8 +27,9 @@ fn udp_sockets() -> Vec<UdpSocket> {
         .collect()
 }
 
-/// `sl local_address rem_address st tx:rx tr:tm retrnsmt uid timeout inode ref pointer drops`: addresses are the
-/// hexadecimal of 32-bit words in this machine's byte order, the port is a plain number.
+/// `sl local_address rem_address st tx:rx tr:tm retrnsmt uid timeout inode ref pointer drops`:
+/// addresses are 32-bit words in this machine's byte order, in hexadecimal; the port is a plain
+/// number.
 fn parse_udp(text: &str) -> Vec<UdpSocket> {
     let socket = |line: &str| {
         let words: Vec<_> = line.split_whitespace().collect();
@@ -60,7 +61,7 @@ fn parse_ip(hex: &str) -> Option<IpAddr> {
     }
 }
 
-/// Who has a socket on the port that hears `group`, or stands in its way.
+/// Sockets on the port that receive `group`, or are in its way.
 pub(super) fn port_users(group: SocketAddr) -> Vec<PortUser> {
     let sockets = udp_sockets();
     let on_port = sockets.iter().filter(|s| is_in_the_way(s.local, group));
@@ -78,7 +79,7 @@ pub(super) fn port_users(group: SocketAddr) -> Vec<PortUser> {
     users
 }
 
-/// The same port, and the same address or all of them. `[::]` takes IPv4 too.
+/// The same port, and the same address or the wildcard. `[::]` takes IPv4 too.
 fn is_in_the_way(local: SocketAddr, group: SocketAddr) -> bool {
     local.port() == group.port() && (local.ip() == group.ip() || local.ip().is_unspecified())
 }
@@ -130,13 +131,13 @@ fn name(process: &Path) -> String {
     String::from_utf8_lossy(&name).trim_end().to_owned()
 }
 
-/// Packets that were thrown away because the buffer of the socket with this inode was full.
+/// Packets dropped because the buffer of the socket with this inode was full.
 pub(super) fn overflowed(inode: u64) -> u64 {
     let mine = udp_sockets().into_iter().find(|s| s.inode == inode);
     mine.map_or(0, |s| s.drops)
 }
 
-/// The setting in force for both, or `None` where /proc does not have it.
+/// The setting for all and for this interface; `None`: /proc does not have it.
 pub(super) fn rp_filter(interface: &str) -> Option<RpFilter> {
     Some(RpFilter {
         all: ipv4_setting("all", "rp_filter")?,
@@ -152,7 +153,7 @@ fn setting(path: &str) -> Option<u8> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
-/// Whether the old iptables has tables: netfilter keeps their names there.
+/// Whether the old iptables has tables: netfilter lists their names there.
 pub(super) fn has_legacy_iptables() -> bool {
     let names = [
         "/proc/thread-self/net/ip_tables_names",
@@ -162,8 +163,8 @@ pub(super) fn has_legacy_iptables() -> bool {
     names.into_iter().any(is_used)
 }
 
-/// The version of IGMP that the kernel speaks on the interface because of an older querier; `None`: the newest, or one
-/// that somebody set.
+/// The IGMP version that the kernel uses on the interface because of an older querier; `None`: the
+/// newest, or one set by hand.
 pub(super) fn old_querier(interface: &str) -> Option<u8> {
     let forced = |of| ipv4_setting(of, "force_igmp_version").unwrap_or(0) != 0;
     if forced("all") || forced(interface) {

@@ -1,5 +1,5 @@
-//! Queries for members as they come through this machine's firewall: a raw socket (raw(7)), which needs CAP_NET_RAW. The
-//! kernel gives such sockets each message where it answers it itself.
+//! Membership queries as they come through this machine's firewall: a raw socket (raw(7)), which
+//! needs CAP_NET_RAW. The kernel passes each message to such sockets when it answers it itself.
 
 use std::io::Read;
 use std::net::IpAddr;
@@ -38,7 +38,7 @@ impl Queries {
         })
     }
 
-    /// Takes what is there.
+    /// Reads what is there.
     pub(super) fn read(&mut self) {
         let mut buffer = [0; 64];
         for _ in 0..AT_A_TIME {

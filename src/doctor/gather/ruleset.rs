@@ -8,7 +8,7 @@ use super::super::firewall::Ruleset;
 use super::child::{NoAnswer, ask};
 use super::proc;
 
-/// nft may take no longer.
+/// nft may take this long.
 const LIMIT: Duration = Duration::from_secs(2);
 
 /// Reads them.

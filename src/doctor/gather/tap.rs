@@ -1,5 +1,5 @@
-//! What reaches the interfaces, before any filter of this machine: a packet socket (packet(7)), which needs
-//! CAP_NET_RAW. It also hears the queries of IGMP (RFC 3376) and MLD (RFC 3810).
+//! What reaches the interfaces, before any filter of this machine: a packet socket (packet(7)),
+//! which needs CAP_NET_RAW. It also receives IGMP (RFC 3376) and MLD (RFC 3810) queries.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -12,11 +12,11 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::super::findings::{Query, Unseen, Wire};
 use crate::net::{Interface, ReceiveOptions};
 
-/// Only headers are looked at.
+/// Only headers are read.
 const SNAP: usize = 256;
-/// Packets taken at a time, so that the other sockets have their turn.
+/// Packets taken at a time, so that the other sockets get their turn.
 const AT_A_TIME: usize = 256;
-/// Senders and queries that are kept.
+/// Senders and queries kept.
 const MOST: usize = 16;
 /// Room for bursts until they are read, in bytes.
 const BUFFER: usize = 4 << 20;
@@ -27,11 +27,11 @@ pub(super) enum Seen {
     Udp {
         from: IpAddr,
         to: SocketAddr,
-        /// UDP payload in bytes; of the whole packet if this is its first piece.
+        /// UDP payload in bytes; in a first fragment, that of the whole packet.
         payload: usize,
         is_piece: bool,
     },
-    /// A later piece of a packet that was cut up.
+    /// A later fragment of a packet.
     Piece {
         to: IpAddr,
     },
@@ -48,7 +48,7 @@ impl Tap {
     /// Opens it.
     ///
     /// # Errors
-    /// Mostly that CAP_NET_RAW is missing.
+    /// Usually that CAP_NET_RAW is missing.
     pub(super) fn open() -> Result<Tap, Unseen> {
         let everything = i32::from((libc::ETH_P_ALL as u16).to_be());
         let socket = Socket::new(
@@ -57,7 +57,7 @@ impl Tap {
             Some(Protocol::from(everything)),
         )
         .map_err(unseen)?;
-        // A smaller buffer sees less; what it misses is not held against anybody.
+        // A smaller buffer sees less; what it misses is held against nobody.
         let _ = socket.set_recv_buffer_size(BUFFER);
         Ok(Tap {
             socket,
@@ -65,7 +65,7 @@ impl Tap {
         })
     }
 
-    /// Takes what is there: the interface's index, and what came.
+    /// Reads what is there: the interface's index, and what came.
     pub(super) fn read(&mut self, mut each: impl FnMut(u32, Seen)) {
         for _ in 0..AT_A_TIME {
             match recvfrom::<LinkAddr>(self.socket.as_raw_fd(), &mut self.buffer) {
@@ -101,14 +101,14 @@ fn unseen(error: io::Error) -> Unseen {
 pub(super) struct StreamTap {
     tap: Tap,
     group: SocketAddr,
-    /// The only sender that a source-specific group has.
+    /// The only sender, in a source-specific group.
     source: Option<IpAddr>,
     interface: u32,
     wire: Wire,
 }
 
 impl StreamTap {
-    /// Looks at what `wanted` would hear on `interface`.
+    /// Watches what `wanted` would receive on `interface`.
     ///
     /// # Errors
     /// Those of [`Tap::open`].
@@ -125,7 +125,7 @@ impl StreamTap {
         })
     }
 
-    /// Takes what is there.
+    /// Reads what is there.
     pub(super) fn read(&mut self) {
         let StreamTap {
             tap,
@@ -153,7 +153,7 @@ impl AsFd for StreamTap {
     }
 }
 
-/// A sender whose packets the kernel is asked not to hand on (RFC 4607).
+/// A sender whose packets a source-specific membership excludes (RFC 4607).
 fn is_unwanted(source: Option<IpAddr>, seen: &Seen) -> bool {
     let Seen::Udp { from, .. } = seen else {
         return false;
@@ -191,7 +191,7 @@ fn same(to: SocketAddr, group: SocketAddr) -> bool {
     (to.ip(), to.port()) == (group.ip(), group.port())
 }
 
-/// The IP version is in the first four bits; the socket gives packets without their link header.
+/// The IP version is in the first four bits; the socket strips the link header.
 fn parse(packet: &[u8]) -> Option<Seen> {
     match packet.first()? >> 4 {
         4 => ipv4(packet),
@@ -223,7 +223,7 @@ fn ipv4(packet: &[u8]) -> Option<Seen> {
     }
 }
 
-/// RFC 3376 §7.1: the version of a query follows from its length and its Max Resp Code.
+/// RFC 3376 §7.1: a query's version follows from its length and its Max Resp Code.
 fn igmp(from: IpAddr, message: &[u8], len: usize) -> Option<Seen> {
     const QUERY: u8 = 0x11;
     let &[QUERY, max_resp, ..] = message else {
@@ -273,7 +273,7 @@ fn ipv6(packet: &[u8]) -> Option<Seen> {
     }
 }
 
-/// RFC 2710 §3, RFC 3810 §5.1: type 130; with 28 bytes or more it is of version 2.
+/// RFC 2710 §3, RFC 3810 §5.1: type 130; with 28 bytes or more it is version 2.
 fn mld(from: IpAddr, message: &[u8], len: usize) -> Option<Seen> {
     const QUERY: u8 = 130;
     let is_query = message.first() == Some(&QUERY);

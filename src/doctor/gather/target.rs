@@ -1,4 +1,4 @@
-//! Which stream the target means: where it is a name, or nothing at all, announcements tell.
+//! Which stream the target means: announcements tell, if it is a name or there is none.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -14,8 +14,8 @@ use crate::rtp::sap;
 use crate::view::find::{LONGEST, by_name, only};
 use crate::view::{Target, Wanted};
 
-/// The stream, and what was announced of it. Where a viewer would fail because of the network, the default group is taken:
-/// then that is what the other checks find out about.
+/// The stream, and what was announced of it. If a viewer would fail because of the network, this is
+/// the default group: the other checks then find the reason.
 ///
 /// # Errors
 /// The file describes no stream, or several streams are announced and one must be named.
@@ -37,7 +37,7 @@ fn named(name: &str, interface: Option<&str>) -> Result<(Wanted, Lookup)> {
         waited,
         vanished,
     };
-    // An interface that is away is the other checks' business; what the name means is not known then.
+    // A missing interface is for the other checks; the name cannot be looked up then.
     if choice::choose(interface, DEFAULT_GROUP, None).is_err() {
         return Ok((Wanted::group(DEFAULT_GROUP), not_found(Duration::ZERO, 0)));
     }
@@ -58,7 +58,7 @@ fn named(name: &str, interface: Option<&str>) -> Result<(Wanted, Lookup)> {
 
 /// Announcements as they reach the machine, and as they reach a program.
 struct Announcements {
-    /// `None`: this user may not see the first.
+    /// `None`: this user may not see the former.
     tap: Option<Tap>,
     arrived: u64,
     announced: Option<Announced>,
@@ -83,7 +83,7 @@ impl Announcements {
         }
     }
 
-    /// Those that no program got; none where any did.
+    /// Those that no program received; none if any was received.
     fn vanished(&self) -> u64 {
         let is_deaf = |a: &Announced| a.directory().streams().is_empty();
         match self.announced.as_ref().is_some_and(is_deaf) {
@@ -117,7 +117,7 @@ fn announced(wanted: Wanted) -> (Wanted, Lookup) {
     (wanted, Lookup::Found { name })
 }
 
-/// Whether the default group can be listened to at all.
+/// Whether the default group can be received at all.
 fn can_listen(interface: Option<&str>) -> bool {
     let mut options = ReceiveOptions::new(DEFAULT_GROUP);
     options.interface = interface.map(str::to_owned);

@@ -99,15 +99,6 @@ impl Packetizer {
         captured: Option<Ntp>,
     ) -> Result<&PacketPlan, PlanError> {
         self.check(picture)?;
-        let size = (picture.width, picture.height);
-        let (width8, height8) = wire::size_in_blocks(size);
-        let jpeg_header = FrameHeader {
-            sampling: picture.sampling,
-            q: 255,
-            width8,
-            height8,
-            restart_interval: picture.restart_interval,
-        };
         let plan = &mut self.plan;
         plan.headers.clear();
         plan.packets.clear();
@@ -117,48 +108,61 @@ impl Packetizer {
 
         let missing = missing_eoi(picture.scan);
         let mut offset = 0;
-        while offset < picture.scan.len() + missing.len() {
-            let start = plan.headers.len();
-            let (first, is_behind) = (offset == 0, offset == picture.scan.len());
-            let header = Header {
-                extension: first,
-                marker: false,
-                payload_type: wire::PAYLOAD_TYPE,
-                seq: self.next_seq,
-                time,
-                ssrc: self.ssrc,
-            };
-            header.write(&mut plan.headers);
-            if first {
-                write_frame_extensions(&mut plan.headers, size, captured);
-            }
-            wire::write_main(&mut plan.headers, &jpeg_header, offset as u32); // Below 2^24 by `check`.
-            if first {
-                wire::write_tables(&mut plan.headers, &picture.quant);
-            }
-            if is_behind {
-                // A packet of its own, made of headers, so that none of the scan is copied.
-                plan.headers.extend_from_slice(missing);
-            }
-            let header_len = plan.headers.len() - start;
-            let payload_len = (self.max_datagram - header_len).min(picture.scan.len() - offset);
-            plan.packets.push(PlannedPacket {
-                header_start: start as u32,
-                header_len: header_len as u32,
-                payload_start: offset as u32,
-                payload_len: payload_len as u32,
-            });
-            offset += match is_behind {
-                true => missing.len(),
-                false => payload_len,
-            };
-            self.next_seq = self.next_seq.plus(1);
+        while offset < picture.scan.len() {
+            offset += self.add_packet(picture, captured, offset, &[]);
         }
+        if !missing.is_empty() {
+            // A packet of its own, of headers only, so that the scan is not copied.
+            self.add_packet(picture, captured, offset, missing);
+        }
+        let plan = &mut self.plan;
         // RFC 2435 §3: "The RTP marker bit MUST be set in the last packet of a frame."
         if let Some(last) = plan.packets.last() {
             plan.headers[last.header_start as usize + 1] |= 0x80;
         }
-        Ok(&self.plan)
+        Ok(plan)
+    }
+
+    /// Adds a packet: its headers, the bytes `before` the scan, and the scan from `offset` on, as much as fits.
+    /// Returns how much does.
+    fn add_packet(
+        &mut self,
+        picture: &Picture<'_>,
+        captured: Option<Ntp>,
+        offset: usize,
+        before: &[u8],
+    ) -> usize {
+        let plan = &mut self.plan;
+        let (start, is_first) = (plan.headers.len(), offset == 0);
+        let size = (picture.width, picture.height);
+        let header = Header {
+            extension: is_first,
+            marker: false,
+            payload_type: wire::PAYLOAD_TYPE,
+            seq: self.next_seq,
+            time: plan.time,
+            ssrc: self.ssrc,
+        };
+        header.write(&mut plan.headers);
+        if is_first {
+            write_frame_extensions(&mut plan.headers, size, captured);
+        }
+        // Below 2^24 by `check`.
+        wire::write_main(&mut plan.headers, &frame_header(picture), offset as u32);
+        if is_first {
+            wire::write_tables(&mut plan.headers, &picture.quant);
+        }
+        plan.headers.extend_from_slice(before);
+        let header_len = plan.headers.len() - start;
+        let payload_len = (self.max_datagram - header_len).min(picture.scan.len() - offset);
+        plan.packets.push(PlannedPacket {
+            header_start: start as u32,
+            header_len: header_len as u32,
+            payload_start: offset as u32,
+            payload_len: payload_len as u32,
+        });
+        self.next_seq = self.next_seq.plus(1);
+        payload_len
     }
 
     fn check(&self, picture: &Picture<'_>) -> Result<(), PlanError> {
@@ -184,6 +188,17 @@ impl Packetizer {
             });
         }
         Ok(())
+    }
+}
+
+fn frame_header(picture: &Picture<'_>) -> FrameHeader {
+    let (width8, height8) = wire::size_in_blocks((picture.width, picture.height));
+    FrameHeader {
+        sampling: picture.sampling,
+        q: 255,
+        width8,
+        height8,
+        restart_interval: picture.restart_interval,
     }
 }
 

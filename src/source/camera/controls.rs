@@ -1,5 +1,5 @@
-//! Controls by name: from what the configuration says to what the driver takes, checked before any
-//! of it is set.
+//! Controls by name: from the configuration's words to the driver's values, all checked before any
+//! is set.
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
@@ -10,7 +10,7 @@ use crate::source::ControlValue;
 /// Why a control cannot be set as asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ControlError {
-    /// No control of that name.
+    /// No control has this name.
     #[error("it has no control `{name}`{}; it has {}", hint(.name, .known), list(.known))]
     Unknown {
         /// As configured.
@@ -18,14 +18,14 @@ pub enum ControlError {
         /// The names of all controls.
         known: Vec<String>,
     },
-    /// A value that the control does not take.
+    /// A value that the control does not accept.
     #[error("`{name}` cannot be {value}: it takes {allowed}")]
     Value {
         /// As configured.
         name: String,
         /// As configured.
         value: String,
-        /// The values that it takes, in words.
+        /// The accepted values, in words.
         allowed: String,
     },
     /// A read-only control.
@@ -60,8 +60,8 @@ fn list(known: &[String]) -> String {
     known.join(", ")
 }
 
-/// A label as a name: lower case, everything that is no letter or digit one underscore, as v4l2-ctl
-/// writes it. `Exposure, Auto` becomes `exposure_auto`.
+/// A label as a name: lower case, with one underscore for every run of characters other than
+/// letters and digits, as v4l2-ctl writes it. `Exposure, Auto` becomes `exposure_auto`.
 pub(super) fn name_of(label: &str) -> String {
     let words: Vec<String> = label
         .split(|c: char| !c.is_ascii_alphanumeric())
@@ -71,7 +71,8 @@ pub(super) fn name_of(label: &str) -> String {
     words.join("_")
 }
 
-/// Names that kernels before and after 5.18 give the same control, beyond the order of the words.
+/// Names that kernels before and after 5.18 give the same control, if more differs than the order
+/// of words.
 const RENAMED: [(&str, &str); 5] = [
     ("exposure_absolute", "exposure_time_absolute"),
     ("exposure_auto_priority", "exposure_dynamic_framerate"),
@@ -80,7 +81,7 @@ const RENAMED: [(&str, &str); 5] = [
     ("gain_auto", "gain_automatic"),
 ];
 
-/// Finds a control by its name: as it is, with its words in another order (`exposure_auto` and
+/// Finds a control by its name: as written, with its words in another order (`exposure_auto` and
 /// `auto_exposure` are the same control in older and newer kernels), or under its other name.
 fn find<'a>(controls: &'a [Control], name: &str) -> Option<&'a Control> {
     let name = name_of(name);
@@ -101,11 +102,11 @@ fn words(name: &str) -> Vec<&str> {
     words
 }
 
-/// Checks everything asked for and returns what to set, switches and menus first: a value such as an
-/// exposure time is often only taken once its automatic is off.
+/// Checks all wanted values and returns what to set, switches and menus first: drivers often accept
+/// a value such as an exposure time only when its automatic mode is off.
 ///
 /// # Errors
-/// The first control that cannot be set as asked; nothing has been set then.
+/// The first control that cannot be set as wanted; nothing has been set then.
 pub(super) fn plan<'a>(
     controls: &'a [Control],
     wanted: &BTreeMap<String, ControlValue>,
@@ -163,8 +164,7 @@ fn raw(control: &Control, name: &str, value: &ControlValue) -> Result<Raw, Contr
     Ok(Raw::Number(number))
 }
 
-/// A menu's index by its label, or by a beginning that only one label has: `manual` for
-/// `Manual Mode`.
+/// A menu's index by its label, or by a prefix that only one label has: `manual` for `Manual Mode`.
 fn item(items: &[(u32, String)], label: &str) -> Option<u32> {
     let label = name_of(label);
     let exact = items.iter().find(|(_, other)| name_of(other) == label);
@@ -209,7 +209,7 @@ fn takes(control: &Control, number: i64) -> bool {
     }
 }
 
-/// The values that a control takes, in words.
+/// The values that a control accepts, in words.
 pub(super) fn allowed(control: &Control) -> String {
     match &control.kind {
         ControlKind::Menu(items) => {
@@ -234,14 +234,14 @@ pub(super) fn allowed(control: &Control) -> String {
     }
 }
 
-/// Sets what was planned; what the driver refuses is returned as sentences, and the rest is set.
+/// Sets what was planned. What the driver refuses is returned in sentences, and the rest is set.
 pub(super) fn apply(node: &Node, plan: &[(&Control, Raw)]) -> Vec<String> {
     plan.iter()
         .filter_map(|(control, value)| {
             let error = node.set_control(control, value).err()?;
             let name = name_of(&control.label);
             Some(if control.inactive {
-                format!("did not take `{name}`: {error} (another control overrides it at present)")
+                format!("did not take `{name}`: {error} (another control currently overrides it)")
             } else {
                 format!("did not take `{name}`: {error}")
             })

@@ -1,6 +1,6 @@
-//! Uncompressed camera pictures to JPEG, once, into a buffer that is used again. The planes go to
-//! turbojpeg as they lie in the camera's buffer wherever they can. Chroma is shared by two pixels, so
-//! of an odd width or height (no camera is known to have one) the last column or row is left off.
+//! Encodes uncompressed camera pictures as JPEG, into a reused buffer. If possible turbojpeg reads
+//! the planes directly from the camera's buffer. Two pixels share chroma, so the last column or row
+//! of an odd width or height (no known camera has one) is left out.
 
 use turbojpeg::{Compressor, Image, PixelFormat, Subsamp, YuvPlanesImage, compressed_buf_len};
 
@@ -16,9 +16,9 @@ pub(super) struct Encoder {
     width: usize,
     height: usize,
     stride: usize,
-    /// Rows of luma in the buffer, left-off ones included.
+    /// Rows of luma in the buffer, including those left out.
     rows: usize,
-    /// Planes that have to be taken apart first.
+    /// Planes that must be separated first.
     y: Vec<u8>,
     u: Vec<u8>,
     v: Vec<u8>,
@@ -26,7 +26,7 @@ pub(super) struct Encoder {
 }
 
 impl Encoder {
-    /// `quality`: 1 to 100. 4:2:0 sources stay so whatever `sampling` says.
+    /// `quality`: 1 to 100. 4:2:0 sources stay 4:2:0 whatever `sampling` says.
     ///
     /// # Errors
     /// What turbojpeg said.
@@ -141,7 +141,7 @@ impl Encoder {
         Ok(Some(length))
     }
 
-    /// The JPEG that was made last.
+    /// The JPEG made last.
     pub(super) fn jpeg(&self, length: usize) -> &[u8] {
         &self.jpeg[..length.min(self.jpeg.len())]
     }
@@ -188,7 +188,7 @@ impl Encoder {
         }
     }
 
-    /// Interleaved chroma to planes; the luma stays where it lies.
+    /// Splits interleaved chroma into planes; luma stays where it is.
     fn part_nv12(&mut self, raw: &[u8]) {
         let half = self.width / 2;
         let chroma = &raw[self.stride * self.rows..];

@@ -1,4 +1,4 @@
-//! What goes wrong with a camera, in sentences that say what happened, to what, and what to do.
+//! What can go wrong with a camera, in sentences that say what happened and what to do.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use super::controls::ControlError;
 /// Why a camera gives no frames.
 #[derive(Debug, thiserror::Error)]
 pub enum CameraError {
-    /// The device is not there.
+    /// The device does not exist.
     #[error(
         "{device} does not exist: is the camera plugged in? `lancam cameras` lists the cameras"
     )]
@@ -19,13 +19,13 @@ pub enum CameraError {
     /// No camera at all.
     #[error("there is no camera: plug one in; `lancam cameras` lists what is there")]
     None,
-    /// "The only camera there is" is not the only one.
+    /// "The only camera" is ambiguous.
     #[error("there are several cameras, name one of them as the device: {}", join(.devices))]
     Several {
-        /// By-id paths where there are any.
+        /// By-id paths if they exist.
         devices: Vec<PathBuf>,
     },
-    /// A device that is something else.
+    /// The device is something else.
     #[error("{device} is {what}; `lancam cameras` lists the cameras")]
     NotACamera {
         /// As opened.
@@ -47,7 +47,7 @@ pub enum CameraError {
         /// As opened.
         device: PathBuf,
     },
-    /// ENOSPC at the stream's start.
+    /// ENOSPC when the stream starts.
     #[error(
         "the USB bus has no bandwidth left for {device} (No space left on device): ask for a smaller size or rate, for MJPEG instead of a raw format, or plug it into another USB controller"
     )]
@@ -55,7 +55,7 @@ pub enum CameraError {
         /// As opened.
         device: PathBuf,
     },
-    /// ENODEV, or an error that poll reports.
+    /// ENODEV, or an error reported by poll.
     #[error("{device} was unplugged")]
     Unplugged {
         /// As opened.
@@ -66,7 +66,7 @@ pub enum CameraError {
     Silent {
         /// As opened.
         device: PathBuf,
-        /// How long it was waited.
+        /// How long it was waited for.
         seconds: u64,
     },
     /// Any other system call that failed.
@@ -74,9 +74,9 @@ pub enum CameraError {
     Io {
         /// As opened.
         device: PathBuf,
-        /// In words.
+        /// The action, in words.
         doing: &'static str,
-        /// The kernel's word.
+        /// The kernel's reason.
         cause: io::Error,
     },
     /// A driver's answer that makes no sense.
@@ -87,7 +87,7 @@ pub enum CameraError {
         /// The answer.
         what: String,
     },
-    /// The format asked for is not on offer.
+    /// The wanted format is not offered.
     #[error("{device} has no {wanted}: it offers {offered}. Set `format` to one of those, or Auto")]
     Format {
         /// As opened.
@@ -113,7 +113,7 @@ fn join(devices: &[PathBuf]) -> String {
 }
 
 impl CameraError {
-    /// What the kernel said while `doing` something, sorted by what a person can do about it.
+    /// An error of the kernel while `doing` something, sorted by what the user can do about it.
     pub(super) fn from_io(device: &Path, doing: &'static str, cause: io::Error) -> CameraError {
         let device = device.to_path_buf();
         match cause.raw_os_error() {
@@ -134,8 +134,7 @@ impl CameraError {
         }
     }
 
-    /// Whether the configuration is at fault, so that trying again is of no use before something
-    /// changes.
+    /// Whether the configuration is at fault, so that retrying is useless until something changes.
     pub fn is_config(&self) -> bool {
         matches!(
             self,

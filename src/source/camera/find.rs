@@ -1,5 +1,5 @@
-//! From what the configuration calls a device to a device node, looked up again at every open: after
-//! replugging a camera may have another number.
+//! From the configured device to a device node, looked up at every open: a replugged camera may
+//! have another number.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::error::CameraError;
 use super::ring::Node;
 
-/// The configured device that stands for "the only camera there is".
+/// The configured device that means "the only camera".
 pub(super) const AUTO: &str = "auto";
 const BY_ID: &str = "/dev/v4l/by-id";
 const BY_PATH: &str = "/dev/v4l/by-path";
@@ -16,7 +16,7 @@ const BY_PATH: &str = "/dev/v4l/by-path";
 /// Opens the device that the configuration names.
 ///
 /// # Errors
-/// Absent, not permitted, busy, several, or not a camera.
+/// It is absent, forbidden, busy, ambiguous, or not a camera.
 pub(super) fn open(device: &Path) -> Result<(PathBuf, Node), CameraError> {
     let path = if device == Path::new(AUTO) {
         the_only_camera()?
@@ -38,7 +38,7 @@ fn not_opened(path: &Path, error: std::io::Error) -> CameraError {
         // open or QUERYCAP on something that is not a video device.
         Some(libc::ENOTTY | libc::EINVAL) => "not a video device",
         Some(libc::EISDIR) => "a folder",
-        // A device that is there one moment and gone the next.
+        // The device disappeared in between.
         Some(libc::ENODEV | libc::ENXIO) => {
             return CameraError::Absent {
                 device: path.to_path_buf(),
@@ -52,7 +52,7 @@ fn not_opened(path: &Path, error: std::io::Error) -> CameraError {
     }
 }
 
-/// `video0` and a by-id or by-path name alone are enough.
+/// `video0` and a by-id or by-path name suffice.
 fn expand(device: &Path) -> PathBuf {
     if device.components().count() != 1 || device.is_absolute() {
         return device.to_path_buf();
@@ -76,7 +76,7 @@ fn the_only_camera() -> Result<PathBuf, CameraError> {
     }
     match (cameras.as_slice(), refused) {
         ([only], _) => Ok(only.clone()),
-        // The camera may be behind the node that could not be opened.
+        // The camera may be the node that could not be opened.
         ([], Some((path, error))) => Err(not_opened(&path, error)),
         ([], None) => Err(CameraError::None),
         (several, _) => Err(CameraError::Several {
@@ -115,8 +115,8 @@ fn list(folder: &str) -> impl Iterator<Item = PathBuf> {
     entries.flatten().map(|entry| entry.path())
 }
 
-/// What can be seen of a device without opening it. It changes when the device comes, goes, or has
-/// its permissions set, so that waiting for a camera costs no open in vain.
+/// What can be seen of a device without opening it. It changes when the device appears, disappears,
+/// or gets its permissions, so waiting for a camera needs no futile opens.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Presence(Vec<(u64, u64, i64, i64)>);
 

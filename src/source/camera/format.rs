@@ -1,4 +1,4 @@
-//! Which format, size and rate to ask a camera for, and in what words to say what it made of that.
+//! Chooses the format, size and rate to ask a camera for, and words its answer.
 
 use std::path::Path;
 
@@ -6,10 +6,10 @@ use super::error::CameraError;
 use super::ring::{Format, Fourcc, Node, Size, SizeRange};
 use crate::source::{CameraFormat, CameraSpec};
 
-/// What lies in a camera's buffer.
+/// What a camera's buffer contains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pixels {
-    /// A JPEG, to be sent as it is.
+    /// A JPEG, sent as it is.
     Jpeg,
     Yuyv,
     Nv12,
@@ -17,10 +17,10 @@ pub(super) enum Pixels {
     Rgb3,
 }
 
-/// Above this no size is believed: planes of it would have to be set aside.
+/// A larger size is not believed: its planes would take too much memory.
 const MOST_PIXELS: u64 = 100_000_000;
 
-/// In the order of preference: the first two need no encoding, then 4:2:2 before 4:2:0.
+/// In order of preference: the first two need no encoding; then 4:2:2 before 4:2:0.
 const KNOWN: [(&[u8; 4], Pixels); 6] = [
     (b"MJPG", Pixels::Jpeg),
     (b"JPEG", Pixels::Jpeg),
@@ -30,7 +30,7 @@ const KNOWN: [(&[u8; 4], Pixels); 6] = [
     (b"RGB3", Pixels::Rgb3),
 ];
 
-/// What a pixel format's letters mean here; `None` for a format that is not read.
+/// The pixel format of these four letters; `None` if it is not supported.
 pub(super) fn meaning(fourcc: Fourcc) -> Option<Pixels> {
     KNOWN
         .iter()
@@ -38,17 +38,17 @@ pub(super) fn meaning(fourcc: Fourcc) -> Option<Pixels> {
         .map(|(_, pixels)| *pixels)
 }
 
-/// What was agreed on with the driver.
+/// What was agreed with the driver.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Agreed {
     pub(super) pixels: Pixels,
     pub(super) format: Format,
-    /// Frames a second, where the driver knows.
+    /// Frames a second, if the driver knows.
     pub(super) fps: Option<f64>,
 }
 
-/// Sets the format, size and rate of the configuration, or the nearest that the driver has; what
-/// differs goes into `notes`.
+/// Sets the configured format, size and rate, or the nearest that the driver has; differences go
+/// into `notes`.
 ///
 /// # Errors
 /// [`CameraError::Format`] if the format is not on offer, [`CameraError::Driver`] for an answer
@@ -139,7 +139,7 @@ fn list(fourccs: &[Fourcc]) -> String {
     names.join(", ")
 }
 
-/// Refuses what a driver should never answer.
+/// Refuses impossible answers of a driver.
 fn check(format: Format, device: &Path) -> Result<Pixels, CameraError> {
     let nonsense = |what: String| CameraError::Driver {
         device: device.to_path_buf(),

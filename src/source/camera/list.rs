@@ -1,4 +1,4 @@
-//! What cameras there are and what they can do, for people and for programs.
+//! The cameras and their abilities, for people and for programs.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ use crate::text::without_codes;
 pub struct CameraInfo {
     /// The node: `/dev/video0`. Its number may change.
     pub device: PathBuf,
-    /// A path that stays the same: by-id, else by-path.
+    /// A stable path: by-id, else by-path.
     pub stable: Option<PathBuf>,
     /// What the camera calls itself.
     pub card: String,
@@ -25,13 +25,13 @@ pub struct CameraInfo {
     pub driver: String,
     /// Where it is plugged in.
     pub bus: String,
-    /// Pixel formats, those that are sent without encoding first.
+    /// Pixel formats; those that need no encoding come first.
     pub formats: Vec<FormatInfo>,
     /// Whether one of the formats is JPEG, which is sent as it is.
     pub without_encoding: bool,
-    /// What can be set.
+    /// Its controls.
     pub controls: Vec<ControlInfo>,
-    /// Why the device could not be opened or asked; the rest is empty or short then.
+    /// Why the device could not be opened or queried; the rest is then empty or incomplete.
     pub problem: Option<String>,
 }
 
@@ -40,11 +40,11 @@ pub struct CameraInfo {
 pub struct FormatInfo {
     /// Its four letters.
     pub fourcc: String,
-    /// In the driver's words.
+    /// The driver's description.
     pub description: String,
     /// `as it is`, `encoded here`, or `not read`.
     pub sent: &'static str,
-    /// The sizes; of a range, its smallest and largest.
+    /// The sizes; for a range, its smallest and largest.
     pub sizes: Vec<SizeInfo>,
 }
 
@@ -62,32 +62,32 @@ pub struct SizeInfo {
 /// A control of a camera.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ControlInfo {
-    /// As it stands in the configuration.
+    /// Its name in the configuration.
     pub name: String,
-    /// In the driver's words.
+    /// The driver's description.
     pub label: String,
-    /// The present value.
+    /// The current value.
     pub value: Option<i64>,
-    /// What it is after power-up.
+    /// Its value after power-up.
     pub default: i64,
-    /// Least value.
+    /// Lowest value.
     pub min: i64,
-    /// Greatest value.
+    /// Highest value.
     pub max: i64,
-    /// From one value to the next.
+    /// Step between values.
     pub step: u64,
     /// A menu's indices and labels.
     pub menu: Vec<(u32, String)>,
-    /// The values that it takes, in words.
+    /// The accepted values, in words.
     pub allowed: String,
-    /// It can be read only.
+    /// It can only be read.
     pub read_only: bool,
-    /// Without effect at present: another control rules.
+    /// Currently without effect: another control overrides it.
     pub inactive: bool,
 }
 
-/// All cameras, in the order of their nodes' numbers. Metadata nodes, outputs and codecs are left
-/// out; a node that cannot be opened is listed with its `problem`.
+/// All cameras, in the order of their nodes' numbers, without metadata nodes, outputs and codecs. A
+/// node that cannot be opened is listed with its `problem`.
 pub fn list() -> Vec<CameraInfo> {
     find::nodes().into_iter().filter_map(info).collect()
 }
@@ -231,7 +231,7 @@ impl fmt::Display for CameraInfo {
                 write!(f, ", read only")?;
             }
             if control.inactive {
-                write!(f, ", without effect at present")?;
+                write!(f, ", currently without effect")?;
             }
             writeln!(f)?;
         }

@@ -1,5 +1,6 @@
-//! A V4L2 camera as a source: frames are lent straight from the driver's buffers, and whatever
-//! happens to the camera, the source goes on. While the camera is away, it says so once a second.
+//! A V4L2 camera as a source: frames are lent directly from the driver's buffers, and the source
+//! survives whatever happens to the camera. While the camera is away, it reports that once a
+//! second.
 //!
 //! | module | what it is |
 //! |---|---|
@@ -11,7 +12,7 @@
 //! | `session` | a camera that streams, until its first error |
 //! | [`list`](list()) | what cameras there are |
 //!
-//! Not here: what a JPEG holds (the gate's business), and when frames are sent.
+//! Not here: what a JPEG contains (see the gate), and when frames are sent.
 
 mod controls;
 mod encode;
@@ -40,31 +41,31 @@ pub use error::CameraError;
 pub use list::{CameraInfo, ControlInfo, FormatInfo, SizeInfo, list};
 pub use remote::Remote;
 
-/// Pause before the first attempt to open a camera again; doubled after each failure.
+/// Pause before the first attempt to reopen a camera; doubled after each failure.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// Longest pause between two attempts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-/// How often it is looked whether a camera has come back, and whether to stop.
+/// How often to check whether a camera has come back, and whether to stop.
 const LOOK: Duration = Duration::from_millis(100);
-/// Longest wait for a frame before the stop flag is looked at.
+/// Longest wait for a frame before the stop flag is checked.
 const SLICE: Duration = Duration::from_millis(200);
-/// A camera that is back sooner than this is not worth a slate.
+/// A camera that is back sooner than this needs no slate.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// A V4L2 camera that survives what cameras do.
+/// A V4L2 camera that survives what happens to cameras.
 pub struct Camera {
     spec: CameraSpec,
     stop: Arc<Stop>,
     remote: Remote,
     phase: Phase,
-    /// When to say next that no picture comes; `None` while the camera works.
+    /// When to report next that no picture comes; `None` while the camera works.
     slate_due: Option<Mono>,
-    /// When it stopped to work.
+    /// When it stopped working.
     failed_at: Mono,
     /// Whether the camera was found, or is waited for: from then on no error is final.
     started: bool,
     last_captured: Mono,
-    /// What was logged last, so that it is not said again at every attempt.
+    /// What was logged last, to avoid repeating it at every attempt.
     said: String,
     notes: Vec<String>,
 }
@@ -72,7 +73,7 @@ pub struct Camera {
 enum Phase {
     Streaming(Box<Session>),
     Away(Away),
-    /// Nobody wants frames: the device is closed.
+    /// Nobody watches: the device is closed.
     Unwanted,
 }
 
@@ -110,8 +111,8 @@ impl Camera {
         }
     }
 
-    /// A camera that is opened at once. One that is away, busy, or not permitted is no error: it is
-    /// waited for.
+    /// A camera that is opened at once. One that is absent, busy or forbidden is not an error: it
+    /// is waited for.
     ///
     /// # Errors
     /// [`SourceError::Unusable`] if the configuration is at fault.
@@ -121,11 +122,12 @@ impl Camera {
         Ok(camera)
     }
 
-    /// Replaces the configured controls; they are set at once if the camera is open, and after
-    /// every reopening.
+    /// Replaces the configured controls. They are set at once if the camera is open, and at every
+    /// reopening.
     ///
     /// # Errors
-    /// [`CameraError::Control`] if one cannot be set as asked: none is then, and the old ones stay.
+    /// [`CameraError::Control`] if one cannot be set as wanted: then none is, and the old ones
+    /// stay.
     pub fn set_controls(
         &mut self,
         controls: BTreeMap<String, ControlValue>,
@@ -139,7 +141,7 @@ impl Camera {
         Ok(())
     }
 
-    /// The device node that is open; `None` while the camera is away.
+    /// The open device node; `None` while the camera is away.
     pub fn device(&self) -> Option<PathBuf> {
         match &self.phase {
             Phase::Streaming(session) => Some(session.device().to_path_buf()),
@@ -204,7 +206,7 @@ impl Camera {
         });
     }
 
-    /// Waits a little, or opens the camera if it is time to or something changed about it.
+    /// Waits briefly, or opens the camera if that is due or something changed about it.
     fn wait_or_open(&mut self) -> Result<(), SourceError> {
         let device = &self.spec.device;
         let Phase::Away(away) = &mut self.phase else {
@@ -216,8 +218,8 @@ impl Camera {
         }
         let presence = find::presence(device);
         if presence != away.presence {
-            // It came, it went, or its permissions were set: try at once, and again soon, for what
-            // belongs to it (links, permissions, firmware) follows within moments.
+            // It appeared, disappeared, or got its permissions. Try at once, and again soon, since
+            // links, permissions and firmware follow within moments.
             away.presence = presence;
             away.pause = FIRST_PAUSE;
             return self.try_open();
@@ -256,7 +258,7 @@ impl Camera {
         }
     }
 
-    /// Closes everything after an error and sets the time of the next attempt.
+    /// Closes everything after an error and schedules the next attempt.
     fn failed(&mut self, error: &CameraError) {
         let reason = error.to_string();
         if reason != self.said {
@@ -279,7 +281,7 @@ impl Camera {
         }
     }
 
-    /// The next picture; `None` if none came in time, or the camera failed.
+    /// The next picture; `None` if none came in time or the camera failed.
     fn take(&mut self) -> Option<Lent> {
         let mut limit = SLICE;
         if let Some(due) = self.slate_due {
@@ -298,13 +300,13 @@ impl Camera {
         if !lent.flagged {
             self.works();
         }
-        // Across a reopening, too, time runs forward.
+        // Time never runs backwards, not even across a reopening.
         lent.captured = lent.captured.max(self.last_captured);
         self.last_captured = lent.captured;
         Some(lent)
     }
 
-    /// A good frame came: no more slates, and the next trouble is news again.
+    /// A good frame came: no more slates, and the next problem is logged again.
     fn works(&mut self) {
         self.started = true;
         if self.slate_due.take().is_some() {

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use crate::source::ControlValue;
 
-/// A handle on a camera for other threads. The camera looks at it between two frames; it costs its
-/// thread one relaxed load a frame.
+/// A handle on a camera for other threads. The camera checks it between two frames, at the cost of
+/// one relaxed load per frame.
 #[derive(Clone, Debug)]
 pub struct Remote(Arc<Shared>);
 
@@ -38,14 +38,14 @@ impl Remote {
         }))
     }
 
-    /// Whether anybody wants frames. `false` closes the device and lets
-    /// [`next`](crate::source::Source::next) wait; `true` opens it again at once.
+    /// Whether anybody wants frames. `false` closes the device and makes
+    /// [`next`](crate::source::Source::next) wait; `true` reopens it at once.
     pub fn set_wanted(&self, wanted: bool) {
         self.change(|wishes| wishes.wanted = wanted);
     }
 
     /// Replaces the configured controls and sets the new ones without stopping the stream. If one
-    /// of them cannot be set as asked, none is, the old ones stay, and the log says why.
+    /// cannot be set as wanted, none is, the old ones stay, and the log says why.
     pub fn set_controls(&self, controls: BTreeMap<String, ControlValue>) {
         self.change(|wishes| wishes.controls = Some(controls));
     }
@@ -58,7 +58,7 @@ impl Remote {
         self.0.bell.notify_all();
     }
 
-    /// What is wished, if that changed since the last call.
+    /// What is wanted, if that changed since the last call.
     pub(super) fn take(&self) -> Option<Wishes> {
         // A load, not a swap: nothing is written in the steady state.
         if !self.0.changed.load(Ordering::Relaxed) {
@@ -72,18 +72,18 @@ impl Remote {
         })
     }
 
-    /// Sleeps until something is wished or `limit` passes.
+    /// Sleeps until something is wanted or `limit` passes.
     pub(super) fn sleep(&self, limit: Duration) {
         let wishes = self.lock();
         if self.0.changed.load(Ordering::Relaxed) {
             return;
         }
-        // Woken early or late, the caller looks again.
+        // Woken early or late, the caller checks again.
         let _ = self.0.bell.wait_timeout(wishes, limit);
     }
 
     fn lock(&self) -> MutexGuard<'_, Wishes> {
-        // Nothing panics while it is held, and a wish is whole at any time.
+        // Nothing panics while it is held, and a request is complete at any time.
         self.0.wishes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,5 +1,4 @@
-//! A camera that is open and streams, until its first error. What happens then is [`super::Camera`]'s
-//! business.
+//! A camera that is open and streaming, until its first error. [`super::Camera`] handles that.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,17 +13,17 @@ use super::ring::{Filled, Node, Ready, Ring};
 use crate::clock::Mono;
 use crate::source::{CameraSpec, ControlValue};
 
-/// Buffers asked for: one lent, one being filled, and two so that a late sender loses nothing.
+/// Buffers requested: one lent, one being filled, and two so that a late sender loses nothing.
 const BUFFERS: u32 = 4;
 /// Without a frame for this long the camera hangs.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// The first frame may take longer: sensors start, exposure settles.
+/// The first frame may take longer: the sensor starts, the exposure settles.
 const FIRST_PATIENCE: Duration = Duration::from_secs(4);
-/// poll that returns sooner than this has not waited: a frame was there before, so perhaps several.
+/// A poll that returns sooner than this has not waited: frames were there already, perhaps several.
 const AT_ONCE: Duration = Duration::from_micros(100);
-/// A driver's time that is further in the past is taken for nonsense.
+/// A driver's time further in the past is considered nonsense.
 const OLDEST: Duration = Duration::from_secs(10);
-/// A jump in the sequence numbers beyond this is a new count, not a loss.
+/// A larger jump in the sequence numbers is a new count, not a loss.
 const MOST_MISSED: u32 = 1000;
 /// No JPEG is shorter.
 const SHORTEST: usize = 128;
@@ -35,20 +34,20 @@ pub(super) struct Session {
     device: PathBuf,
     agreed: Agreed,
     encoder: Option<Encoder>,
-    /// The buffer that is lent. It goes back to the driver at the next call.
+    /// The lent buffer. It goes back to the driver at the next call.
     held: Option<Filled>,
     last_sequence: Option<u32>,
     last_arrival: Mono,
     patience: Duration,
 }
 
-/// A frame as the session lends it; the bytes are [`Session::data`]'s.
+/// A frame lent by the session; [`Session::data`] returns the bytes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lent {
     pub(super) captured: Mono,
     pub(super) missed: u32,
     pub(super) flagged: bool,
-    /// Length of the JPEG that was made of a raw picture.
+    /// Length of the JPEG made from a raw picture.
     encoded: Option<usize>,
 }
 
@@ -56,7 +55,7 @@ impl Session {
     /// Finds, opens and starts the camera. What the driver changed goes into `notes`.
     ///
     /// # Errors
-    /// Any [`CameraError`]; everything is closed again then.
+    /// Any [`CameraError`]; everything is closed then.
     pub(super) fn open(spec: &CameraSpec, notes: &mut Vec<String>) -> Result<Session, CameraError> {
         let (device, node) = find::open(&spec.device)?;
         let agreed = format::negotiate(&node, &device, spec, notes)?;
@@ -93,15 +92,15 @@ impl Session {
         &self.device
     }
 
-    /// What was agreed on with the driver.
+    /// What was agreed with the driver.
     pub(super) fn agreed(&self) -> &Agreed {
         &self.agreed
     }
 
-    /// Sets controls while streaming. Notes tell what the driver did not take.
+    /// Sets controls while streaming. The notes say what the driver refused.
     ///
     /// # Errors
-    /// [`CameraError::Control`] before any of them is set.
+    /// [`CameraError::Control`]; then none has been set.
     pub(super) fn set_controls(
         &self,
         wanted: &BTreeMap<String, ControlValue>,
@@ -109,11 +108,11 @@ impl Session {
         set_controls(self.ring.node(), &self.device, wanted)
     }
 
-    /// Gives the lent buffer back and waits for the next frame; `None` when `limit` passes first.
-    /// Of several that are ready it takes the newest valid one.
+    /// Gives back the lent buffer and waits for the next frame; `None` if `limit` passes first. If
+    /// several are ready, takes the newest valid one.
     ///
     /// # Errors
-    /// Any: the session is of no use afterwards.
+    /// Any; the session is unusable afterwards.
     pub(super) fn next(&mut self, limit: Duration) -> Result<Option<Lent>, CameraError> {
         if let Some(filled) = self.held.take() {
             self.give(filled)?;
@@ -135,7 +134,7 @@ impl Session {
             return Ok(None);
         };
         let now = Mono::now();
-        // Looking for a newer frame costs a system call: only when one can be there.
+        // Looking for a newer frame costs a system call: only do it if there may be one.
         let late = now.since(self.last_arrival) > self.interval().mul_f64(1.5);
         let newest = if late || now.since(before) < AT_ONCE {
             self.drain(first)?
@@ -147,7 +146,7 @@ impl Session {
         self.lend(newest, now).map(Some)
     }
 
-    /// The bytes of a frame that [`Session::next`] gave last.
+    /// The bytes of the frame that [`Session::next`] returned last.
     pub(super) fn data(&self, lent: &Lent) -> &[u8] {
         match (&self.encoder, lent.encoded, &self.held) {
             (None, _, Some(held)) => self.ring.bytes(held),
@@ -156,7 +155,7 @@ impl Session {
         }
     }
 
-    /// Time from frame to frame, where the driver does not know it a likely one.
+    /// The frame interval; a likely one if the driver does not know it.
     fn interval(&self) -> Duration {
         let fps = self.agreed.fps.unwrap_or(30.0).clamp(0.05, 1000.0);
         Duration::from_secs_f64(1.0 / fps)
@@ -184,10 +183,10 @@ impl Session {
             .map_err(|e| CameraError::from_io(&self.device, "take a buffer back", e))
     }
 
-    /// Takes all that is ready, keeps the newest valid frame and gives the others back.
+    /// Takes all that are ready, keeps the newest valid frame and gives the others back.
     fn drain(&mut self, first: Filled) -> Result<Filled, CameraError> {
         let mut best = first;
-        // One is taken already; the driver cannot have more than the others.
+        // One is taken already; the driver can have no more than the rest.
         for _ in 1..self.ring.len() {
             let Some(next) = self.take()? else { break };
             if self.is_valid(&next) || !self.is_valid(&best) {
@@ -199,7 +198,7 @@ impl Session {
         Ok(best)
     }
 
-    /// A quick look, for the choice between frames; the gate looks closely.
+    /// A quick check, to choose between frames; the gate checks thoroughly.
     fn is_valid(&self, filled: &Filled) -> bool {
         if filled.flagged {
             return false;
@@ -223,7 +222,7 @@ impl Session {
             encoded = encoder
                 .encode(self.ring.bytes(&filled))
                 .map_err(|error| not_encoded(&self.device, &error))?;
-            // Too short to be a picture: broken, though the driver did not say so.
+            // Too short for a picture: broken, though the driver did not say so.
             flagged = encoded.is_none();
         }
         self.held = Some(filled);
@@ -268,7 +267,8 @@ fn missed(last: Option<u32>, sequence: u32) -> u32 {
     if gap > MOST_MISSED { 0 } else { gap }
 }
 
-/// SOI in front and an end that cameras really write: EOI, EOI cut by padding, or padding alone.
+/// SOI at the start, and an ending that cameras really write: EOI, EOI cut by padding, or only
+/// padding.
 fn looks_whole(data: &[u8]) -> bool {
     data.len() >= SHORTEST
         && data.starts_with(&[0xff, 0xd8])

@@ -1,7 +1,7 @@
-//! AVI (Microsoft RIFF, with the OpenDML extensions 1.02): where the frames of its first MJPEG stream
-//! lie, found by walking its chunks as it plays. The indexes are not read: they say nothing more,
-//! and are often wrong after a recorder died or a program cut and joined files. Nor are the lengths of
-//! lists; that of a chunk is believed if another chunk follows.
+//! AVI (Microsoft RIFF, with the OpenDML extensions 1.02): where the frames of its first MJPEG
+//! stream are, found by walking its chunks as it plays. The indexes are not read: they add nothing,
+//! and are often wrong after a recorder died or a program cut and joined files. List lengths are
+//! not used either; a chunk's length is believed if another chunk follows.
 
 use super::index::{STEP, Span, Step, fourcc, frame_rate, le32};
 
@@ -15,7 +15,7 @@ pub(super) struct Film {
     pub(super) height: u32,
 }
 
-/// Reads the header of `file`; `None` if it is no AVI with an MJPEG stream in front.
+/// Reads the header of `file`; `None` if it is not an AVI whose first stream is MJPEG.
 pub(super) fn open(file: &[u8]) -> Option<Film> {
     const FIRST_CHUNK: usize = 12;
     if !file.starts_with(b"RIFF") {
@@ -62,7 +62,7 @@ pub(super) fn open(file: &[u8]) -> Option<Film> {
     None
 }
 
-/// A walk through all chunks, lists included.
+/// A walk over all chunks, including lists.
 #[derive(Clone, Debug)]
 pub(super) struct Walk {
     /// Number of the video stream, as its two digits in chunk names.
@@ -158,8 +158,8 @@ impl Walk {
     }
 }
 
-/// Whether a chunk's name is that of a picture of the stream: `00dc`, `00db`, or what else some writers
-/// say, but for sound, subtitles and palettes.
+/// Whether a chunk's name is that of a picture of the stream: `00dc`, `00db`, or whatever some
+/// writers use, but not one for sound, subtitles or palettes.
 fn is_picture(name: [u8; 4], stream: [u8; 2]) -> bool {
     name[..2] == stream
         && name[2..].iter().all(u8::is_ascii_alphabetic)
@@ -174,8 +174,8 @@ struct Chunk {
     end: usize,
 }
 
-/// Walks the chunks between two offsets. A chunk that claims more than there is, is truncated: so an
-/// unfinished recording can be read as far as it goes.
+/// Walks the chunks between two offsets. A chunk that claims more than there is, is truncated, so
+/// that an unfinished recording can be read as far as it goes.
 struct Chunks<'a> {
     file: &'a [u8],
     at: usize,

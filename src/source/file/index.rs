@@ -1,5 +1,5 @@
-//! Where the frames of a container are, and the careful reading that both containers share. The
-//! bytes may be those of a hostile file: no panic, bounded memory.
+//! Where a container's frames are, and the careful reading that both containers share. The bytes
+//! may be those of a hostile file: no panic, bounded memory.
 
 /// More frames than this (37 hours at 30 a second) are not taken from one file: 64 MB of index.
 pub(super) const MOST_FRAMES: usize = 4_000_000;

@@ -1,7 +1,7 @@
 //! A mapped file: each frame is lent where it lies. Others may change the file meanwhile: before
 //! each frame a check shows whether the file of this name is still the one that was mapped.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -11,6 +11,7 @@ use super::index::{MOST_FRAMES, Span, Step};
 use super::recognise::{Container, Frames, recognise};
 use super::search::Search;
 use crate::clock::Mono;
+use crate::files;
 use crate::source::frame::{DEFAULT_FPS, Frame, OpenOptions, Source, SourceError, fps_text};
 use crate::source::map::MappedFile;
 use crate::source::pacer::Pacer;
@@ -22,9 +23,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// An opened file.
 pub(super) enum Opened {
-    /// To be lent from here.
+    /// Lent from here.
     Film(Film),
-    /// To be lent from here only if there is no ffmpeg to join the fields.
+    /// Lent from here only if there is no ffmpeg to join the fields.
     Fields(Film),
     /// For ffmpeg.
     Foreign,
@@ -70,7 +71,7 @@ impl Film {
                 format_args!("cannot be opened: {}", without_codes(&e)),
             )
         };
-        let file = File::open(path).map_err(failed)?;
+        let file = files::open_regular(path).map_err(failed)?;
         let facts = file.metadata().map_err(failed)?;
         if facts.len() == 0 {
             return Err(SourceError::unusable(path, "is empty"));
@@ -88,7 +89,7 @@ impl Film {
         })
     }
 
-    /// Logs what of the file is not shown.
+    /// Logs which parts of the file are not shown.
     fn tell(&self, path: &Path) {
         let (path, frames) = (path.display(), &self.frames);
         if frames.lost > 0 {
@@ -116,7 +117,7 @@ pub(super) struct Mapped {
     path: PathBuf,
     options: OpenOptions,
     film: Film,
-    /// The next frame, and how often the one before is still to be shown.
+    /// The next frame, and how often the last one is still to be shown.
     next: usize,
     again: u32,
     beat: Beat,
@@ -222,7 +223,7 @@ impl Mapped {
         film.map.has_lost_bytes() || now.as_ref().is_ok_and(is_written)
     }
 
-    /// Whether a film has grown beyond what seemed its end.
+    /// Whether a film has grown past its former end.
     fn is_spoilt_at_the_end(&self) -> bool {
         let last = self.film.frames.spans.last();
         last.is_some_and(|&last| self.is_spoilt(&Stamp::of(&self.path), last))
@@ -260,7 +261,7 @@ impl Mapped {
             Err(error) if now.since(since) > PATIENCE => {
                 Err(SourceError::Failed(error.to_string()))
             }
-            // Its writer may be in the middle.
+            // Its writer may be in the middle of writing.
             Err(_) => {
                 self.again += 1; // this frame's place once more
                 Ok(None)

@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::files;
 use crate::jpeg::split::next_jpeg;
 use crate::source::frame::{DEFAULT_FPS, Frame, OpenOptions, Source, SourceError, fps_text};
 use crate::source::pacer::Pacer;
@@ -134,7 +135,7 @@ impl Series {
             SourceError::unusable(&path, format_args!("cannot be read: {}", without_codes(&e)))
         };
         self.buffer.clear();
-        let file = fs::File::open(&path).map_err(failed)?;
+        let file = files::open_regular(&path).map_err(failed)?;
         file.take(MOST_BYTES)
             .read_to_end(&mut self.buffer)
             .map_err(failed)?;

@@ -10,13 +10,13 @@ use v4l::v4l2::vidioc::{self, _IOC_TYPE};
 /// A C struct of videodev2.h.
 ///
 /// # Safety
-/// All bits zero is a value of it, and any bits that the kernel writes are.
+/// All zero bits must be a valid value, and so must any bits that the kernel writes.
 pub(super) unsafe trait Argument: Copy {}
 
-/// An [`Argument`] in which the kernel finds no pointer to follow.
+/// An [`Argument`] without pointers for the kernel to follow.
 ///
 /// # Safety
-/// As the sentence says.
+/// As stated above.
 pub(super) unsafe trait Flat: Argument {}
 
 macro_rules! arguments {
@@ -31,7 +31,7 @@ arguments!(Argument: libc::c_int, v4l2_capability, v4l2_fmtdesc, v4l2_frmsizeenu
 arguments!(Flat: libc::c_int, v4l2_capability, v4l2_fmtdesc, v4l2_frmsizeenum,
     v4l2_frmivalenum, v4l2_format, v4l2_streamparm, v4l2_requestbuffers, v4l2_query_ext_ctrl,
     v4l2_querymenu);
-// SAFETY: an array of arguments has a zero value when its elements have.
+// SAFETY: an array of arguments has a zero value if its elements have.
 unsafe impl<T: Argument, const N: usize> Argument for [T; N] {}
 
 /// A request and the type of its argument.
@@ -43,7 +43,7 @@ pub(super) struct Call<T> {
 
 impl<T> Call<T> {
     const fn new(request: _IOC_TYPE) -> Call<T> {
-        // The size that the kernel copies is part of the request's number (asm-generic/ioctl.h).
+        // The request's number contains the size that the kernel copies (asm-generic/ioctl.h).
         assert!((request as u32 >> 16) & 0x3fff == size_of::<T>() as u32);
         Call {
             request,
@@ -78,26 +78,26 @@ pub(super) const QUERYMENU: Call<v4l2_querymenu> = Call::new(vidioc::VIDIOC_QUER
 pub(super) const G_EXT_CTRLS: Call<v4l2_ext_controls> = Call::new(vidioc::VIDIOC_G_EXT_CTRLS);
 pub(super) const S_EXT_CTRLS: Call<v4l2_ext_controls> = Call::new(vidioc::VIDIOC_S_EXT_CTRLS);
 
-/// An argument, all zero, as the documents ask of reserved fields.
+/// An argument of all zeros, as the documentation requires for reserved fields.
 pub(super) fn zeroed<T: Argument>() -> T {
     // SAFETY: all bits zero is a value of every `Argument`.
     unsafe { std::mem::zeroed() }
 }
 
-/// Makes the call; one that a signal broke off is made again.
+/// Makes the call, repeating it if a signal interrupts it.
 pub(super) fn call<T: Flat>(
     device: BorrowedFd<'_>,
     what: Call<T>,
     argument: &mut T,
 ) -> io::Result<()> {
-    // SAFETY: a `Flat` argument holds no pointer.
+    // SAFETY: a `Flat` argument contains no pointer.
     unsafe { call_pointing(device, what, argument) }
 }
 
-/// The same for an argument that may hold pointers.
+/// The same for an argument that may contain pointers.
 ///
 /// # Safety
-/// Pointers that the kernel follows in `argument` must be good for the length stated beside them.
+/// Pointers that the kernel follows in `argument` must be valid for the length stated beside them.
 pub(super) unsafe fn call_pointing<T: Argument>(
     device: BorrowedFd<'_>,
     what: Call<T>,
@@ -105,7 +105,7 @@ pub(super) unsafe fn call_pointing<T: Argument>(
 ) -> io::Result<()> {
     loop {
         // SAFETY: the kernel reads and writes size_of::<T>() bytes at "argument": `Call::new`
-        // checked that the request says so. What it points to is the caller's promise.
+        // checked that the request says so. The caller guarantees what it points to.
         let result = unsafe { libc::ioctl(device.as_raw_fd(), what.request, &raw mut *argument) };
         if result >= 0 {
             return Ok(());

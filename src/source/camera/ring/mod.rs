@@ -1,11 +1,11 @@
 //! The capture queue: buffers that a V4L2 driver fills and this process maps, and the calls on a
 //! device node ([`Node`]). Linux, `Documentation/userspace-api/media/v4l/mmap.rst`.
 //!
-//! The only place of the camera where `unsafe` stands. Built on the `v4l` crate's bindings and
-//! request numbers; its own device and stream types panic on names that are no UTF-8, on unknown
-//! controls and in `drop`, and hand out more of a buffer than the driver filled.
+//! The only place of the camera with `unsafe`. It uses the `v4l` crate's bindings and request
+//! numbers; that crate's device and stream types panic on names that are not UTF-8, on unknown
+//! controls and in `drop`, and lend more of a buffer than the driver filled.
 //!
-//! Not here: which format to ask for, what to do about an error, what lies in a buffer.
+//! Not here: which format to ask for, how to handle errors, what a buffer contains.
 #![allow(unsafe_code)]
 
 mod call;
@@ -41,8 +41,8 @@ impl Map {
             return Err(nonsense("a capture buffer of no bytes"));
         }
         // SAFETY: a new mapping at an address of the kernel's choice touches no other memory; the
-        // result is checked. "length" and "offset" are those of VIDIOC_QUERYBUF, as mmap.rst asks. Where `off_t` has 32 bits
-        // the kernel takes them as unsigned.
+        // result is checked. "length" and "offset" are those of VIDIOC_QUERYBUF, as mmap.rst
+        // requires. If `off_t` has 32 bits, the kernel takes them as unsigned.
         let start = unsafe {
             libc::mmap(
                 std::ptr::null_mut(),
@@ -63,16 +63,16 @@ impl Map {
 
 impl Drop for Map {
     fn drop(&mut self) {
-        // SAFETY: the range is the one that mmap gave and nothing borrows from it any more, for
-        // every slice borrows the ring. A failure leaves the mapping in place, which harms nobody.
+        // SAFETY: this is the range that mmap returned, and nothing borrows from it any more, since
+        // every slice borrows the ring. A failure leaves the mapping in place, which does no harm.
         unsafe {
             libc::munmap(self.start.as_ptr().cast(), self.length);
         }
     }
 }
 
-/// A buffer that the driver has filled and handed over. Not `Clone`: [`Ring::give`] takes it, so
-/// none can be queued twice.
+/// A buffer that the driver has filled and handed over. Not `Clone`: [`Ring::give`] takes it, so it
+/// cannot be queued twice.
 #[derive(Debug)]
 pub(super) struct Filled {
     index: usize,
@@ -80,16 +80,16 @@ pub(super) struct Filled {
     end: usize,
     /// The driver says that the data may be broken, or claims more bytes than the buffer holds.
     pub(super) flagged: bool,
-    /// The driver's count of frames, lost ones included.
+    /// The driver's frame count, including lost frames.
     pub(super) sequence: u32,
-    /// The driver's time of the frame, where that is on the monotonic clock.
+    /// The driver's time of the frame, if on the monotonic clock.
     pub(super) stamp: Option<Mono>,
 }
 
-/// What poll saw.
+/// What poll reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ready {
-    /// Nothing in the time given, or a signal came.
+    /// Nothing in the given time, or a signal came.
     No,
     /// A frame is there.
     Yes,
@@ -108,10 +108,10 @@ pub(super) struct Ring {
 unsafe impl Send for Ring {}
 
 impl Ring {
-    /// Takes `count` buffers of the driver's (it may give more or fewer), queues all and starts.
+    /// Requests `count` buffers from the driver (it may give more or fewer), queues all and starts.
     ///
     /// # Errors
-    /// What the system call said, or `InvalidData` for an answer that makes no sense.
+    /// The system call's error, or `InvalidData` for an answer that makes no sense.
     pub(super) fn start(node: Node, count: u32) -> io::Result<Ring> {
         let mut ring = Ring {
             maps: Vec::new(),
@@ -134,12 +134,12 @@ impl Ring {
         Ok(ring)
     }
 
-    /// The device under it.
+    /// The device.
     pub(super) fn node(&self) -> &Node {
         &self.node
     }
 
-    /// How many buffers there are.
+    /// The number of buffers.
     pub(super) fn len(&self) -> usize {
         self.maps.len()
     }
@@ -147,7 +147,7 @@ impl Ring {
     /// Waits for a filled buffer, or an error, or a signal.
     ///
     /// # Errors
-    /// When poll itself fails.
+    /// poll itself failed.
     pub(super) fn wait(&self, limit: Duration) -> io::Result<Ready> {
         // Rounded up: a wait of 0.4 ms must not become a busy loop.
         let millis = limit.as_micros().div_ceil(1000).min(60_000) as u16;
@@ -167,7 +167,7 @@ impl Ring {
     /// Takes the oldest filled buffer, if there is one.
     ///
     /// # Errors
-    /// What VIDIOC_DQBUF said, or `InvalidData` for a buffer that was never given to the driver.
+    /// The error of VIDIOC_DQBUF, or `InvalidData` for a buffer that the driver was never given.
     pub(super) fn take(&mut self) -> io::Result<Option<Filled>> {
         let (mut planes, mut buffer) = self.description(0);
         match self.buffer_call(call::DQBUF, &mut planes, &mut buffer) {
@@ -180,7 +180,7 @@ impl Ring {
             return Err(nonsense("a buffer that it was never given"));
         };
         let (start, used) = if self.node.is_planar() {
-            // "bytesused" counts from the plane's start, "data_offset" included.
+            // "bytesused" counts from the plane's start, including "data_offset".
             (planes[0].data_offset as usize, planes[0].bytesused as usize)
         } else {
             (0, buffer.bytesused as usize)
@@ -201,23 +201,23 @@ impl Ring {
         }))
     }
 
-    /// What the driver wrote, and no more than that.
+    /// What the driver wrote, and no more.
     pub(super) fn bytes(&self, filled: &Filled) -> &[u8] {
         let Some(map) = self.maps.get(filled.index) else {
             return &[];
         };
         let end = filled.end.min(map.length);
         let start = filled.start.min(end);
-        // SAFETY: start..end lies inside the mapping, which lives as long as the ring that is
+        // SAFETY: start..end is inside the mapping, which lives as long as the ring that is
         // borrowed here. The driver does not write to it: a `Filled` exists only between DQBUF and
-        // QBUF, "give" needs it by value and the ring mutably.
+        // QBUF; "give" takes it by value and borrows the ring mutably.
         unsafe { std::slice::from_raw_parts(map.start.as_ptr().add(start), end - start) }
     }
 
     /// Gives a buffer back to the driver.
     ///
     /// # Errors
-    /// What VIDIOC_QBUF said; the buffer is lost then, and the ring should be closed.
+    /// The error of VIDIOC_QBUF; the buffer is lost then, and the ring should be closed.
     pub(super) fn give(&mut self, filled: Filled) -> io::Result<()> {
         self.queue(filled.index)
     }
@@ -243,10 +243,11 @@ impl Ring {
         let (mut planes, mut buffer) = self.description(index);
         self.buffer_call(call::QUERYBUF, &mut planes, &mut buffer)?;
         if self.node.is_planar() {
-            // SAFETY: for V4L2_MEMORY_MMAP the kernel fills "mem_offset"; every bit pattern is one.
+            // SAFETY: for V4L2_MEMORY_MMAP the kernel fills "mem_offset"; every bit pattern is
+            // valid.
             return Ok((planes[0].length as usize, unsafe { planes[0].m.mem_offset }));
         }
-        // SAFETY: for V4L2_MEMORY_MMAP the kernel fills "offset"; every bit pattern is one.
+        // SAFETY: for V4L2_MEMORY_MMAP the kernel fills "offset"; every bit pattern is valid.
         Ok((buffer.length as usize, unsafe { buffer.m.offset }))
     }
 
@@ -258,7 +259,7 @@ impl Ring {
         (call::zeroed(), buffer)
     }
 
-    /// QUERYBUF, QBUF or DQBUF, which differ from other calls in that a multi-planar buffer points
+    /// QUERYBUF, QBUF or DQBUF. They differ from other calls in that a multi-planar buffer points
     /// to its planes.
     fn buffer_call(
         &self,
@@ -283,7 +284,7 @@ impl Ring {
 
 impl Drop for Ring {
     fn drop(&mut self) {
-        // Errors say no more than that the device is gone already.
+        // An error only means that the device is gone already.
         let mut kind = self.node.kind() as libc::c_int;
         let _ = call::call(self.node.as_fd(), call::STREAMOFF, &mut kind);
         self.maps.clear();
@@ -291,7 +292,7 @@ impl Drop for Ring {
     }
 }
 
-/// A driver's answer that cannot be.
+/// An impossible answer of the driver.
 fn nonsense(what: &str) -> io::Error {
     io::Error::new(
         io::ErrorKind::InvalidData,

@@ -1,4 +1,4 @@
-//! A V4L2 device node: what it is, what it offers, its format, rate and controls. Every list that a
+//! A V4L2 device node: what it is and offers, its format, rate and controls. Every list that a
 //! driver gives is cut at a length that no camera needs.
 
 use std::ffi::CString;
@@ -41,7 +41,7 @@ fn printable(byte: u8) -> char {
     }
 }
 
-/// What a node says of itself.
+/// What a node says about itself.
 #[derive(Clone, Debug)]
 pub(in super::super) struct About {
     pub(in super::super) driver: String,
@@ -51,7 +51,7 @@ pub(in super::super) struct About {
 }
 
 impl About {
-    /// Why this node is no camera to stream from; `None` for a camera.
+    /// Why this node is not a camera that can stream; `None`: it is one.
     pub(in super::super) fn why_no_camera(&self) -> Option<&'static str> {
         let has = |bits: u32| self.caps & bits != 0;
         if has(V4L2_CAP_VIDEO_M2M | V4L2_CAP_VIDEO_M2M_MPLANE) {
@@ -64,13 +64,13 @@ impl About {
             return Some("a metadata node, not a camera: its neighbour is the camera");
         }
         if has(V4L2_CAP_VIDEO_OUTPUT | V4L2_CAP_VIDEO_OUTPUT_MPLANE) {
-            return Some("an output: it takes pictures, it gives none");
+            return Some("an output, not a camera: it consumes pictures");
         }
         Some("not a camera")
     }
 }
 
-/// A pixel format that is offered.
+/// A pixel format on offer.
 #[derive(Clone, Debug)]
 pub(in super::super) struct Offer {
     pub(in super::super) fourcc: Fourcc,
@@ -80,7 +80,7 @@ pub(in super::super) struct Offer {
 /// Width and height in pixels.
 pub(in super::super) type Size = (u32, u32);
 
-/// Picture sizes that a format has.
+/// The picture sizes of a format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) enum SizeRange {
     One(Size),
@@ -88,20 +88,20 @@ pub(in super::super) enum SizeRange {
     Range(Size, Size, Size),
 }
 
-/// A format as set or to be set.
+/// A format, set or to be set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) struct Format {
     pub(in super::super) fourcc: Fourcc,
     pub(in super::super) size: Size,
     /// Bytes from one row to the next; 0 for compressed formats.
     pub(in super::super) stride: u32,
-    /// Most bytes that a frame takes.
+    /// The most bytes that a frame takes.
     pub(in super::super) bytes: u32,
     /// Memory planes.
     pub(in super::super) planes: u8,
 }
 
-/// What kind of value a control takes.
+/// The type of a control's value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in super::super) enum ControlKind {
     Integer,
@@ -126,7 +126,7 @@ pub(in super::super) struct Control {
     pub(in super::super) step: u64,
     pub(in super::super) default: i64,
     pub(in super::super) read_only: bool,
-    /// Without effect at present: another control rules.
+    /// Currently without effect: another control overrides it.
     pub(in super::super) inactive: bool,
     wide: bool,
 }
@@ -156,7 +156,7 @@ impl Control {
     }
 }
 
-/// A control's value as it goes to the driver.
+/// A control's value, as passed to the driver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in super::super) enum Raw {
     Number(i64),
@@ -176,10 +176,10 @@ impl AsFd for Node {
 }
 
 impl Node {
-    /// Opens the node, not blocking and not passed on to child processes.
+    /// Opens the node without blocking; child processes do not inherit it.
     ///
     /// # Errors
-    /// What open or VIDIOC_QUERYCAP said.
+    /// The error of open or VIDIOC_QUERYCAP.
     pub(in super::super) fn open(path: &Path) -> io::Result<Node> {
         let file = OpenOptions::new()
             .read(true)
@@ -224,7 +224,7 @@ impl Node {
     /// The pixel formats on offer.
     ///
     /// # Errors
-    /// When the device fails; a driver without the call has none.
+    /// The device failed; a driver without the call has none.
     pub(in super::super) fn formats(&self) -> io::Result<Vec<Offer>> {
         enumerate(|index| {
             let mut item: v4l2_fmtdesc = call::zeroed();
@@ -241,7 +241,7 @@ impl Node {
     /// The sizes of a format.
     ///
     /// # Errors
-    /// When the device fails.
+    /// The device failed.
     pub(in super::super) fn sizes(&self, fourcc: Fourcc) -> io::Result<Vec<SizeRange>> {
         let mut sizes = enumerate(|index| {
             let mut item: v4l2_frmsizeenum = call::zeroed();
@@ -261,7 +261,7 @@ impl Node {
                 (range.step_width.max(1), range.step_height.max(1)),
             ))
         })?;
-        // A range is a list of one; drivers give it for every index.
+        // A range is a list of one; drivers return it for every index.
         if let Some(range) = sizes
             .iter()
             .find(|s| matches!(s, SizeRange::Range(..)))
@@ -272,11 +272,11 @@ impl Node {
         Ok(sizes)
     }
 
-    /// The frame rates of a format and size, in frames a second, fastest first. For a range: its
+    /// The frame rates of a format and size, in frames a second, fastest first; for a range, its
     /// ends.
     ///
     /// # Errors
-    /// When the device fails.
+    /// The device failed.
     pub(in super::super) fn rates(&self, fourcc: Fourcc, size: Size) -> io::Result<Vec<f64>> {
         let pairs = enumerate(|index| {
             let mut item: v4l2_frmivalenum = call::zeroed();
@@ -299,10 +299,10 @@ impl Node {
         Ok(rates)
     }
 
-    /// The format that is set now.
+    /// The current format.
     ///
     /// # Errors
-    /// What VIDIOC_G_FMT said.
+    /// The error of VIDIOC_G_FMT.
     pub(in super::super) fn format(&self) -> io::Result<Format> {
         let mut format: v4l2_format = call::zeroed();
         format.type_ = self.kind();
@@ -310,10 +310,10 @@ impl Node {
         Ok(self.read_format(&format))
     }
 
-    /// Asks for a format; the answer is what the driver made of it.
+    /// Asks for a format; returns what the driver made of it.
     ///
     /// # Errors
-    /// What VIDIOC_S_FMT said.
+    /// The error of VIDIOC_S_FMT.
     pub(in super::super) fn set_format(&self, fourcc: Fourcc, size: Size) -> io::Result<Format> {
         let mut format: v4l2_format = call::zeroed();
         format.type_ = self.kind();
@@ -343,9 +343,9 @@ impl Node {
 
     fn read_format(&self, format: &v4l2_format) -> Format {
         if self.is_planar() {
-            // SAFETY: the buffer type that was asked with says that this member is filled.
+            // SAFETY: the buffer type in the request says that this member is filled.
             let pix = unsafe { format.fmt.pix_mp };
-            // The struct is packed: copy its fields before they are borrowed.
+            // The struct is packed: copy its fields before borrowing them.
             let plane = pix.plane_fmt[0];
             return Format {
                 fourcc: Fourcc({ pix.pixelformat }.to_le_bytes()),
@@ -366,11 +366,11 @@ impl Node {
         }
     }
 
-    /// Asks for a rate in frames a second (`None`: leaves it) and returns the one in force, where
+    /// Asks for a rate in frames a second (`None`: leaves it alone) and returns the current one, if
     /// the driver knows it.
     ///
     /// # Errors
-    /// When the device fails; a driver that cannot set a rate is no failure.
+    /// The device failed; a driver that cannot set a rate is not a failure.
     pub(in super::super) fn set_rate(&self, wanted: Option<f64>) -> io::Result<Option<f64>> {
         let mut parm: v4l2_streamparm = call::zeroed();
         parm.type_ = self.kind();
@@ -401,10 +401,10 @@ impl Node {
         Ok(rate(unsafe { parm.parm.capture.timeperframe }))
     }
 
-    /// All controls that are not switched off.
+    /// All controls that are not disabled.
     ///
     /// # Errors
-    /// When the device fails.
+    /// The device failed.
     pub(in super::super) fn controls(&self) -> io::Result<Vec<Control>> {
         let mut controls = Vec::new();
         let mut last = 0;
@@ -416,7 +416,7 @@ impl Node {
                 Err(error) if is_unsupported(&error) => break,
                 Err(error) => return Err(error),
             }
-            // A driver that does not move on would be asked for ever.
+            // A driver that does not advance would be asked for ever.
             if item.id <= last {
                 break;
             }
@@ -458,7 +458,7 @@ impl Node {
         }
     }
 
-    /// A menu's items. Indices that the driver refuses are holes, which real cameras have.
+    /// A menu's items. Some drivers refuse indices in between.
     fn menu(&self, item: &v4l2_query_ext_ctrl, numbers: bool) -> Vec<(u32, String)> {
         let first = u32::try_from(item.minimum).unwrap_or(0);
         let last = u32::try_from(item.maximum).unwrap_or(0);
@@ -472,14 +472,14 @@ impl Node {
                     // SAFETY: an integer menu fills "value"; the struct is packed, so it is copied.
                     return Some((index, unsafe { entry.__bindgen_anon_1.value }.to_string()));
                 }
-                // SAFETY: a menu fills "name"; any bytes are bytes.
+                // SAFETY: a menu fills "name"; any bytes are valid.
                 let name = unsafe { entry.__bindgen_anon_1.name };
                 Some((index, text(&name)))
             })
             .collect()
     }
 
-    /// A control's present value; `None` where it has no plain one or hides it.
+    /// A control's current value; `None` if it has no plain one or hides it.
     pub(in super::super) fn value(&self, control: &Control) -> Option<i64> {
         if matches!(
             control.kind,
@@ -503,7 +503,7 @@ impl Node {
     /// Sets a control.
     ///
     /// # Errors
-    /// What VIDIOC_S_EXT_CTRLS said.
+    /// The error of VIDIOC_S_EXT_CTRLS.
     pub(in super::super) fn set_control(&self, control: &Control, value: &Raw) -> io::Result<()> {
         let mut item: v4l2_ext_control = call::zeroed();
         item.id = control.id;
@@ -512,7 +512,7 @@ impl Node {
             Raw::Number(number) => item.__bindgen_anon_1.value = *number as i32,
             Raw::Text(text) => {
                 item.size = text.as_bytes_with_nul().len() as u32;
-                // The kernel only reads it in a call that sets.
+                // In a call that sets, the kernel only reads it.
                 item.__bindgen_anon_1.string = text.as_ptr().cast_mut();
             }
         }
@@ -561,7 +561,7 @@ fn rate(interval: v4l2_fract) -> Option<f64> {
     Some(f64::from(interval.denominator) / f64::from(interval.numerator))
 }
 
-/// A driver's text: up to the first zero byte, whatever it holds.
+/// A driver's text: up to the first zero byte, whatever it contains.
 fn text(bytes: &[u8]) -> String {
     let end = bytes.iter().position(|&b| b == 0).unwrap_or(bytes.len());
     let text = String::from_utf8_lossy(&bytes[..end]);
