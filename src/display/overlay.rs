@@ -109,12 +109,9 @@ impl Canvas<'_> {
     pub fn panel(&mut self, title: &str, rows: &[Row<'_>]) {
         let table = Table::new(title, rows, self.text(), (self.width, self.height));
         let edge = self.text() / 2;
-        let area = Area {
-            x: edge.min(self.width.saturating_sub(table.width)),
-            y: edge.min(self.height.saturating_sub(table.height)),
-            width: table.width,
-            height: table.height,
-        };
+        let x = edge.min(self.width.saturating_sub(table.width));
+        let y = edge.min(self.height.saturating_sub(table.height));
+        let area = Area::new(x, y, table.width, table.height);
         if self.help.is_some_and(|help| help.touches(&area)) {
             return;
         }
@@ -127,14 +124,10 @@ impl Canvas<'_> {
         let (width, height) = (self.width * 9 / 10, self.height / 2);
         let block = Block::fitting(text, WHITE, self.text(), width, height);
         let (wide, high) = self.extent(std::slice::from_ref(&block));
-        let gap = self.text() / 2;
-        let area = Area {
-            x: self.width.saturating_sub(wide) / 2,
-            y: self.height.saturating_sub(high + gap + self.foot),
-            width: wide,
-            height: high,
-        };
-        self.blocks(&[block], area);
+        let below = self.text() / 2 + self.foot;
+        let x = self.width.saturating_sub(wide) / 2;
+        let y = self.height.saturating_sub(high + below);
+        self.blocks(&[block], Area::new(x, y, wide, high));
     }
 
     /// Large, across the middle of the picture, with the reason below it; not over the list of keys.
@@ -172,12 +165,9 @@ impl Canvas<'_> {
         let size = self.text();
         let font = self.overlay.font(size);
         let (wide, high) = (font.width(word), font.height());
-        let tab = Area {
-            x: width.saturating_sub(wide + 2 * size) / 2,
-            y: height.saturating_sub(high + edge),
-            width: wide + 2 * size,
-            height: high + edge,
-        };
+        let (wide, high) = (wide + 2 * size, high + edge);
+        let (x, y) = (width.saturating_sub(wide) / 2, height.saturating_sub(high));
+        let tab = Area::new(x, y, wide, high);
         self.fill(tab, FROZEN);
         // Dark on the light border reads better than white.
         self.line(word, tab.x + size, tab.y + edge / 2, size, TINT);
@@ -196,12 +186,9 @@ impl Canvas<'_> {
         let room = bottom.saturating_sub(top);
         // What does not fit below must not be cut off there.
         let y = top + room.saturating_sub(height) / 2;
-        Area {
-            x: self.width.saturating_sub(width) / 2,
-            y: y.min(self.height.saturating_sub(height)),
-            width,
-            height,
-        }
+        let y = y.min(self.height.saturating_sub(height));
+        let x = self.width.saturating_sub(width) / 2;
+        Area::new(x, y, width, height)
     }
 
     fn table(&mut self, table: &Table<'_>, area: Area) {
