@@ -20,8 +20,8 @@ const GROUND: Colour = Colour::grey(28);
 const TITLE: Colour = Colour::grey(235);
 const TEXT: Colour = Colour::grey(170);
 
-/// A JPEG of `size` (width and height in pixels, the stream's own where it is known; brought into 16
-/// to 8192) with the stream's name, "no signal", the reason and the time `at`.
+/// A JPEG of `size` (width and height in pixels, the stream's own where it is known; brought into
+/// 16 to 8192) with the stream's name, "no signal", the reason and the time `at`.
 ///
 /// # Errors
 /// [`SourceError::Failed`] if turbojpeg fails: out of memory, in practice.
@@ -96,8 +96,8 @@ fn centred(canvas: &mut Canvas, y: usize, scale: usize, text: &str, colour: Colo
     canvas.text(x, y, scale, text, colour);
 }
 
-/// Breaks `text` at spaces into lines of at most `columns` characters; words that are longer are cut
-/// across lines (a device path is one). Text beyond `most` lines ends in `...`.
+/// Breaks `text` at spaces into lines of at most `columns` characters; words that are longer are
+/// cut across lines (a device path is one). Text beyond `most` lines ends in `...`.
 fn wrap(text: &str, columns: usize, most: usize) -> Vec<String> {
     let columns = columns.max(4);
     let mut lines = vec![String::new()];
