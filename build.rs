@@ -8,8 +8,8 @@ fn main() {
     println!("cargo::rustc-env=LANCAM_COMMIT={}", commit());
 }
 
-/// What whoever builds says; else what git says. A debug build would be made anew after each commit for nothing
-/// but this, and does without; so does one from a source archive.
+/// What whoever builds says; else what git says. A debug build would be made anew after each commit
+/// for nothing but this, and does without; so does one from a source archive.
 fn commit() -> String {
     if let Ok(given) = env::var("LANCAM_COMMIT") {
         return given;

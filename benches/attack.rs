@@ -1,5 +1,5 @@
-//! Frames shown while a third host attacks (tests/attack), on a viewer that loses no packet and on one that loses 2 %.
-//! Needs root; prints Markdown.
+//! Frames shown while a third host attacks (tests/attack), on a viewer that loses no packet and on
+//! one that loses 2 %. Needs root; prints Markdown.
 //!
 //!     cargo bench --bench attack
 

@@ -1,6 +1,7 @@
-//! What `net` costs against the least that the kernel asks: CPU time of the sending and of the receiving
-//! thread for a frame of 250 KB, over a veth pair between two network namespaces. Each way takes its turn
-//! in every round, so that the ratios come from one run. Needs root; leaves nothing behind.
+//! What `net` costs against the least that the kernel asks: CPU time of the sending and of the
+//! receiving thread for a frame of 250 KB, over a veth pair between two network namespaces. Each
+//! way takes its turn in every round, so that the ratios come from one run. Needs root; leaves
+//! nothing behind.
 //!
 //!     cargo bench --bench net
 

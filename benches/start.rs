@@ -1,5 +1,6 @@
-//! How small and how quick the sender is: the time from starting the process to its first packet and to its line in
-//! `lancam list`, its memory at 1080p, and the size of the binaries that deploy/build has made. On loopback.
+//! How small and how quick the sender is: the time from starting the process to its first packet
+//! and to its line in `lancam list`, its memory at 1080p, and the size of the binaries that
+//! deploy/build has made. On loopback.
 
 use std::fs;
 use std::io::{BufRead, BufReader};

@@ -1,6 +1,6 @@
-//! What a package of lancam has beside the binary, made from what is already written elsewhere: man pages and shell
-//! completions from the command line's own definition, and the licence texts of every library that is linked.
-//! deploy/package runs it; it is in no package itself.
+//! What a package of lancam has beside the binary, made from what is already written elsewhere: man
+//! pages and shell completions from the command line's own definition, and the licence texts of
+//! every library that is linked. deploy/package runs it; it is in no package itself.
 //!
 //!     cargo run --example papers -- DIRECTORY FEATURES TARGET-TRIPLE
 
@@ -53,8 +53,8 @@ struct Library {
     directory: PathBuf,
 }
 
-/// Everything that lancam links with these features for this target: what cargo resolves, less what only builds
-/// and tests use.
+/// Everything that lancam links with these features for this target: what cargo resolves, less what
+/// only builds and tests use.
 fn linked(features: &str, triple: &str) -> Result<Vec<Library>> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let output = Command::new(cargo)

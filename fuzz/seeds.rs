@@ -1,4 +1,5 @@
-//! What fuzzing begins with, made from tests/data and by lancam's own senders: `seeds FOLDER` writes FOLDER/TARGET/….
+//! What fuzzing begins with, made from tests/data and by lancam's own senders: `seeds FOLDER`
+//! writes FOLDER/TARGET/….
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -151,7 +152,8 @@ impl Sender {
     }
 }
 
-/// Sessions of datagrams: other senders', and lancam's with loss, repair, a second sender and a restart.
+/// Sessions of datagrams: other senders', and lancam's with loss, repair, a second sender and a
+/// restart.
 fn sessions(seeds: &Seeds) {
     const MEDIA: u8 = 8 | 2;
     const REPAIR: u8 = 8 | 1;
@@ -195,7 +197,8 @@ fn sessions(seeds: &Seeds) {
     seeds.add("repair", "lancam", &repaired);
 }
 
-/// Whole sessions for tests/schedule, whose own sender sends a frame of some twenty packets for each 0.
+/// Whole sessions for tests/schedule, whose own sender sends a frame of some twenty packets for
+/// each 0.
 fn schedules(seeds: &Seeds) {
     /// A frame with this much parity, and all of its packets but those lost.
     fn frame(out: &mut Vec<u8>, parity: u8, lost: usize) {
@@ -248,7 +251,8 @@ fn schedules(seeds: &Seeds) {
     frame(&mut two, 50, 1);
     seeds.add("receiving", "two-senders", &two);
 
-    // The schedule's own sender, SSRC 7, starts anew: at other numbers, behind a silence and without one.
+    // The schedule's own sender, SSRC 7, starts anew: at other numbers, behind a silence and
+    // without one.
     let mut restarts = Vec::new();
     for first in [30_000, 65_000, 100] {
         (0..3).for_each(|_| frame(&mut restarts, 50, 1));

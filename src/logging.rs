@@ -16,7 +16,8 @@ use tracing_subscriber::registry::LookupSpan;
 use crate::clock::Mono;
 use crate::text::without_codes;
 
-/// The variable that overrides `-v`: a level (`debug`) or directives (`lancam=debug,lancam::net=trace`).
+/// The variable that overrides `-v`: a level (`debug`) or directives
+/// (`lancam=debug,lancam::net=trace`).
 pub const VARIABLE: &str = "LANCAM_LOG";
 
 /// How lines look: `14:03:07 WARN porch: what happened`.

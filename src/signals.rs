@@ -38,7 +38,8 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Installs the handlers. The second SIGTERM or SIGINT ends the process at once with exit code 1.
+    /// Installs the handlers. The second SIGTERM or SIGINT ends the process at once with exit code
+    /// 1.
     ///
     /// # Errors
     /// The kernel has no descriptors or handlers left.

@@ -1,5 +1,5 @@
-//! Announcements between two hosts on one wire: lancam with itself, with ffmpeg and with VLC, and against who means ill; and the
-//! commands that `lancam send` prints, run as they are printed.
+//! Announcements between two hosts on one wire: lancam with itself, with ffmpeg and with VLC, and
+//! against who means ill; and the commands that `lancam send` prints, run as they are printed.
 #![cfg(feature = "send")]
 
 mod common;
@@ -253,7 +253,8 @@ fn two_senders_in_a_group_that_was_chosen_warn() {
     b.wait_for_message("10.77.0.1 also sends to");
 }
 
-/// A group that two use is no reason to show the one under the other's name, whichever is heard first or ends.
+/// A group that two use is no reason to show the one under the other's name, whichever is heard
+/// first or ends.
 #[test]
 fn in_a_group_of_two_a_name_is_its_own_senders_only() {
     let Some(lan) = Lan::with_viewers("in_a_group_of_two", 2) else {
@@ -544,7 +545,8 @@ fn printed_commands(sender: &Process) -> Vec<(String, String)> {
         .collect()
 }
 
-/// The command as it is printed, but for what shows pictures on a screen: that is replaced or left out.
+/// The command as it is printed, but for what shows pictures on a screen: that is replaced or left
+/// out.
 fn without_a_screen(player: &str, command: &str, folder: &Path) -> String {
     let folder = folder.display();
     match player {

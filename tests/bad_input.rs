@@ -1,5 +1,5 @@
-//! What a person gets wrong: each time one sentence that says what, where and what to do, an exit code, nothing
-//! written and nothing left running.
+//! What a person gets wrong: each time one sentence that says what, where and what to do, an exit
+//! code, nothing written and nothing left running.
 #![cfg(feature = "send")]
 
 mod common;
@@ -371,7 +371,8 @@ fn no_display_is_said_so_with_what_to_do() {
     assert!(viewer.messages().contains("--headless"), "{viewer}");
 }
 
-/// The kernel's limit for receive buffers, set for one test. Nothing else in this file depends on it.
+/// The kernel's limit for receive buffers, set for one test. Nothing else in this file depends on
+/// it.
 struct Limit(String);
 
 const RMEM_MAX: &str = "/proc/sys/net/core/rmem_max";
@@ -391,7 +392,8 @@ impl Drop for Limit {
     }
 }
 
-/// A receive buffer that the kernel caps: said, with the command that raises it; the viewer runs all the same.
+/// A receive buffer that the kernel caps: said, with the command that raises it; the viewer runs
+/// all the same.
 #[test]
 fn a_small_rmem_max_is_told() {
     let test = "a_small_rmem_max_is_told";

@@ -1,5 +1,6 @@
-//! What deploy/build makes for boards: it runs (under qemu-user), it sends and shows the same pictures as this machine's
-//! own, and it has what it should (NEON) and nothing that it should not (a window system).
+//! What deploy/build makes for boards: it runs (under qemu-user), it sends and shows the same
+//! pictures as this machine's own, and it has what it should (NEON) and nothing that it should not
+//! (a window system).
 //!
 //! `tests/run board` builds it first; without that, or without an emulator, a test is skipped.
 #![cfg(feature = "send")]
@@ -166,7 +167,8 @@ fn is_made_for_the_board(board: &Board) {
             library.display()
         );
     }
-    // Every 64-bit ARM processor has NEON. A 32-bit library that was not built with it on looks here for it at run time.
+    // Every 64-bit ARM processor has NEON. A 32-bit library that was not built with it on looks
+    // here for it at run time.
     if board.name == "aarch64" {
         return;
     }
@@ -199,8 +201,8 @@ fn runs_the_demo(board: &Board) {
     Process::spawn("lancam demo", command).succeed();
 }
 
-/// The frames arrive on this machine as they were, sent by a board that may not choose its interface: the emulator
-/// refuses that, so it goes by the address and says so.
+/// The frames arrive on this machine as they were, sent by a board that may not choose its
+/// interface: the emulator refuses that, so it goes by the address and says so.
 fn sends_to_this_machine(board: &Board) {
     let test = "sends_to_this_machine";
     let Some(binary) = board.binary(test) else {
@@ -238,8 +240,8 @@ fn watches_this_machine(board: &Board) {
     assert_same_pictures(board.name, &frames, &clip.frames);
 }
 
-/// Decoding, scaling and encoding give the same bytes as on this machine: libjpeg-turbo's accurate transforms are exact
-/// in C, SSE2, AVX2 and NEON alike.
+/// Decoding, scaling and encoding give the same bytes as on this machine: libjpeg-turbo's accurate
+/// transforms are exact in C, SSE2, AVX2 and NEON alike.
 fn decodes_and_encodes_as_this_machine_does(board: &Board) {
     let test = "decodes_and_encodes_as_this_machine_does";
     let Some(binary) = board.binary(test) else {

@@ -1,5 +1,6 @@
-//! What other senders really put on the wire: captures of GStreamer and ffmpeg, packet by packet, come
-//! out of the depacketizer as exactly the scans that went in. See tests/data/captures/README.md.
+//! What other senders really put on the wire: captures of GStreamer and ffmpeg, packet by packet,
+//! come out of the depacketizer as exactly the scans that went in. See
+//! tests/data/captures/README.md.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! README.md and docs/: wrapped, every relative link leads somewhere, every command is one that lancam has.
+//! README.md and docs/: wrapped, every relative link leads somewhere, every command is one that
+//! lancam has.
 
 use std::collections::HashSet;
 use std::fs;
@@ -179,7 +180,8 @@ fn names_of_the_code_exist() {
     assert!(count > 20, "only {count} names were found");
 }
 
-/// Asks for help behind each command's own arguments: clap reads these first, and refuses those it does not know.
+/// Asks for help behind each command's own arguments: clap reads these first, and refuses those it
+/// does not know.
 #[test]
 #[cfg(feature = "send")]
 fn every_command_is_one() {

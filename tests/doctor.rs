@@ -1,6 +1,6 @@
-//! `lancam doctor` between hosts on one wire: for each thing that can be wrong, a test that breaks exactly that and sees
-//! its line. What a network namespace cannot break (`rmem_max` and the clock belong to the whole machine) is tested
-//! with the checks themselves, in `src/doctor`.
+//! `lancam doctor` between hosts on one wire: for each thing that can be wrong, a test that breaks
+//! exactly that and sees its line. What a network namespace cannot break (`rmem_max` and the clock
+//! belong to the whole machine) is tested with the checks themselves, in `src/doctor`.
 #![cfg(feature = "send")]
 
 mod common;

@@ -1,5 +1,5 @@
-//! A third host on the LAN that forges packets, goodbyes, reports and announcements: the picture stays the sender's, and
-//! nobody pays for what a stranger says.
+//! A third host on the LAN that forges packets, goodbyes, reports and announcements: the picture
+//! stays the sender's, and nobody pays for what a stranger says.
 #![cfg(feature = "send")]
 
 mod attack;
@@ -51,14 +51,16 @@ fn a_forged_goodbye_replaces_nobody() {
     the_stream_goes_on("a_forged_goodbye", Attack::Goodbye);
 }
 
-/// One stranger's report of 25 % loss must not cost all others half as much again. Where nothing is lost 2 to 3 % are sent.
+/// One stranger's report of 25 % loss must not cost all others half as much again. Where nothing is
+/// lost 2 to 3 % are sent.
 #[test]
 fn a_strangers_losses_do_not_raise_the_repair_of_all() {
     let share = attack::repair_by_a_stranger("a_strangers_losses");
     assert!(share.is_none_or(|share| share <= 0.12), "{share:?}");
 }
 
-/// Once 256 announcements of 4 KB from four addresses: RFC 2974 §3.1 would have the sender wait for half an hour.
+/// Once 256 announcements of 4 KB from four addresses: RFC 2974 §3.1 would have the sender wait for
+/// half an hour.
 #[test]
 fn a_flood_of_announcements_silences_nobody() {
     let test = "a_flood_of_announcements";

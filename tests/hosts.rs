@@ -1,5 +1,5 @@
-//! What happens between hosts: who is in the group and when, senders and viewers that come and go, signals,
-//! what the packets look like on the wire, loss, and strangers in the group.
+//! What happens between hosts: who is in the group and when, senders and viewers that come and go,
+//! signals, what the packets look like on the wire, loss, and strangers in the group.
 #![cfg(feature = "send")]
 
 mod common;
@@ -147,7 +147,8 @@ fn a_viewer_waits_for_its_sender_and_outlives_it() {
     terminate(&mut viewer);
 }
 
-/// As a board does that is switched on before its network: nobody named an interface, and there is none.
+/// As a board does that is switched on before its network: nobody named an interface, and there is
+/// none.
 #[test]
 fn a_sender_that_starts_before_the_network_goes_out_when_it_comes() {
     let test = "a_sender_that_starts_before_the_network_goes_out_when_it_comes";
@@ -182,7 +183,8 @@ fn add_interface(host: &Host, name: &str, more: &str) {
     ));
 }
 
-/// Neither end names an interface. Docker's bridge comes first and has no link; a VPN without MULTICAST has the default route.
+/// Neither end names an interface. Docker's bridge comes first and has no link; a VPN without
+/// MULTICAST has the default route.
 #[test]
 fn a_link_and_multicast_decide_before_order_and_route() {
     let test = "a_link_and_multicast_decide_before_order_and_route";
@@ -208,7 +210,8 @@ fn a_link_and_multicast_decide_before_order_and_route() {
     terminate(&mut sender);
 }
 
-/// A VPN that carries multicast comes up while pictures flow, and takes the default route of both ends.
+/// A VPN that carries multicast comes up while pictures flow, and takes the default route of both
+/// ends.
 #[test]
 fn a_vpn_that_comes_up_takes_nobody_away() {
     let test = "a_vpn_that_comes_up_takes_nobody_away";
@@ -443,7 +446,8 @@ fn can_capture(test: &str) -> bool {
     nix::unistd::geteuid().is_root() || skip(test, "tcpdump needs root")
 }
 
-/// What tcpdump says of `count` packets that arrive at the viewer's host: its lines, two a packet for IPv4.
+/// What tcpdump says of `count` packets that arrive at the viewer's host: its lines, two a packet
+/// for IPv4.
 fn capture(net: &Net, count: usize, during: impl FnOnce() -> Process) -> Vec<String> {
     let mut command = net.viewer.command("tcpdump");
     command.args([
@@ -582,7 +586,8 @@ fn another_group_on_the_same_port_is_not_heard() {
 
 // ---- loss and strangers ----
 
-/// With packets cut before the wire and 2 % of them lost, what is recorded is still only whole frames.
+/// With packets cut before the wire and 2 % of them lost, what is recorded is still only whole
+/// frames.
 #[test]
 fn lost_packets_never_make_a_wrong_picture() {
     let test = "lost_packets_never_make_a_wrong_picture";

@@ -1,5 +1,6 @@
-//! The layers hold: no import in `src/` points upward, and no modules import each other in a ring. The order is the
-//! table of docs/ARCHITECTURE.md, "Layers". Tests inside `src/` may import what they like.
+//! The layers hold: no import in `src/` points upward, and no modules import each other in a ring.
+//! The order is the table of docs/ARCHITECTURE.md, "Layers". Tests inside `src/` may import what
+//! they like.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -86,7 +87,8 @@ fn the_reader_sees_each_kind_of_import() {
     assert_eq!(got, ["a a::low", "b a", "b a::low", "b c", "c a"]);
 }
 
-/// The rows of the table, lowest first; a row may name several modules, which do not import each other.
+/// The rows of the table, lowest first; a row may name several modules, which do not import each
+/// other.
 fn order() -> Vec<Vec<String>> {
     let text = fs::read_to_string(root().join("docs/ARCHITECTURE.md")).unwrap();
     let section = text
@@ -194,8 +196,8 @@ impl File {
         file
     }
 
-    /// Reads `use` trees and paths of two words and more, inside macros too. What stands behind `#[cfg(test)]` is
-    /// passed over.
+    /// Reads `use` trees and paths of two words and more, inside macros too. What stands behind
+    /// `#[cfg(test)]` is passed over.
     fn code(&mut self, tokens: TokenStream) {
         let mut path: Vec<String> = Vec::new();
         let mut colons = 0;

@@ -1,4 +1,5 @@
-//! The `net` layer on real sockets: loopback for what needs no privilege, and two hosts on one wire for the rest.
+//! The `net` layer on real sockets: loopback for what needs no privilege, and two hosts on one wire
+//! for the rest.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
@@ -23,8 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// A port that no other test of this run uses.
 fn port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    // Below the range that the kernel gives to sockets without a port of their own (from 32768), and
-    // different from one process to the next.
+    // Below the range that the kernel gives to sockets without a port of their own (from 32768),
+    // and different from one process to the next.
     20_000 + (std::process::id() % 100) as u16 * 100 + NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
@@ -44,8 +45,8 @@ fn receiver_on(interface: &str, group: SocketAddr) -> BatchReceiver {
     BatchReceiver::new(ReceiveSocket::open(&options).unwrap())
 }
 
-/// A frame of `len` bytes and its plan: packets of `datagram` bytes with 12-byte headers, the first with
-/// a longer header and the last as short as it comes out.
+/// A frame of `len` bytes and its plan: packets of `datagram` bytes with 12-byte headers, the first
+/// with a longer header and the last as short as it comes out.
 fn frame(len: usize, datagram: usize) -> (Vec<u8>, PacketPlan) {
     let scan: Vec<u8> = (0..len).map(|i| (i * 7 + i / 251) as u8).collect();
     let mut plan = PacketPlan::default();
@@ -414,8 +415,8 @@ fn a_plain_receiver_gets_the_packets_that_gso_cuts() {
     }
 }
 
-/// What other programs do: a socket with the kernel's stock buffer, read datagram by datagram. The second
-/// socket holds the membership.
+/// What other programs do: a socket with the kernel's stock buffer, read datagram by datagram. The
+/// second socket holds the membership.
 fn plain_receiver(group: SocketAddr) -> (UdpSocket, ReceiveSocket) {
     let mut options = ReceiveOptions::new(group);
     options.interface = Some(INTERFACE.into());
@@ -446,8 +447,8 @@ fn membership_is_listed_while_the_socket_lives() {
         let other = receiver_at(&viewer, group);
         assert_eq!(viewer.inside(users), Some(2));
         drop(one);
-        // A socket closed here lives on for a moment while another thread starts a program, which holds a copy of it
-        // until its `exec`.
+        // A socket closed here lives on for a moment while another thread starts a program, which
+        // holds a copy of it until its `exec`.
         wait_for("one membership", || {
             (viewer.inside(users) == Some(1)).then_some(())
         });
@@ -536,7 +537,8 @@ fn the_interface_is_told_and_found() {
     );
 }
 
-/// A VPN that comes up takes the routes; what is sent and heard goes on where it was, until that is no more.
+/// A VPN that comes up takes the routes; what is sent and heard goes on where it was, until that is
+/// no more.
 #[test]
 fn what_works_is_not_left_for_a_route() {
     let Some((camera, viewer)) = two_hosts("what_works_is_not_left_for_a_route") else {
@@ -844,7 +846,8 @@ fn a_link_local_group_follows_a_new_index() {
     assert_eq!(take(&mut receiver, 1, PATIENCE), [b"here"]);
 }
 
-/// A receiver that waits on a silent group for ever sees no request to stop and no deadline of its frames.
+/// A receiver that waits on a silent group for ever sees no request to stop and no deadline of its
+/// frames.
 #[test]
 fn a_socket_made_anew_keeps_its_time_limit() {
     let Some((camera, viewer)) = two_hosts("a_socket_made_anew_keeps_its_time_limit") else {
@@ -899,8 +902,9 @@ fn a_stock_receive_buffer_loses_nothing_of_300_kb_frames() {
         return;
     };
     let group = group("239.255.77.1");
-    // The readers run before other programs (see `reader`), but a loaded machine also delays the kernel's own
-    // delivery, and then hands over many bursts at once. A clean run of each shows that the bursts fit.
+    // The readers run before other programs (see `reader`), but a loaded machine also delays the
+    // kernel's own delivery, and then hands over many bursts at once. A clean run of each shows
+    // that the bursts fit.
     let mut is_clean = (false, false);
     let mut losses = Vec::new();
     while is_clean != (true, true) {
@@ -972,8 +976,8 @@ fn losses_of(
     (missing(&plain_got), missing(&ours_got))
 }
 
-/// A thread that a busy machine does not keep from the processor: the question is whether bursts fit the
-/// buffer of a viewer that reads, not how this machine shares its cores.
+/// A thread that a busy machine does not keep from the processor: the question is whether bursts
+/// fit the buffer of a viewer that reads, not how this machine shares its cores.
 fn reader(read: impl FnOnce() + Send + 'static) -> thread::JoinHandle<()> {
     thread::spawn(|| {
         if let Err(refusal) = lancam::net::thread::realtime(10) {

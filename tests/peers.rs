@@ -1,5 +1,6 @@
-//! lancam with the players and senders that people have, each in a network namespace of its own on a veth pair:
-//! GStreamer, ffmpeg, VLC and lancam itself. Every sample of every frame is compared with the source's own decode.
+//! lancam with the players and senders that people have, each in a network namespace of its own on
+//! a veth pair: GStreamer, ffmpeg, VLC and lancam itself. Every sample of every frame is compared
+//! with the source's own decode.
 #![cfg(feature = "send")]
 
 mod common;
@@ -108,8 +109,8 @@ impl Scene {
         }
     }
 
-    /// Every frame, in order, sample for sample. Players that know RFC 2435 only see the size rounded up to eight
-    /// pixels, so only the picture's own part counts.
+    /// Every frame, in order, sample for sample. Players that know RFC 2435 only see the size
+    /// rounded up to eight pixels, so only the picture's own part counts.
     fn assert_all(&self, what: &str, received: &[Vec<u8>]) {
         let expected = self.expected();
         assert_eq!(
@@ -252,7 +253,8 @@ fn lancam_to_gstreamer_above_2040_pixels() {
     lancam_to_gstreamer("lancam_to_gstreamer_above_2040_pixels", large(), "");
 }
 
-/// A clip of 322x242 in 4:2:2, and its frames. Every sixth scan ends in D9, which GStreamer takes for an EOI marker.
+/// A clip of 322x242 in 4:2:2, and its frames. Every sixth scan ends in D9, which GStreamer takes
+/// for an EOI marker.
 fn clip_by_ends(folder: &Path, frames: usize, has_eoi: bool) -> (PathBuf, Vec<Vec<u8>>) {
     let (width, height) = (322, 242);
     let mut seed = 1u32;
@@ -555,7 +557,8 @@ fn ffmpeg_to_lancam_420() {
 
 // ---- VLC ----
 
-/// VLC with the command that the README gives; its pictures are colour-converted, so they are compared by eye's measure.
+/// VLC with the command that the README gives; its pictures are colour-converted, so they are
+/// compared by eye's measure.
 fn lancam_to_vlc(test: &str, more: &str) {
     let kind = Kind::new(640, 480, Chroma::C420);
     let Some(scene) = Scene::set(test, kind, &["vlc", "djpeg"]) else {

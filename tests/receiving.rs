@@ -1,5 +1,5 @@
-//! The receive state machine as a whole under schedules of loss, reordering, repetition, lies and questions. The same
-//! schedules are fuzzed (fuzz/fuzz_targets/receiving.rs).
+//! The receive state machine as a whole under schedules of loss, reordering, repetition, lies and
+//! questions. The same schedules are fuzzed (fuzz/fuzz_targets/receiving.rs).
 
 use proptest::prelude::*;
 

@@ -1,6 +1,7 @@
-//! Repair, retransmission and fewer frames over a network that loses packets: two hosts on one wire on which 5 % of the
-//! packets are lost at random, or which is too narrow (nftables, on the viewer's side: a sender whose own queue is full
-//! waits for it, one with a bottleneck behind it does not notice).
+//! Repair, retransmission and fewer frames over a network that loses packets: two hosts on one wire
+//! on which 5 % of the packets are lost at random, or which is too narrow (nftables, on the
+//! viewer's side: a sender whose own queue is full waits for it, one with a bottleneck behind it
+//! does not notice).
 #![cfg(feature = "send")]
 
 mod common;
@@ -22,7 +23,8 @@ const PORTS: &str = "{ 10000, 10004 }";
 /// What lets 5 % of the packets go lost before they reach a socket.
 const LOSS: &str = "numgen random mod 1000 < 50";
 
-/// Two hosts on one wire that carries packets one by one: in one piece a lost packet would be 46 lost ones.
+/// Two hosts on one wire that carries packets one by one: in one piece a lost packet would be 46
+/// lost ones.
 struct Scene {
     net: Net,
     folder: tempfile::TempDir,
@@ -202,7 +204,8 @@ fn a_flood_of_requests_is_answered_within_its_share() {
     assert_eq!(number(&sent, "frames_dropped"), 0.0);
 }
 
-/// For five seconds, with junk in between; how many packets were asked for, and how many datagrams were junk.
+/// For five seconds, with junk in between; how many packets were asked for, and how many datagrams
+/// were junk.
 fn ask_for_everything() -> (u32, u32) {
     let group: Ipv4Addr = GROUP.parse().unwrap();
     let own: Ipv4Addr = VIEWER_IP.parse().unwrap();
@@ -241,7 +244,8 @@ fn a_full_link_gets_fewer_frames() {
         return;
     };
     let viewer = scene.watch("");
-    // Small, so that this machine makes every frame in time: where it does not, fewer frames sent are others made.
+    // Small, so that this machine makes every frame in time: where it does not, fewer frames sent
+    // are others made.
     let keys = "repair: Auto(max: 0.5), adapt: FrameRate(min: 2), pacing: Spread(0.8)";
     let sender = scene.send_pattern("640x480@15", keys);
     let stats = sender.wait_for_stats("the stream's rate", |s| number(s, "frames_sent") >= 30.0);

@@ -1,5 +1,6 @@
-//! RTCP between real hosts: what the sender knows of its viewers, waiting for them, goodbyes, and other programs
-//! that report or are reported to. Skipped, and said so, where namespaces or those programs are not to be had.
+//! RTCP between real hosts: what the sender knows of its viewers, waiting for them, goodbyes, and
+//! other programs that report or are reported to. Skipped, and said so, where namespaces or those
+//! programs are not to be had.
 #![cfg(feature = "send")]
 
 mod common;
@@ -60,8 +61,8 @@ fn the_sender_knows_what_a_viewer_loses() {
     let mut viewer = view(&net.viewer, "viewer");
     viewer.wait_until_joined(GROUP);
     let sender = send(&net.sender, "sender");
-    // A figure from some thousand packets, and the round trip. Ten percent of what was sent; one report may cover so few
-    // packets that it has more by chance.
+    // A figure from some thousand packets, and the round trip. Ten percent of what was sent; one
+    // report may cover so few packets that it has more by chance.
     let stats = sender.wait_for_stats("a viewer's losses", |s| {
         let viewer = &s["watching"][0];
         let fraction = viewer["fraction_lost"].as_f64().unwrap_or(0.0);
@@ -92,7 +93,8 @@ fn the_sender_knows_what_a_viewer_loses() {
     sender.wait_for_stats("the end of the losses", |s| {
         number(&s["watching"][0], "fraction_lost") < 0.01
     });
-    // The statistics come once a second, too; and the first report after it counts from the one before.
+    // The statistics come once a second, too; and the first report after it counts from the one
+    // before.
     let time = ended.elapsed();
     assert!(time < Duration::from_millis(3_500), "{time:?}");
 }
@@ -234,7 +236,8 @@ fn a_restarted_sender_is_followed_because_the_first_said_goodbye() {
     let mut first = send(&net.sender, "first sender");
     let viewer = view(&net.viewer, "viewer");
     viewer.wait_for_stats("frames", |s| number(s, "frames_whole") > 30.0);
-    // The second one runs beside the first, so that nothing but the goodbye lets the viewer go over.
+    // The second one runs beside the first, so that nothing but the goodbye lets the viewer go
+    // over.
     let second = send(&net.sender, "second sender");
     viewer.wait_for_message("a second sender");
     assert!(first.stop(Signal::SIGTERM).success());
@@ -365,7 +368,8 @@ fn lancam_understands_what_ffmpeg_reports() {
     let _ffmpeg = Process::spawn("ffmpeg", ffmpeg);
     viewer.wait_for_stats("frames", |s| number(s, "frames_whole") > 100.0);
     sniffer.signal(Signal::SIGTERM);
-    // A report that names the last sender report (its time, and the delay since): "… 0l 2848s 84j @56638.48+0.55 …".
+    // A report that names the last sender report (its time, and the delay since): "… 0l 2848s 84j
+    // @56638.48+0.55 …".
     let printed = sniffer.printed();
     let named =
         |line: &String| line.contains(" rr ") && line.contains('@') && !line.contains("@0.00");

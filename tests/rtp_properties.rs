@@ -1,5 +1,5 @@
-//! Packetize, then permute, drop and duplicate, then depacketize: exactly the frames that are whole come
-//! out, in order, byte for byte; and no bytes at all make the depacketizer panic or grow.
+//! Packetize, then permute, drop and duplicate, then depacketize: exactly the frames that are whole
+//! come out, in order, byte for byte; and no bytes at all make the depacketizer panic or grow.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;

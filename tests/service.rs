@@ -1,5 +1,5 @@
-//! What a supervisor sees of `lancam send`: a real notification socket in its place. The unit file by systemd's own
-//! checks. Booting with it is the image test's part.
+//! What a supervisor sees of `lancam send`: a real notification socket in its place. The unit file
+//! by systemd's own checks. Booting with it is the image test's part.
 #![cfg(feature = "send")]
 
 mod common;
@@ -142,7 +142,8 @@ fn the_watchdog_is_fed_only_while_threads_live() {
     supervisor.hears("WATCHDOG=1");
 }
 
-/// Whoever feeds the pipe may take its time: viewers and supervisor are told, and nobody is restarted.
+/// Whoever feeds the pipe may take its time: viewers and supervisor are told, and nobody is
+/// restarted.
 #[test]
 fn a_pipe_that_falls_silent_starves_no_watchdog() {
     let test = "a_pipe_that_falls_silent_starves_no_watchdog";
@@ -253,7 +254,8 @@ fn a_bad_source_is_its_own_stream_s_trouble_only() {
     }
 }
 
-/// At a terminal a wrong path is an error at once (tests/bad_input.rs); a service waits for what is to come.
+/// At a terminal a wrong path is an error at once (tests/bad_input.rs); a service waits for what is
+/// to come.
 #[test]
 fn under_a_supervisor_the_only_source_is_waited_for() {
     let test = "under_a_supervisor_the_only_source_is_waited_for";
@@ -365,7 +367,8 @@ fn what_was_missed_while_stopped_is_not_made_up_for() {
     assert!(sender.stop(Signal::SIGTERM).success(), "{sender}");
 }
 
-/// Without a supervisor that is an error; with one, the boot goes on and the stream comes with its network.
+/// Without a supervisor that is an error; with one, the boot goes on and the stream comes with its
+/// network.
 #[test]
 fn under_a_supervisor_the_network_is_waited_for() {
     let test = "under_a_supervisor_the_network_is_waited_for";

@@ -1,5 +1,5 @@
-//! The status page: the real program on this host's loopback, asked by hand-written HTTP, by Prometheus' own tools
-//! and by a real browser.
+//! The status page: the real program on this host's loopback, asked by hand-written HTTP, by
+//! Prometheus' own tools and by a real browser.
 #![cfg(feature = "send")]
 
 mod common;
@@ -42,8 +42,8 @@ fn free_group() -> String {
     format!("239.255.70.{}:{port}", port % 250 + 1)
 }
 
-/// A sender of one picture of 1280x720, 30 times a second, which costs next to nothing: what its rate loses, it loses
-/// to others. `None` where there is nothing to make the picture with.
+/// A sender of one picture of 1280x720, 30 times a second, which costs next to nothing: what its
+/// rate loses, it loses to others. `None` where there is nothing to make the picture with.
 fn steady_sender(test: &str) -> Option<(Process, SocketAddr)> {
     if !have(test, &["cjpeg"]) {
         return None;
@@ -319,7 +319,8 @@ fn prometheus_reads_the_metrics() {
     metrics_are_well_formed(address, name);
 }
 
-/// Prometheus' own linter has no remark, and a parser of OpenMetrics reads the frames of stream `name`.
+/// Prometheus' own linter has no remark, and a parser of OpenMetrics reads the frames of stream
+/// `name`.
 fn metrics_are_well_formed(address: SocketAddr, name: &str) {
     if have("metrics_are_well_formed", &["promtool"]) {
         fed(
@@ -759,7 +760,8 @@ fn a_browser_shows_it() {
     browser.wait_until("document.querySelector('.badge').textContent === 'live'");
 }
 
-/// As nginx does with `location /cam/ { proxy_pass http://ADDRESS/; }`, and nothing at any other path.
+/// As nginx does with `location /cam/ { proxy_pass http://ADDRESS/; }`, and nothing at any other
+/// path.
 fn proxy(page: SocketAddr) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -812,7 +814,8 @@ fn it_works_below_a_path_of_a_proxy() {
     );
 }
 
-/// The picture in a page of somebody else's: with the token in its address, or if that page is named.
+/// The picture in a page of somebody else's: with the token in its address, or if that page is
+/// named.
 #[test]
 fn another_page_shows_the_picture_by_the_token() {
     let Some(mut browser) = Browser::open("another_page_shows_the_picture") else {

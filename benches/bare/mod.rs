@@ -1,5 +1,5 @@
-//! The C-like lower bounds that lancam is measured against: bare system calls on buffers that lie ready. No
-//! lancam code, no checks beyond those that keep a wrong figure out.
+//! The C-like lower bounds that lancam is measured against: bare system calls on buffers that lie
+//! ready. No lancam code, no checks beyond those that keep a wrong figure out.
 #![allow(unsafe_code)]
 // Not every benchmark uses both.
 #![allow(dead_code)]
@@ -34,7 +34,8 @@ impl<'a> BareSend<'a> {
         let mut controls = vec![[0u64; 4]; chunks.len()];
         let mut headers = Vec::new();
         for (part, control) in parts.iter_mut().zip(&mut controls) {
-            // SAFETY: all zeroes is a valid `mmsghdr`; the control buffer has room for one cmsg of a u16.
+            // SAFETY: all zeroes is a valid `mmsghdr`; the control buffer has room for one cmsg of
+            // a u16.
             unsafe {
                 let mut header: libc::mmsghdr = zeroed();
                 let hdr = &mut header.msg_hdr;
@@ -63,7 +64,8 @@ impl<'a> BareSend<'a> {
     /// The whole buffer, in one system call.
     pub(crate) fn send(&mut self, socket: BorrowedFd<'_>) {
         let count = self.headers.len();
-        // SAFETY: the headers point to arrays that live in `self`, and to a buffer and an address that outlive it.
+        // SAFETY: the headers point to arrays that live in `self`, and to a buffer and an address
+        // that outlive it.
         let sent =
             unsafe { libc::sendmmsg(socket.as_raw_fd(), self.headers.as_mut_ptr(), count as _, 0) };
         assert_eq!(sent, count as i32, "{}", io::Error::last_os_error());
@@ -104,7 +106,8 @@ impl BareReceive {
             headers[i].msg_hdr.msg_control = controls[i].as_mut_ptr().cast();
             headers[i].msg_hdr.msg_controllen = size_of_val(&controls[i]) as _;
         }
-        // SAFETY: each header points to its slot of the slab and its control room, with their lengths.
+        // SAFETY: each header points to its slot of the slab and its control room, with their
+        // lengths.
         let count = unsafe {
             libc::recvmmsg(
                 socket.as_raw_fd(),

@@ -1,5 +1,5 @@
-//! The network that loses packets: nftables on the viewer's host, in front of its sockets. What it carried and lost is
-//! counted there too, so that no program is asked about itself.
+//! The network that loses packets: nftables on the viewer's host, in front of its sockets. What it
+//! carried and lost is counted there too, so that no program is asked about itself.
 
 use std::io::Write;
 use std::process::Stdio;
@@ -78,7 +78,8 @@ impl Channel {
         let end = (MILLION / BURST).round();
         let in_burst = match self.pattern {
             Pattern::Random => String::new(),
-            // The set has one element while the channel is bad. Its size is room for what the kernel has still to clear away.
+            // The set has one element while the channel is bad. Its size is room for what the
+            // kernel has still to clear away.
             Pattern::Bursts => format!(
                 "add rule ip lossy input ip protocol @bad numgen random mod {MILLION} < {end} delete @bad {{ ip protocol }} accept
                  add rule ip lossy input ip protocol @bad counter name lost drop"

@@ -1,7 +1,7 @@
-//! Frames over a network that loses packets: lancam's repair and retransmission beside GStreamer, with and without its
-//! own FEC, and ffmpeg. 1280x720 at 30 fps, about 150 KB a frame, 600 frames a figure, each sender and viewer in network
-//! namespaces of their own on a veth pair that carries packets one by one. Needs root; prints Markdown and
-//! draws `docs/loss.svg`.
+//! Frames over a network that loses packets: lancam's repair and retransmission beside GStreamer,
+//! with and without its own FEC, and ffmpeg. 1280x720 at 30 fps, about 150 KB a frame, 600 frames a
+//! figure, each sender and viewer in network namespaces of their own on a veth pair that carries
+//! packets one by one. Needs root; prints Markdown and draws `docs/loss.svg`.
 //!
 //!     cargo bench --bench loss                 all of it
 //!     cargo bench --bench loss -- short        a fifth of the frames, for a look; draws `.cache/loss.svg`

@@ -62,7 +62,8 @@ impl Mode {
 
     /// The keys of the sender's stream, and what the viewer is told.
     fn settings(self) -> (String, &'static str) {
-        // A viewer may ask for packets once it has reported: frames sent before that say nothing about this way.
+        // A viewer may ask for packets once it has reported: frames sent before that say nothing
+        // about this way.
         const AGAIN: &str = "retransmit: true, wait_for_viewers: (count: 1, at_most_s: 10)";
         match self {
             Mode::Fixed(share) => (format!("repair: Fixed({share})"), ""),

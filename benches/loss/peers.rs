@@ -1,5 +1,5 @@
-//! The peers' rows. Their receivers write the JPEGs that they put together to a pipe, without decoding; a frame counts as
-//! whole if its scan is that of a frame sent, byte for byte.
+//! The peers' rows. Their receivers write the JPEGs that they put together to a pipe, without
+//! decoding; a frame counts as whole if its scan is that of a frame sent, byte for byte.
 
 use std::io::Read;
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -19,8 +19,8 @@ use crate::table::percentile;
 
 /// Frames before the first that counts: programs look at the first ones before they start.
 const WARM_UP: usize = 30;
-/// What GStreamer's jitter buffer waits for FEC, in milliseconds: a matrix of 100 packets is one frame, and it is sent
-/// with the next one.
+/// What GStreamer's jitter buffer waits for FEC, in milliseconds: a matrix of 100 packets is one
+/// frame, and it is sent with the next one.
 const FEC_LATENCY: u32 = 300;
 /// Bytes of a scan's end that tell frames apart.
 const TAIL: usize = 256;
@@ -193,7 +193,8 @@ impl Receiver {
     }
 }
 
-/// What follows the header of the scan. A marker SOS may only stand there in these clips, which have no thumbnails.
+/// What follows the header of the scan. A marker SOS may only stand there in these clips, which
+/// have no thumbnails.
 fn scan(jpeg: &[u8]) -> &[u8] {
     let sos = jpeg.windows(2).position(|w| w == [0xFF, 0xDA]);
     let Some(rest) = sos.and_then(|at| jpeg.get(at + 2..)) else {

@@ -1,6 +1,6 @@
-//! The parts that run on one of the two hosts, as processes of their own, so that what they cost can be told
-//! apart: this program again, with the name of a part. They report frames once a second as `lancam --stats -` does,
-//! and at their end one line for each frame on standard error.
+//! The parts that run on one of the two hosts, as processes of their own, so that what they cost
+//! can be told apart: this program again, with the name of a part. They report frames once a second
+//! as `lancam --stats -` does, and at their end one line for each frame on standard error.
 
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -43,7 +43,8 @@ pub(crate) fn command(host: &Host, words: &[&str]) -> Command {
     command
 }
 
-/// What a part has seen of one frame; times in nanoseconds on the monotonic clock, which all namespaces share.
+/// What a part has seen of one frame; times in nanoseconds on the monotonic clock, which all
+/// namespaces share.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Seen {
     /// The number in the picture, or 0 if it was not decoded.
@@ -173,8 +174,8 @@ fn bare(clip: &Clip) {
     tell(&seen);
 }
 
-/// lancam's own viewer with this in the window's place: `take` only takes the frames, `decode` decodes them, `stall`
-/// also stops for a second once.
+/// lancam's own viewer with this in the window's place: `take` only takes the frames, `decode`
+/// decodes them, `stall` also stops for a second once.
 fn viewer(what: &str) {
     let config = ViewPlan {
         interface: Some(INTERFACE.into()),
@@ -227,8 +228,8 @@ fn show(feed: Feed<'_>, decodes: bool, stalls: bool) {
     tell(&seen);
 }
 
-/// The receiver of a textbook: one `recv` a packet, the default buffer, nothing else. A frame is whole if no number
-/// is missing up to its marker.
+/// The receiver of a textbook: one `recv` a packet, the default buffer, nothing else. A frame is
+/// whole if no number is missing up to its marker.
 fn plain() {
     let signals = Signals::install().expect("signal handlers");
     let stop = signals.stop();
@@ -259,8 +260,8 @@ fn plain() {
     report.write(frames, true);
 }
 
-/// The least that any sender of this clip takes: its first frame's packets, made before, in one `sendmmsg` with GSO
-/// for each interval.
+/// The least that any sender of this clip takes: its first frame's packets, made before, in one
+/// `sendmmsg` with GSO for each interval.
 fn floor_send(clip: &Clip) {
     let signals = Signals::install().expect("signal handlers");
     let stop = signals.stop();
@@ -336,8 +337,8 @@ fn group_socket() -> SendSocket {
     socket.expect("a socket")
 }
 
-/// Sends frames unpaced, one every `interval` (as fast as it can, if that is zero), and tells when it came to the
-/// last packet of each. Its timestamps are the frames' numbers.
+/// Sends frames unpaced, one every `interval` (as fast as it can, if that is zero), and tells when
+/// it came to the last packet of each. Its timestamps are the frames' numbers.
 fn blast(clip: &Clip, frames: usize, interval: Duration) {
     let socket = group_socket();
     let mut packetizer = Packetizer::new(Ssrc(1), SeqNo(0), socket.max_datagram());

@@ -1,5 +1,6 @@
-//! Clips as a camera would make them: 4:2:2, standard tables, frames of a wanted size that all differ. Each frame
-//! carries its number in its upper left corner, where it can be read in the decoded picture.
+//! Clips as a camera would make them: 4:2:2, standard tables, frames of a wanted size that all
+//! differ. Each frame carries its number in its upper left corner, where it can be read in the
+//! decoded picture.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -65,7 +65,8 @@ pub(crate) fn measure(measured: &Process, counter: Counter<'_>, seconds: u64) ->
 pub(crate) fn syscalls(measured: &Process, counter: Counter<'_>) -> Option<f64> {
     let folder = tempfile::tempdir().expect("a folder");
     let summary = folder.path().join("summary");
-    // Attached right after one report and ended right after another one, so that both count the same frames.
+    // Attached right after one report and ended right after another one, so that both count the
+    // same frames.
     let (start, before) = counter.wait_for_start();
     let mut strace = Command::new("strace")
         .args(["-q", "-c", "-f", "-p", &measured.pid().to_string(), "-o"])
@@ -88,8 +89,8 @@ pub(crate) fn cpu_time(pid: u32) -> Duration {
     clock_gettime(clock).expect("the process lives").into()
 }
 
-/// What the threads of this name have taken since they began. proc(5), /proc/PID/task/TID/schedstat: the first number is
-/// the time on the processor in nanoseconds.
+/// What the threads of this name have taken since they began. proc(5),
+/// /proc/PID/task/TID/schedstat: the first number is the time on the processor in nanoseconds.
 pub(crate) fn thread_time(pid: u32, name: &str) -> Duration {
     let read = |path: std::path::PathBuf| fs::read_to_string(path).unwrap_or_default();
     let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("the process lives");

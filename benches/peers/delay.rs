@@ -201,8 +201,8 @@ fn millis(from: u64, to: u64) -> f64 {
     to.saturating_sub(from) as f64 * 1e-6
 }
 
-/// A receiver that writes decoded pictures to its standard output. A picture counts as decoded when its first
-/// bytes come: writing it out is no part of the job.
+/// A receiver that writes decoded pictures to its standard output. A picture counts as decoded when
+/// its first bytes come: writing it out is no part of the job.
 struct Raw {
     child: Child,
     reader: JoinHandle<Vec<Seen>>,

@@ -1,4 +1,5 @@
-//! Frames that arrive with the kernel's stock receive buffers, also while a viewer's decoder stands still.
+//! Frames that arrive with the kernel's stock receive buffers, also while a viewer's decoder stands
+//! still.
 
 use std::process::Command;
 use std::thread;

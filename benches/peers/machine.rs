@@ -64,8 +64,8 @@ fn first_line(program: &str, flag: &str) -> String {
     line.split(" Copyright").next().unwrap_or(line).to_owned()
 }
 
-/// The kernel's limits of receive buffers: large ones, so that programs get what they ask for, or what Linux ships.
-/// Put back as they were when this goes, even if the run is interrupted.
+/// The kernel's limits of receive buffers: large ones, so that programs get what they ask for, or
+/// what Linux ships. Put back as they were when this goes, even if the run is interrupted.
 pub(crate) struct Buffers {
     signals: signal_hook::iterator::Handle,
     before: [String; 2],

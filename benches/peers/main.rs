@@ -1,6 +1,7 @@
-//! The whole job against GStreamer and ffmpeg doing the same, each in network namespaces of its own on a veth
-//! pair: CPU time and system calls a frame, memory, delay, frames delivered. Everything that is compared is
-//! measured in one run. Needs root; prints Markdown; leaves nothing behind but the clips in `.cache/clips`.
+//! The whole job against GStreamer and ffmpeg doing the same, each in network namespaces of its own
+//! on a veth pair: CPU time and system calls a frame, memory, delay, frames delivered. Everything
+//! that is compared is measured in one run. Needs root; prints Markdown; leaves nothing behind but
+//! the clips in `.cache/clips`.
 //!
 //!     cargo bench --bench peers                       all tables
 //!     cargo bench --bench peers -- short delay        a fifth of the time, for a look; one of: sending,

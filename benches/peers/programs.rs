@@ -1,5 +1,5 @@
-//! The command lines that are compared. What is no part of a job is left out of it, and every program gets the
-//! settings that suit it best.
+//! The command lines that are compared. What is no part of a job is left out of it, and every
+//! program gets the settings that suit it best.
 
 use std::fs;
 use std::path::Path;
@@ -193,7 +193,8 @@ pub(crate) fn ffmpeg_receive(
     command
 }
 
-/// `command` without the right to have larger receive buffers than `rmem_max`, as a service or a user has it.
+/// `command` without the right to have larger receive buffers than `rmem_max`, as a service or a
+/// user has it.
 pub(crate) fn unprivileged(command: &Command) -> Command {
     let program = command.get_program().to_owned();
     let words: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();

@@ -95,7 +95,8 @@ pub(crate) fn run(bench: &Bench) {
     }
 }
 
-/// Whether packets come one by one, as from a network card, or joined as the sender gave them to the kernel.
+/// Whether packets come one by one, as from a network card, or joined as the sender gave them to
+/// the kernel.
 fn cut(bench: &Bench, is_on: bool) {
     let state = if is_on { "off" } else { "on" };
     bench.net.sender.run(&format!(

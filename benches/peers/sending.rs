@@ -12,7 +12,8 @@ use crate::table::{Table, target};
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Sender {
     Lancam(&'static str),
-    /// lancam's packets, from frames that lie in memory: what is left without a file, a pace and a program around.
+    /// lancam's packets, from frames that lie in memory: what is left without a file, a pace and a
+    /// program around.
     Memory,
     /// The least that any program takes for these bytes.
     Floor,
@@ -105,7 +106,8 @@ pub(crate) fn run(bench: &Bench) {
     }
 }
 
-/// Whether the veth device takes a frame's packets in one piece, as a network card with UDP segmentation does.
+/// Whether the veth device takes a frame's packets in one piece, as a network card with UDP
+/// segmentation does.
 fn offload(bench: &Bench, is_on: bool) {
     let state = if is_on { "on" } else { "off" };
     bench.net.sender.run(&format!(

@@ -1,4 +1,5 @@
-//! How fast frames can come without pacing before one is lost, and how soon a frame is ready after its last packet.
+//! How fast frames can come without pacing before one is lost, and how soon a frame is ready after
+//! its last packet.
 
 use std::process::Command;
 use std::thread;
@@ -125,8 +126,9 @@ fn blast(bench: &Bench, frames: usize, interval_us: u32) -> Process {
     Process::spawn("blast", child::command(&bench.net.sender, &words))
 }
 
-/// From the last packet's arrival to the frame in the hands of the decoding thread, and the same from before the
-/// sender's system call: delivery by the kernel and the receiving thread's waking up are in that one too.
+/// From the last packet's arrival to the frame in the hands of the decoding thread, and the same
+/// from before the sender's system call: delivery by the kernel and the receiving thread's waking
+/// up are in that one too.
 fn ready(bench: &Bench) {
     let mut table = Table::new(
         "Last packet in → frame with the decoding thread, 30 fps, unpaced",

@@ -1,7 +1,7 @@
-//! What more viewers cost the sender: nothing of its own. The bridge copies each packet to each viewer, and the kernel
-//! does that within the sender's call; how much that is, is told by bare `sendmmsg` with GSO of the same packets
-//! with the same viewers there. What viewers cost lancam itself is the thread that hears their reports: the stream's
-//! thread does not know of them.
+//! What more viewers cost the sender: nothing of its own. The bridge copies each packet to each
+//! viewer, and the kernel does that within the sender's call; how much that is, is told by bare
+//! `sendmmsg` with GSO of the same packets with the same viewers there. What viewers cost lancam
+//! itself is the thread that hears their reports: the stream's thread does not know of them.
 
 use crate::Bench;
 use crate::child;
@@ -64,7 +64,8 @@ pub(crate) fn run(bench: &Bench) {
     let (Some(one), Some(most)) = (rows.first(), rows.last()) else {
         return;
     };
-    // In parts of what one viewer costs in all: the difference of two figures that grow is too noisy for a ratio.
+    // In parts of what one viewer costs in all: the difference of two figures that grow is too
+    // noisy for a ratio.
     let grown = ((most.lancam - most.bare) - (one.lancam - one.bare)) / one.lancam * 100.0;
     target(
         "50 viewers: lancam's own part grows by less than 10 % of a frame's cost with one",

@@ -1,8 +1,9 @@
-//! RTCP by the number of viewers: what their reports take of the network and of the sender, how soon it reacts, and how
-//! long it waits for them. A simulation on a virtual clock: one sender with its real RTCP end, `Overhead` and `Adapt`,
-//! and viewers whose report times are those of `rtcp::timing` and whose datagrams are real. All viewers join at once and
-//! lose packets independently; RTCP itself loses nothing, so they have one table of members in common.
-//! Prints Markdown and draws `docs/scale.svg`.
+//! RTCP by the number of viewers: what their reports take of the network and of the sender, how
+//! soon it reacts, and how long it waits for them. A simulation on a virtual clock: one sender with
+//! its real RTCP end, `Overhead` and `Adapt`, and viewers whose report times are those of
+//! `rtcp::timing` and whose datagrams are real. All viewers join at once and lose packets
+//! independently; RTCP itself loses nothing, so they have one table of members in common. Prints
+//! Markdown and draws `docs/scale.svg`.
 //!
 //!     cargo bench --bench scale                1 to 10,000 viewers for an hour
 //!     cargo bench --bench scale -- short       for two minutes; draws `.cache/scale.svg`
@@ -141,8 +142,8 @@ fn hour(viewers: usize, loss: f64, seconds: u64) -> Run {
     group.into_run()
 }
 
-/// A minute with retransmission: NACK datagrams a second once the group has settled, and the share of the lost packets
-/// that they name within the time in which they are of use.
+/// A minute with retransmission: NACK datagrams a second once the group has settled, and the share
+/// of the lost packets that they name within the time in which they are of use.
 fn nacks(viewers: usize, loss: f64) -> (f64, f64) {
     let mut group = Group::new(viewers);
     group.set_loss(loss);
@@ -161,7 +162,8 @@ fn auto(viewers: usize, loss: f64) -> f64 {
     reaction(viewers, loss, |group| group.overhead.share() >= needed)
 }
 
-/// Seconds from the moment from which the link takes half of the stream until no more is sent than that.
+/// Seconds from the moment from which the link takes half of the stream until no more is sent than
+/// that.
 fn adapt(viewers: usize) -> f64 {
     let mut group = Group::new(viewers);
     group.run(90, |_| false);

@@ -1,5 +1,5 @@
-//! The parts of a plot that the benchmarks' plots share, as SVG: panels side by side, with axes, curves and a legend.
-//! What is plotted, and where a value stands in its panel, is theirs.
+//! The parts of a plot that the benchmarks' plots share, as SVG: panels side by side, with axes,
+//! curves and a legend. What is plotted, and where a value stands in its panel, is theirs.
 
 use std::fmt::Write;
 

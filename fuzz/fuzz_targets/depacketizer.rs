@@ -1,7 +1,7 @@
 //! Any run of datagrams, at any times: no panic, and no frame larger than is allowed.
 //!
-//! Input: records of one byte (what it is, the time since the one before, and which of two addresses it is from), two
-//! bytes of length (big endian), the datagram.
+//! Input: records of one byte (what it is, the time since the one before, and which of two
+//! addresses it is from), two bytes of length (big endian), the datagram.
 #![no_main]
 
 use std::net::IpAddr;

@@ -1,5 +1,5 @@
-//! Whatever a camera or a file hands in, the gate answers with a picture or a reason. A picture that passed
-//! must read back as what it says it is, and pass again untouched.
+//! Whatever a camera or a file hands in, the gate answers with a picture or a reason. A picture
+//! that passed must read back as what it says it is, and pass again untouched.
 #![no_main]
 
 use lancam::jpeg::gate::{Gate, GateOptions};

@@ -1,7 +1,7 @@
 //! Any run of datagrams on a viewer's two ports: no panic, no endless work.
 //!
-//! Input: records of one byte (which port, the time since the one before, and which of two addresses it is from), two
-//! bytes of length (big endian), the datagram.
+//! Input: records of one byte (which port, the time since the one before, and which of two
+//! addresses it is from), two bytes of length (big endian), the datagram.
 #![no_main]
 
 use std::net::IpAddr;

@@ -1,6 +1,7 @@
 //! Any run of datagrams on the RTCP ports of a sender and a viewer: no panic, no endless work.
 //!
-//! Input: records of one byte (the time since the one before), two bytes of length (big endian), the datagram.
+//! Input: records of one byte (the time since the one before), two bytes of length (big endian),
+//! the datagram.
 #![no_main]
 
 use std::net::SocketAddr;

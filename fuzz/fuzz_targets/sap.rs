@@ -1,7 +1,8 @@
-//! Any run of announcements, at any times and from anybody: no panic, and a directory within its bounds.
+//! Any run of announcements, at any times and from anybody: no panic, and a directory within its
+//! bounds.
 //!
-//! Input: records of one byte (who sends it, and the time since the one before), two bytes of length (big
-//! endian), the datagram.
+//! Input: records of one byte (who sends it, and the time since the one before), two bytes of
+//! length (big endian), the datagram.
 #![no_main]
 
 use std::net::{IpAddr, Ipv4Addr};

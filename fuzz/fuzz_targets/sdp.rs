@@ -1,5 +1,5 @@
-//! Any text as a session description: an answer, never a panic, and nothing in it that could upset a terminal. What is
-//! read can be said again.
+//! Any text as a session description: an answer, never a panic, and nothing in it that could upset
+//! a terminal. What is read can be said again.
 #![no_main]
 
 use lancam::rtp::sdp::{Announcement, MAX_LEN, StreamDescription};

@@ -1,8 +1,8 @@
-//! Whatever the bytes of a scan are and however they arrive, cutting it does not panic, and each strip that is cut is a
-//! scan that can be cut again, into itself.
+//! Whatever the bytes of a scan are and however they arrive, cutting it does not panic, and each
+//! strip that is cut is a scan that can be cut again, into itself.
 //!
-//! Input: one byte (4:2:0, and how many bytes are fed at once), width, height and restart interval in two bytes each
-//! (big endian), the scan.
+//! Input: one byte (4:2:0, and how many bytes are fed at once), width, height and restart interval
+//! in two bytes each (big endian), the scan.
 #![no_main]
 
 use lancam::jpeg::Sampling;

@@ -73,7 +73,8 @@ fn help_fits_a_terminal() {
     assert!(top.lines().all(|line| line.chars().count() <= 80), "{top}");
 }
 
-/// The row of each setting, as it must stand in help and man page; a setting without a flag has none.
+/// The row of each setting, as it must stand in help and man page; a setting without a flag has
+/// none.
 #[test]
 fn help_and_man_page_are_true_to_the_settings() {
     let mut cli = Cli::command();

@@ -155,7 +155,8 @@ pub(super) struct RpFilter {
 }
 
 impl RpFilter {
-    /// Documentation/networking/ip-sysctl.rst: "The max value from conf/{all,interface}/rp_filter is used".
+    /// Documentation/networking/ip-sysctl.rst: "The max value from conf/{all,interface}/rp_filter
+    /// is used".
     pub(super) fn in_force(self) -> u8 {
         self.all.max(self.interface)
     }

@@ -1,7 +1,7 @@
-//! The gate: a source's frame becomes a [`Picture`] that RFC 2435 can carry, or is refused with a
-//! reason. A good frame is neither copied nor decoded: its header is compared with the last one's,
-//! its scan is searched for the EOI marker (4 to 8 µs for 150 KB on a PC) and borrowed. Whatever else
-//! is done to a frame is counted, and logged once.
+//! The gate: turns a source's frame into a [`Picture`] that RFC 2435 can carry, or refuses it with
+//! a reason. A good frame is neither copied nor decoded: its header is compared with the last
+//! one's, its scan is searched for the EOI marker (4 to 8 µs for 150 KB on a PC) and borrowed.
+//! Anything else done to a frame is counted, and logged once.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use super::tables::{AC_CHROMA, AC_LUMA, DC_CHROMA, DC_LUMA};
 use super::{Picture, Sampling, rebuild};
 use crate::counters::counters;
 
-/// No JPEG is shorter, in bytes; the smallest header alone has more.
+/// No JPEG is shorter, in bytes; the smallest header alone is longer.
 const SHORTEST: usize = 128;
 
 /// Longer headers, in bytes, are parsed each time rather than kept for comparison.
@@ -61,11 +61,11 @@ counters! {
 /// Default quality of what lancam encodes.
 pub const DEFAULT_QUALITY: u8 = 80;
 
-/// What the gate is configured to do beyond checking.
+/// What the gate does besides checking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GateOptions {
-    /// Scale frames down to fit into this width and height in pixels, with their proportions kept. Frames
-    /// that fit are left alone.
+    /// Scale frames down to fit into this width and height in pixels, keeping their proportions.
+    /// Frames that fit are left alone.
     pub resize: Option<(u32, u32)>,
     /// Quality of what has to be encoded again: libjpeg's scale, 1 to 100.
     pub quality: u8,
@@ -89,13 +89,13 @@ pub enum Refusal {
         /// How many.
         len: usize,
     },
-    /// The first bytes are not those of a JPEG.
+    /// The first bytes are not a JPEG's.
     #[error("the frame is not a JPEG: it does not start with FF D8")]
     NoSoi,
     /// The end is missing.
     #[error("the frame is truncated at byte {offset}")]
     Truncated {
-        /// Where the scan breaks off.
+        /// Where the scan ends.
         offset: usize,
     },
     /// The scan had to be decoded and cannot be.
@@ -180,7 +180,7 @@ impl Why {
     }
 }
 
-/// The way from a frame to a picture.
+/// How a frame becomes a picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
     /// Unchanged.
@@ -193,7 +193,7 @@ enum Form {
     Reencode(Why),
 }
 
-/// What the gate knows about a header; owned, so that it can be kept.
+/// What the gate knows of a header; owned, so that it can be kept.
 #[derive(Clone, Copy, Debug)]
 struct Facts {
     width: u16,
@@ -216,8 +216,9 @@ impl Facts {
     fn of(header: &Header) -> Facts {
         let layout = Layout::of(header);
         let (form, sampling, quant) = form_of(header, &layout);
-        // Bits that no block can do without: with the standard tables 2 for a DC of 0, and 4 (luma)
-        // or 2 (chroma) for the end of block; with any tables 1 and 1; in a progressive JPEG only the DC's.
+        // Bits that every block needs: with the standard tables 2 for a DC of 0, and 4 (luma) or 2
+        // (chroma) for the end of block; with other tables 1 and 1; in a progressive JPEG only the
+        // DC's.
         let bits = match (form, sampling, header.coding) {
             (Form::Direct, Sampling::Yuv422, _) => 20,
             (Form::Direct, Sampling::Yuv420, _) => 32,
@@ -277,7 +278,7 @@ fn form_of(header: &Header, layout: &Layout) -> (Form, Sampling, [u8; 128]) {
     (form, sampling, quant)
 }
 
-/// The two 8-bit tables of RFC 2435 §3.1.8, if two can stand for the header's tables.
+/// The two 8-bit tables of RFC 2435 §3.1.8, if two can replace the header's tables.
 fn quant_of(header: &Header) -> Option<[u8; 128]> {
     let luma = header.quant(0)?.narrowed()?;
     let chroma = match (header.quant(1), header.quant(2)) {
@@ -323,11 +324,11 @@ struct Verdict {
     restart_interval: u16,
     quant: [u8; 128],
     scan: Range<usize>,
-    /// The scan lies in the gate's own buffer, not in the frame.
+    /// The scan is in the gate's own buffer, not in the frame.
     own: bool,
 }
 
-/// What was done to a frame on its way; counted once it has passed.
+/// What was done to a frame; counted once it has passed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Notes {
     padding: bool,
@@ -339,7 +340,7 @@ struct Notes {
     resized: bool,
 }
 
-/// What a look at one whole scan has proved about frames of this kind.
+/// What checking one whole scan has proved about frames of this kind.
 #[derive(Clone, Copy, Debug)]
 struct Vetted {
     width: u16,
@@ -391,12 +392,13 @@ impl Gate {
         }
     }
 
-    /// What this gate has done so far; shared, so that others can read it while the gate works.
+    /// This gate's counters; shared, so that others can read them while the gate works.
     pub fn counters(&self) -> Arc<GateCounters> {
         Arc::clone(&self.counters)
     }
 
-    /// Makes a picture of one frame. The scan is the frame's own if nothing had to be done to it.
+    /// Makes a picture of one frame. The scan is borrowed from the frame if nothing had to be done
+    /// to it.
     ///
     /// # Errors
     /// Why the frame cannot be sent; already counted.
@@ -520,7 +522,7 @@ impl Gate {
         }
     }
 
-    /// The facts of the frame's header: the last ones if not a byte of it has changed.
+    /// The facts of the frame's header: the last ones if no byte has changed.
     fn read_header(&mut self, jpeg: &[u8]) -> Result<Facts, Refusal> {
         if let Some(facts) = self.facts {
             if jpeg.starts_with(&self.header) {
@@ -562,7 +564,7 @@ impl Gate {
             return Err(truncated);
         }
         let header = Header::parse(jpeg)?;
-        // A scan's last bytes may be zeros, but few: more would decode to blocks that never were.
+        // A scan may end with a few zeros; more of them would decode to blocks that never existed.
         let behind = jpeg.len().min(filled.max(facts.scan_start) + 2);
         let scan = &jpeg[facts.scan_start..behind];
         let len = walk(&header, facts.restart_interval, scan).map_err(|_| truncated)?;
@@ -572,8 +574,8 @@ impl Gate {
         })
     }
 
-    /// Checks the whole scan of the first frame of its kind: does it have a marker inside, and the
-    /// restart markers that its header promises? Returns its true restart interval.
+    /// Checks the whole scan of the first frame of its kind: does it contain a marker, and the
+    /// restart markers that its header promises? Returns its actual restart interval.
     fn vet(&mut self, jpeg: &[u8], facts: &Facts, end: End) -> Result<u16, Refusal> {
         if facts.coding != Coding::Sequential {
             return Ok(facts.restart_interval);
@@ -692,7 +694,7 @@ impl Gate {
     }
 }
 
-/// Memory is bounded by what a decoder may be asked for.
+/// Bounds memory by what a decoder may be asked for.
 fn check_size(facts: &Facts) -> Result<(), Refusal> {
     let (width, height) = (facts.width, facts.height);
     if usize::from(width) * usize::from(height) > MAX_PIXELS {
@@ -716,7 +718,7 @@ fn without_zeros(bytes: &[u8]) -> usize {
     len
 }
 
-/// The restart interval that the scan really has, given the markers found in it.
+/// The scan's actual restart interval, given the markers found in it.
 fn check_restarts(jpeg: &[u8], facts: &Facts, end: End, found: usize) -> Result<u16, Refusal> {
     let declared = facts.restart_interval;
     let expected = match declared {
@@ -745,7 +747,7 @@ fn check_restarts(jpeg: &[u8], facts: &Facts, end: End, found: usize) -> Result<
     Ok(interval)
 }
 
-/// The first EOI marker at or after `from`. Other markers on the way are damage, which [`Gate::vet`]
+/// The first EOI marker at or after `from`. Other markers before it are damage, which [`Gate::vet`]
 /// handles.
 fn find_eoi(jpeg: &[u8], from: usize) -> Option<usize> {
     let mut end = scan_end(jpeg, from);
@@ -755,7 +757,7 @@ fn find_eoi(jpeg: &[u8], from: usize) -> Option<usize> {
     Some(end.at)
 }
 
-/// After the EOI marker at `at`, or `at` if there is none.
+/// The offset after the EOI marker at `at`, or `at` if there is none.
 fn behind_eoi(jpeg: &[u8], at: usize) -> usize {
     match jpeg[at..].starts_with(&rebuild::EOI) {
         true => at + rebuild::EOI.len(),
@@ -807,7 +809,7 @@ mod tests {
         out
     }
 
-    /// The JPEG that a viewer would put together.
+    /// The JPEG that a viewer would rebuild.
     fn passed(gate: &mut Gate, jpeg: &[u8]) -> Vec<u8> {
         whole(&gate.pass(jpeg).unwrap())
     }
@@ -832,7 +834,7 @@ mod tests {
         out
     }
 
-    /// Puts a segment right behind SOI.
+    /// Inserts a segment after SOI.
     fn with_segment(jpeg: &[u8], segment: &[u8]) -> Vec<u8> {
         [&jpeg[..2], segment, &jpeg[2..]].concat()
     }
@@ -928,7 +930,7 @@ mod tests {
         out
     }
 
-    /// An ICC profile of which only the first of two parts is there.
+    /// An ICC profile with only the first of its two parts.
     fn with_half_a_profile(jpeg: &[u8]) -> Vec<u8> {
         let profile = [&b"ICC_PROFILE\0\x01\x02"[..], &[7; 100]].concat();
         let length = (profile.len() as u16 + 2).to_be_bytes();
@@ -972,7 +974,7 @@ mod tests {
                         let image = turbojpeg::decompress(jpeg, turbojpeg::PixelFormat::RGB);
                         image.map(|image| image.pixels)
                     });
-                    // As it is, the stray bytes go out too, and a decoder warns of them.
+                    // Unchanged, the stray bytes go out too, and a decoder warns about them.
                     if let (Ok(got), Ok(want)) = (&got, &want) {
                         assert!(got == want, "sample {n}, resize {resize:?}");
                     } else {
@@ -1012,7 +1014,7 @@ mod tests {
                     matches!(refusal, Refusal::Truncated { .. }),
                     "{name} {cut}: {refusal}"
                 );
-                // USB loss often leaves zeros in the place of the rest.
+                // USB loss often replaces the rest with zeros.
                 let zeroed = [&jpeg[..cut], &vec![0; jpeg.len() * 4]].concat();
                 let refusal = gate.pass(&zeroed).unwrap_err();
                 let in_header = matches!(refusal, Refusal::BadHeader(_)) && cut < 700;
@@ -1177,14 +1179,14 @@ mod tests {
             });
             for _ in 0..2 {
                 let psnr = psnr(&pixels(&passed(&mut gate, &jpeg)), &pixels(&jpeg));
-                // Sharp coloured edges lose by the subsampling alone.
+                // The subsampling alone costs sharp coloured edges something.
                 assert!(psnr > 21.0, "{name}: {psnr}");
             }
             assert_eq!(gate.counters().reencoded.get(), 2, "{name}");
         }
     }
 
-    /// Lets the third component have a quantisation table of its own.
+    /// Gives the third component a quantisation table of its own.
     fn three_tables(jpeg: &[u8]) -> Vec<u8> {
         let dqt = [&[0xff, marker::DQT, 0, 67, 2][..], &[5; 64]].concat();
         let mut out = with_segment(jpeg, &dqt);
@@ -1371,7 +1373,7 @@ mod tests {
             for _ in 0..2 {
                 if let Ok(picture) = gate.pass(&jpeg) {
                     prop_assert!(picture.width > 0 && picture.height > 0 && !picture.scan.is_empty());
-                    // Whatever passed is a JPEG whose header reads as the picture says.
+                    // Whatever passed is a JPEG whose header agrees with the picture.
                     let whole = whole(&picture);
                     let header = Header::parse(&whole).unwrap();
                     prop_assert_eq!(Facts::of(&header).form, Form::Direct);

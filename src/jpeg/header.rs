@@ -1,5 +1,5 @@
-//! A JPEG's header as facts: size, components, tables, where the scan lies. Validated once, by
-//! [`Header::parse`], so that the accessors cannot fail; nothing is copied. ITU-T T.81 §B.
+//! The facts of a JPEG's header: size, components, tables, where the scan starts. [`Header::parse`]
+//! validates them once, so that the accessors cannot fail; nothing is copied. ITU-T T.81 §B.
 
 use super::tables::{AC_CHROMA, AC_LUMA, DC_CHROMA, DC_LUMA, Huffman};
 
@@ -61,7 +61,7 @@ pub enum HeaderError {
 /// One component of the frame and the tables it refers to. T.81 §B.2.2, §B.2.3.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Component {
-    /// The name that SOS calls it by.
+    /// The name that SOS uses for it.
     pub id: u8,
     /// Horizontal sampling factor, 1 to 4.
     pub h: u8,
@@ -103,7 +103,7 @@ impl Quant<'_> {
     }
 }
 
-/// How the components are to be understood.
+/// The colour space of the components.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Color {
     /// One component.
@@ -138,7 +138,7 @@ pub struct Header<'a> {
     pub height: u16,
     /// How the coefficients are coded.
     pub coding: Coding,
-    /// How the components are to be understood.
+    /// The colour space of the components.
     pub color: Color,
     /// MCUs between restart markers; 0: none.
     pub restart_interval: u16,
@@ -149,7 +149,8 @@ pub struct Header<'a> {
     quant: [Option<Quant<'a>>; 4],
     dc: [Option<Huffman<'a>>; 4],
     ac: [Option<Huffman<'a>>; 4],
-    /// A table that a component needs is missing from the header and taken to be the standard one.
+    /// A table that a component needs is missing from the header and assumed to be the standard
+    /// one.
     pub dht_completed: bool,
 }
 
@@ -250,7 +251,7 @@ pub fn segments(header: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     })
 }
 
-/// The body of the marker segment at `at`: what follows its length.
+/// The content of the marker segment at `at`: what follows its length.
 fn segment(jpeg: &[u8], at: usize) -> Result<&[u8], HeaderError> {
     let short = HeaderError::Short { offset: jpeg.len() };
     let length = jpeg.get(at + 2..at + 4).ok_or(short)?;
@@ -462,7 +463,7 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    /// Motion JPEG may leave the tables of Annex K out: 0 stands for luma, 1 for chroma.
+    /// Motion JPEG may omit the tables of Annex K: 0 stands for luma, 1 for chroma.
     fn complete_huffman(&mut self, at: usize) -> Result<bool, HeaderError> {
         let standard = [(DC_LUMA, AC_LUMA), (DC_CHROMA, AC_CHROMA)];
         let mut completed = false;
@@ -483,8 +484,8 @@ impl<'a> Parser<'a> {
         Ok(completed)
     }
 
-    /// The rules that decoders share: JFIF says YCbCr, Adobe's segment names it, else the component
-    /// names tell.
+    /// The rules that decoders share: JFIF means YCbCr, Adobe's segment names the colour space,
+    /// else the component names decide.
     fn color(&self) -> Color {
         let ids = [
             self.components[0].id,
@@ -519,15 +520,15 @@ pub struct ScanEnd {
     pub restarts: usize,
 }
 
-/// The first 0xFF at or after `from` that is followed by a byte other than 0: a marker, or a fill byte
-/// before one. Stuffed zeros, about one in 256 bytes of a scan, cost nothing extra here; a search for
-/// 0xFF alone would stop at each.
+/// The first 0xFF at or after `from` that is followed by a byte other than 0: a marker, or a fill
+/// byte before one. Stuffed zeros, after about one in 256 bytes of a scan, cost nothing extra; a
+/// search for 0xFF alone would stop at each.
 pub(super) fn next_marker(data: &[u8], from: usize) -> Option<usize> {
     const STEP: usize = 64;
     let mut at = from;
     while let Some(behind) = data.get(at + 1..at + 1 + STEP) {
         let here = &data[at..at + STEP];
-        // Without an early exit, so that it becomes vector instructions.
+        // Without an early exit, so that it compiles to vector instructions.
         let mut hits = 0;
         for i in 0..STEP {
             hits |= u8::from(here[i] == 0xff) & u8::from(behind[i] != 0);
@@ -543,7 +544,8 @@ pub(super) fn next_marker(data: &[u8], from: usize) -> Option<usize> {
         .map(|skip| at + skip)
 }
 
-/// Walks entropy-coded data from `from` to the first marker that is not a restart marker. T.81 §B.1.1.5.
+/// Walks entropy-coded data from `from` to the first marker that is not a restart marker. T.81
+/// §B.1.1.5.
 pub fn scan_end(jpeg: &[u8], from: usize) -> ScanEnd {
     let mut at = from;
     let mut restarts = 0;
@@ -578,7 +580,7 @@ mod tests {
     use proptest::prelude::*;
     use turbojpeg::Subsamp;
 
-    /// A header put together from segments; the scan is a few bytes.
+    /// A header made from segments; the scan is a few bytes.
     fn jpeg(segments: &[&[u8]]) -> Vec<u8> {
         let mut out = vec![0xff, 0xd8];
         for segment in segments {

@@ -1,6 +1,6 @@
 //! JPEG as bytes (ITU-T T.81): markers, the facts of a header, the gate that checks and normalises
-//! what a source hands in, and rebuilding a header on the viewer. Not a codec: pixels are
-//! turbojpeg's business. No IO.
+//! what a source delivers, and rebuilding a header in the viewer. Not a codec: turbojpeg handles
+//! pixels. No IO.
 
 pub mod gate;
 pub mod header;
@@ -13,7 +13,7 @@ pub mod split;
 pub mod strips;
 pub mod tables;
 
-/// Longest scan, in bytes: as far as fragment offsets reach (RFC 2435 §3.1.2).
+/// Longest scan in bytes: the range of fragment offsets (RFC 2435 §3.1.2).
 pub const MAX_SCAN: usize = 1 << 24;
 
 /// Chroma sampling of a picture that RFC 2435 can carry (§4.1).
@@ -26,12 +26,12 @@ pub enum Sampling {
 }
 
 /// One picture in the form that RFC 2435 carries: baseline, the standard Huffman tables, two 8-bit
-/// quantisation tables. Everything else of its header can be rebuilt from these facts.
+/// quantisation tables. The rest of its header can be rebuilt from these facts.
 #[derive(Clone, Copy, Debug)]
 pub struct Picture<'a> {
-    /// Width in pixels, 1 to 65535; the true one, not rounded up.
+    /// Width in pixels, 1 to 65535; exact, not rounded up.
     pub width: u16,
-    /// Height in pixels, 1 to 65535; the true one, not rounded up.
+    /// Height in pixels, 1 to 65535; exact, not rounded up.
     pub height: u16,
     /// Chroma sampling.
     pub sampling: Sampling,
@@ -39,7 +39,7 @@ pub struct Picture<'a> {
     pub restart_interval: u16,
     /// Quantisation tables in zigzag order: 64 bytes luma, then 64 bytes chroma.
     pub quant: [u8; 128],
-    /// The entropy-coded data: from after the SOS segment up to the EOI marker, including it if the source has one right
-    /// there. Entropy-coded data never ends like one.
+    /// The entropy-coded data: from after the SOS segment up to the EOI marker, including that if
+    /// the source has it right there. Entropy-coded data never ends with a marker's bytes.
     pub scan: &'a [u8],
 }

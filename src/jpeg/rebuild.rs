@@ -1,14 +1,15 @@
-//! Writing the header that RFC 2435 leaves out: the viewer's half of what the gate strips. RFC 2435
-//! Appendix B shows the same with other component numbers.
+//! Writes the header that RFC 2435 leaves out: the viewer's counterpart to the gate. RFC 2435
+//! Appendix B does the same with other component numbers.
 
 use super::header::marker;
 use super::tables::{AC_CHROMA, AC_LUMA, DC_CHROMA, DC_LUMA, Huffman};
 use super::{Picture, Sampling};
 
-/// The longest header that [`write_header`] makes, in bytes; without a restart interval it is 6 shorter.
+/// The longest header that [`write_header`] makes, in bytes; without a restart interval it is 6
+/// shorter.
 pub const MAX_HEADER: usize = 2 + 2 * 69 + 6 + 19 + 2 * (33 + 183) + 14;
 
-/// What follows the scan. A decoder warns if it is missing.
+/// Follows the scan. A decoder warns if it is missing.
 pub const EOI: [u8; 2] = [0xff, marker::EOI];
 
 struct Writer<'a> {
@@ -37,8 +38,8 @@ impl Writer<'_> {
     }
 }
 
-/// Writes the header of a picture, from SOI to SOS, to the start of `out` and returns its length. The
-/// scan follows it, then [`EOI`]. `quant` is in zigzag order, luma then chroma.
+/// Writes the header of a picture, from SOI to SOS, to the start of `out` and returns its length.
+/// The scan follows it, then [`EOI`]. `quant` is in zigzag order, luma then chroma.
 pub fn write_header(
     out: &mut [u8; MAX_HEADER],
     width: u16,

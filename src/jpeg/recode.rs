@@ -1,6 +1,6 @@
-//! Entropy coding of sequential Huffman scans, ITU-T T.81 §F.1.2 and §F.2.2: decode to coefficients, and
-//! write the same coefficients with the tables of Annex K and the MCU layout of RFC 2435. No
-//! pixel is computed, so nothing is lost. One row of MCUs is held at a time.
+//! Entropy coding of sequential Huffman scans, ITU-T T.81 §F.1.2 and §F.2.2: decodes coefficients,
+//! and writes them with the tables of Annex K and the MCU layout of RFC 2435. No pixel is computed,
+//! so nothing is lost. One row of MCUs is held at a time.
 
 pub mod partial;
 
@@ -30,7 +30,7 @@ pub enum ScanError {
     /// A Huffman table of the header has more codes than bits allow.
     #[error("a Huffman table is impossible")]
     Table,
-    /// The samples cannot be put into RFC 2435's MCUs.
+    /// The samples do not fit RFC 2435's MCUs.
     #[error("the sampling factors have no equivalent in RFC 2435")]
     Layout,
 }
@@ -38,8 +38,8 @@ pub enum ScanError {
 /// A broken code or value; the caller knows where.
 pub(super) struct Broken;
 
-/// Bytes between the last MCU and a restart marker or the end that are taken for an encoder's
-/// alignment (Logitech's C270, C310 and C910 leave some); more, and the decoder has lost its way.
+/// Bytes between the last MCU and a restart marker or the end that are accepted as an encoder's
+/// alignment (Logitech's C270, C310 and C910 leave some); if there are more, the decoder is lost.
 const SLACK: usize = 64;
 
 /// Codes up to this long are found with one look-up.
@@ -50,9 +50,9 @@ const LOOKUP_BITS: u32 = 9;
 struct DecodeTable {
     /// By the next bits: code length << 8 | symbol; 0 where the code is longer.
     lookup: [u16; 1 << LOOKUP_BITS],
-    /// First code past those of each length, left-aligned to 16 bits.
+    /// The first code after those of each length, left-aligned to 16 bits.
     limit: [u32; 17],
-    /// What to add to a code of each length for its place in `values`.
+    /// What to add to a code of each length to get its index in `values`.
     offset: [i32; 17],
     values: [u8; 256],
 }
@@ -90,7 +90,8 @@ impl DecodeTable {
     }
 }
 
-/// Reads bits, drops stuffed zeros, stops at a marker. Past the end it returns zeros and notes it.
+/// Reads bits, drops stuffed zeros, stops at a marker. Past the end it returns zeros and notes
+/// that.
 struct BitReader<'a> {
     data: &'a [u8],
     at: usize,
@@ -111,7 +112,7 @@ impl<'a> BitReader<'a> {
         }
     }
 
-    /// Makes at least 32 bits ready.
+    /// Makes at least 32 bits available.
     #[inline]
     fn fill(&mut self) {
         if self.bits >= 32 {
@@ -167,7 +168,7 @@ impl<'a> BitReader<'a> {
         ((self.acc >> (self.bits - n)) & ((1 << n) - 1)) as u32
     }
 
-    /// The next symbol; at least 16 bits are ready.
+    /// The next symbol; at least 16 bits are available.
     #[inline]
     fn symbol(&mut self, table: &DecodeTable) -> Result<u8, Broken> {
         let entry = table.lookup[self.peek(LOOKUP_BITS) as usize];
@@ -186,7 +187,7 @@ impl<'a> BitReader<'a> {
         Err(Broken)
     }
 
-    /// The value of `size` further bits, at most 16 and ready. T.81 §F.2.2.1 EXTEND.
+    /// The value of the next `size` bits, at most 16 and available. T.81 §F.2.2.1 EXTEND.
     #[inline]
     fn value(&mut self, size: u32) -> i32 {
         if size == 0 {
@@ -201,7 +202,7 @@ impl<'a> BitReader<'a> {
         }
     }
 
-    /// Where the first unused byte lies.
+    /// The position of the first unused byte.
     fn position(&self) -> usize {
         let mut at = self.at;
         for _ in 0..self.bits.saturating_sub(self.phantom) / 8 {
@@ -237,7 +238,8 @@ fn has_ff(word: u32) -> bool {
     inverted.wrapping_sub(0x0101_0101) & word & 0x8080_8080 != 0
 }
 
-/// 8x8 coefficients in zigzag order; only those with their bit in `mask` are valid. The DC is absolute.
+/// 8x8 coefficients in zigzag order; only those with their bit in `mask` are valid. The DC is
+/// absolute.
 #[derive(Clone, Copy, Debug)]
 struct Block {
     dc: i32,
@@ -380,7 +382,8 @@ impl<'a> Decoder<'a> {
                     if decode_block(&mut self.reader, dc, ac, &mut self.prediction[i], block)
                         .is_err()
                     {
-                        // Zeros read past the end may not be a code: that is an end, not nonsense.
+                        // Zeros read past the end may not form a code: that is the end, not
+                        // corruption.
                         return Err(if self.reader.phantom > 0 {
                             self.short()
                         } else {
@@ -412,7 +415,7 @@ fn decode_block(
         return Err(Broken);
     }
     *prediction += reader.value(u32::from(size));
-    // More than 8-bit samples can give, and far from an overflow.
+    // More than 8-bit samples can produce, and far from an overflow.
     if prediction.unsigned_abs() > 1 << 14 {
         return Err(Broken);
     }
@@ -441,8 +444,8 @@ fn decode_block(
     Ok(())
 }
 
-/// How a scan's blocks are laid out: a scan of one component has one block an MCU, whatever its
-/// sampling factors say. T.81 §A.2.
+/// The layout of a scan's blocks: a scan of one component has one block per MCU, whatever its
+/// sampling factors. T.81 §A.2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Layout {
     factors: [(usize, usize); 4],
@@ -491,8 +494,8 @@ impl Layout {
         self.factors[..self.count].iter().map(|f| f.0 * f.1).sum()
     }
 
-    /// RFC 2435's layout of the same samples in other MCUs, if there is one; grey gets
-    /// neutral chroma.
+    /// RFC 2435's layout of the same samples in other MCUs, if there is one; grey gets neutral
+    /// chroma.
     pub(super) fn equivalent(&self) -> Option<Sampling> {
         let [luma, cb, cr, _] = self.factors;
         if self.count == 1 {
@@ -511,7 +514,7 @@ impl Layout {
     }
 }
 
-/// Decodes the whole scan of a sequential JPEG and returns where it ends; bytes after it do not matter.
+/// Decodes the whole scan of a sequential JPEG and returns where it ends, ignoring bytes after it.
 /// Nothing is kept: this only proves that the scan is whole.
 ///
 /// # Errors
@@ -526,7 +529,7 @@ pub fn walk(header: &Header, restart_interval: u16, scan: &[u8]) -> Result<usize
     Ok(decoder.reader.position())
 }
 
-/// How many MCUs precede the scan's first marker: the restart interval of a JPEG whose header lacks it.
+/// How many MCUs precede the scan's first marker: the restart interval, if the header lacks it.
 ///
 /// # Errors
 /// The scan is corrupt before its first marker.
@@ -571,7 +574,7 @@ impl EncodeTable {
         out
     }
 
-    /// The code of a symbol, and how many bits it has; none: the table lacks the symbol.
+    /// A symbol's code and its number of bits; 0: the table lacks the symbol.
     pub(super) fn code(&self, symbol: u8) -> (u16, u8) {
         let symbol = usize::from(symbol);
         (self.code[symbol], self.length[symbol])
@@ -637,7 +640,7 @@ impl<'a> BitWriter<'a> {
         }
     }
 
-    /// A symbol and the bits of the value it announces. T.81 §F.1.2.1.
+    /// A symbol and the bits of its value. T.81 §F.1.2.1.
     #[inline]
     pub(super) fn value(
         &mut self,
@@ -716,12 +719,12 @@ pub struct Recoder {
 
 impl Recoder {
     /// Writes the coefficients of `scan` to `out`, replacing its contents, with the standard
-    /// Huffman tables, in the MCUs of RFC 2435 that hold the same samples. Grey gets neutral chroma. Returns the
-    /// sampling and the new scan's restart interval: the old one where the MCUs are the
-    /// same, else one row of MCUs if there were restart markers, else 0.
+    /// Huffman tables, in RFC 2435's MCUs for the same samples. Grey gets neutral chroma. Returns
+    /// the sampling and the new scan's restart interval: the old one if the MCUs are the same, else
+    /// one row of MCUs if there were restart markers, else 0.
     ///
     /// # Errors
-    /// The scan is short or corrupt, or RFC 2435 knows no MCUs for its samples.
+    /// The scan is short or corrupt, or RFC 2435 has no MCUs for its samples.
     pub fn recode(
         &mut self,
         header: &Header,
@@ -784,7 +787,7 @@ impl<'a> Encoder<'a> {
         }
     }
 
-    /// The rows of MCUs that `luma_high` rows of luma blocks make. What the source has below the
+    /// The rows of MCUs for `luma_high` rows of luma blocks. What the source has below the
     /// picture's edge is left out; what it lacks there is padded.
     fn band(&mut self, rows: &Rows, components: usize, luma_high: usize) -> Result<(), Broken> {
         let v = self.layout.factors[0].1;
@@ -842,7 +845,7 @@ mod tests {
     use crate::jpeg::samples::{encode, pixels, transform};
     use turbojpeg::Subsamp;
 
-    /// Recodes and gives the whole new JPEG.
+    /// Recodes and returns the whole new JPEG.
     fn recoded(jpeg: &[u8]) -> Vec<u8> {
         let header = Header::parse(jpeg).unwrap();
         let mut scan = Vec::new();
@@ -885,7 +888,7 @@ mod tests {
                         pixels(&jpeg),
                         "{width}x{height} {subsamp:?} {quality}"
                     );
-                    // The same coefficients with the same tables: the very scan.
+                    // The same coefficients with the same tables: the identical scan.
                     let at = Header::parse(&jpeg).unwrap().scan_start;
                     let new_at = Header::parse(&new).unwrap().scan_start;
                     assert_eq!(new[new_at..], jpeg[at..]);

@@ -1,5 +1,6 @@
-//! The last resort: decode to pixels and encode again, with turbojpeg, for what cannot be carried
-//! otherwise and for the optional downscale. It loses a little quality; the gate counts and logs it.
+//! The last resort: decodes to pixels and encodes again, with turbojpeg, for what cannot be carried
+//! otherwise and for the optional downscale. It loses a little quality; the gate counts and logs
+//! it.
 
 use turbojpeg::{
     Colorspace, Compressor, Decompressor, Image, PixelFormat, ScalingFactor, Subsamp,
@@ -26,13 +27,13 @@ pub(super) struct Reencoder {
 struct Work {
     /// The sums of one new row, not yet narrowed.
     row: Vec<u16>,
-    /// What each new column takes of a row, column after column.
+    /// How much each new column takes of a row, column after column.
     columns: Vec<Share>,
 }
 
 #[derive(Debug)]
 struct Share {
-    /// Where the source pixel begins in its row.
+    /// Where the source pixel starts in its row.
     at: usize,
     share: u16,
     /// No more of this column follows.
@@ -53,9 +54,9 @@ impl Reencoder {
         })
     }
 
-    /// Decodes `jpeg`, of `size` (width, height) and at most [`MAX_PIXELS`], scales it down to `target`, and
-    /// encodes it into the start of `out`. Returns the new JPEG's length, and the decoder's
-    /// warning.
+    /// Decodes `jpeg`, of `size` (width, height) and at most [`MAX_PIXELS`], scales it down to
+    /// `target`, and encodes it into the start of `out`. Returns the new JPEG's length, and the
+    /// decoder's warning.
     pub(super) fn run(
         &mut self,
         jpeg: &[u8],
@@ -101,7 +102,8 @@ impl Reencoder {
         Ok((len, warning))
     }
 
-    /// Decodes to RGB, four bytes a pixel, into the start of `decoded`. Returns the decoder's warning.
+    /// Decodes to RGB, four bytes a pixel, into the start of `decoded`. Returns the decoder's
+    /// warning.
     fn decode(
         &mut self,
         jpeg: &[u8],
@@ -140,8 +142,8 @@ impl Reencoder {
     }
 }
 
-/// Whether turbojpeg succeeded all the same: the crate returns libjpeg-turbo's warnings (`JWRN_` in
-/// its jerror.h) as errors, and only their text tells them apart.
+/// Whether turbojpeg succeeded nevertheless: the crate returns libjpeg-turbo's warnings (`JWRN_` in
+/// its jerror.h) as errors, distinguishable only by their text.
 pub(super) fn is_warning(error: &turbojpeg::Error) -> bool {
     const WARNINGS: [&str; 6] = [
         "Corrupt JPEG data",
@@ -169,7 +171,7 @@ pub(super) fn is_damage(warning: &turbojpeg::Error) -> bool {
     DAMAGE.iter().any(|damage| text.contains(damage))
 }
 
-/// In place. JPEG files hold CMYK inverted, as Adobe wrote it first: 255 is no ink.
+/// In place. JPEG files contain inverted CMYK, as Adobe first wrote it: 255 is no ink.
 fn cmyk_to_rgb(pixels: &mut [u8]) {
     for pixel in pixels.chunks_exact_mut(4) {
         let key = u32::from(pixel[3]);
@@ -187,8 +189,8 @@ fn decoder_scale(size: (usize, usize), target: (usize, usize)) -> ScalingFactor 
         .unwrap_or(ScalingFactor::ONE)
 }
 
-/// The largest size within `limit` with the proportions of `size`, both sides even; `None` if `size`
-/// already fits.
+/// The largest size within `limit` with the proportions of `size`, both sides even; `None` if
+/// `size` already fits.
 pub(super) fn fit(size: (u16, u16), limit: (u32, u32)) -> Option<(usize, usize)> {
     let (width, height) = (u64::from(size.0), u64::from(size.1));
     let (most_wide, most_high) = (u64::from(limit.0.max(2)), u64::from(limit.1.max(2)));
@@ -257,7 +259,8 @@ fn shrink(
 /// Half of a new pixel's unit, so that narrowing rounds. Two shares of 256 make 1 << 16.
 const HALF: u32 = 1 << 15;
 
-/// The source positions that new position `i` covers, each with its share; the shares add up to 256.
+/// The source positions that new position `i` covers, each with its share; the shares add up to
+/// 256.
 fn cover(i: usize, size: usize, target: usize) -> impl Iterator<Item = (usize, u16)> + Clone {
     // In units of 1 / target of a source position.
     let (start, end) = (i * size, (i + 1) * size);

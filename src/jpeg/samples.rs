@@ -1,4 +1,4 @@
-//! JPEGs for the tests, made by a codec other than ours.
+//! JPEGs for the tests, made by another codec.
 
 use turbojpeg::{Compressor, Decompressor, Image, PixelFormat, Subsamp, Transform};
 

@@ -1,9 +1,9 @@
 //! Finds where one JPEG ends and the next begins in a stream of them ("concatenated MJPEG", as
 //! `rpicam-vid --codec mjpeg -o -` writes it). Marker segments are skipped by their length, so a
-//! thumbnail in an APPn segment is not taken for a frame; a length is believed only if another
-//! marker follows, so that a damaged one hides no frame after it. Whether a JPEG is good is up to the
-//! [gate](crate::jpeg::gate): whatever starts with SOI is passed on, so that what is lost can be
-//! counted. Markers: ITU-T T.81 §B.1.
+//! thumbnail in an APPn segment is not mistaken for a frame; a length is believed only if another
+//! marker follows, so a damaged one hides no frame after it. The [gate](crate::jpeg::gate) decides
+//! whether a JPEG is good: whatever starts with SOI is passed on, so that losses can be counted.
+//! Markers: ITU-T T.81 §B.1.
 
 use std::ops::Range;
 
@@ -12,12 +12,13 @@ use super::header::{marker, next_marker};
 /// What [`Splitter::find`] found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
-    /// One JPEG, from SOI to EOI, both included; without an EOI, up to the next SOI or to where
-    /// its header breaks off. The caller drops the bytes up to `end` before it calls again.
+    /// One JPEG, from SOI to EOI inclusive; without an EOI, up to the next SOI or to where its
+    /// header breaks off. The caller drops the bytes up to `end` before calling again.
     Frame(Range<usize>),
     /// No JPEG ends in the buffer yet.
     NeedMore {
-        /// Leading bytes that belong to no JPEG. The caller drops exactly these before it calls again.
+        /// Leading bytes that belong to no JPEG. The caller drops exactly these before calling
+        /// again.
         discard: usize,
     },
 }
@@ -39,10 +40,10 @@ enum Phase {
 #[derive(Clone, Debug)]
 pub struct Splitter {
     phase: Phase,
-    /// Where the present JPEG's SOI lies in the buffer.
+    /// Where the current JPEG's SOI is in the buffer.
     start: usize,
-    /// The next byte to look at; may be past the buffer's end, inside an SOS segment that is
-    /// still to come.
+    /// The next byte to examine; may be past the buffer's end, inside an SOS segment that has not
+    /// arrived.
     at: usize,
     /// No more bytes will come.
     is_all: bool,
@@ -65,12 +66,13 @@ impl Splitter {
         }
     }
 
-    /// Forgets the JPEG in progress; the next buffer starts afresh.
+    /// Forgets the JPEG in progress; the next buffer starts from scratch.
     pub fn reset(&mut self) {
         *self = Splitter::new();
     }
 
-    /// Looks for the end of the first JPEG in `buffer`: all bytes that have arrived and were not dropped.
+    /// Looks for the end of the first JPEG in `buffer`: all bytes that have arrived and were not
+    /// dropped.
     pub fn find(&mut self, buffer: &[u8]) -> Found {
         match self.run(buffer) {
             Some(frame) => {
@@ -90,8 +92,8 @@ impl Splitter {
         }
     }
 
-    /// The same when no more bytes will come: a JPEG without its end reaches to the end of `buffer`.
-    /// `None` if no JPEG is left.
+    /// The same when no more bytes will come: a JPEG without its end extends to the end of
+    /// `buffer`. `None` if no JPEG is left.
     pub fn finish(&mut self, buffer: &[u8]) -> Option<Range<usize>> {
         self.is_all = true;
         let frame = match self.run(buffer) {
@@ -138,7 +140,7 @@ impl Splitter {
         }
     }
 
-    /// Over one marker segment. Where none stands the JPEG breaks off.
+    /// Skips one marker segment. If there is none, the JPEG breaks off.
     fn segment(&mut self, buffer: &[u8]) -> Option<Option<usize>> {
         let rest = buffer.get(self.at..)?;
         let (&first, &code) = (rest.first()?, rest.get(1)?);
@@ -173,7 +175,8 @@ impl Splitter {
             return Some(None);
         }
         if code == marker::SOS {
-            // T.81 §B.2.3: Ls = 6 + 2 Ns. Entropy-coded data follows, which may begin with anything.
+            // T.81 §B.2.3: Ls = 6 + 2 Ns. Entropy-coded data follows, which may begin with
+            // anything.
             let Some(&components) = rest.get(4) else {
                 return unknown;
             };
@@ -216,7 +219,8 @@ fn may_follow(code: u8) -> bool {
     matches!(code, 0xc0..=0xcf | marker::EOI..)
 }
 
-/// The first JPEG in `data` at or after `from`; the last one, if it has no end, reaches to the end of `data`.
+/// The first JPEG in `data` at or after `from`; the last one, if it has no end, extends to the end
+/// of `data`.
 pub fn next_jpeg(data: &[u8], from: usize) -> Option<Range<usize>> {
     let found = Splitter::new().finish(data.get(from..)?)?;
     Some(from + found.start..from + found.end)
@@ -284,7 +288,7 @@ mod tests {
             for tail in [&a.repeat(3)[..], &a.repeat(5000)] {
                 let data = [&bad[..], tail].concat();
                 let frames = split(&data);
-                // Handed over as far as it goes, so that somebody counts it.
+                // Passed on as far as it goes, so that it is counted.
                 assert_eq!(frames[0], 0..2, "{length}");
                 let good = frames.iter().filter(|f| data[(*f).clone()] == a);
                 assert_eq!(good.count(), tail.len() / a.len(), "{length}");

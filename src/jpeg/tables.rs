@@ -95,7 +95,7 @@ const QUANT_CHROMA: [u8; 64] = [
     99, 99, 99, 99, 99, 99, 99, 99,
 ];
 
-/// The tables that Q 1 to 99 stands for, luma then chroma, in zigzag order; `None` for any other Q.
+/// The tables that Q 1 to 99 stand for, luma then chroma, in zigzag order; `None` for any other Q.
 /// RFC 2435 §4.2 and Appendix A.
 pub fn quant_for_q(q: u8) -> Option<[u8; 128]> {
     let scale = match q {

@@ -1,5 +1,5 @@
-//! Which interface a stream uses. One that can carry it comes first, then what the routes say; one that is in use and
-//! works is not left without a reason.
+//! Which interface a stream uses. One that can carry it comes first, then what the routes say; one
+//! that is in use and works is not left without a reason.
 
 use std::net::SocketAddr;
 
@@ -30,11 +30,12 @@ fn reach(interface: &Interface, to: SocketAddr) -> Option<Reach> {
     }
 }
 
-/// The interface to take for `to` among `all`. `route` is the index of the one that the kernel would take, `keep` that of
-/// the one that is in use.
+/// The interface to take for `to` among `all`. `route` is the index of the one that the kernel
+/// would take, `keep` that of the one that is in use.
 ///
-/// For a group carrier and MULTICAST decide first, then whether more than one machine is behind it, then the route, then
-/// whether it is a device of its own and no bridge or tunnel. An address goes by its route.
+/// For a group carrier and MULTICAST decide first, then whether more than one machine is behind it,
+/// then the route, then whether it is a device of its own and no bridge or tunnel. An address goes
+/// by its route.
 fn pick(
     all: &[Interface],
     to: SocketAddr,
@@ -75,8 +76,9 @@ fn scope(to: SocketAddr) -> Option<u32> {
     }
 }
 
-/// The interface by which to reach `to`, a group or one machine's address: `wanted` (a name or an address) if given, else the
-/// best one. `keep`: the index of the one that is in use, which is kept while it works.
+/// The interface by which to reach `to`, a group or one machine's address: `wanted` (a name or an
+/// address) if given, else the best one. `keep`: the index of the one that is in use, which is kept
+/// while it works.
 ///
 /// # Errors
 /// The interface does not exist, is down, or cannot carry the group.
@@ -139,7 +141,8 @@ pub fn alternatives<'a>(
     all.iter().filter(is_other).map(|i| i.name.as_str())
 }
 
-/// For the log line on an interface that the user did not choose: `; also possible: --interface wlan0`, or nothing.
+/// For the log line on an interface that the user did not choose: `; also possible: --interface
+/// wlan0`, or nothing.
 pub fn describe_alternatives(chosen: &Interface, to: SocketAddr) -> String {
     let all = interface::list().unwrap_or_default();
     let names: Vec<_> = alternatives(&all, chosen, to).collect();
@@ -155,7 +158,8 @@ mod tests {
     use super::*;
     use std::net::IpAddr;
 
-    /// Flags: `u`p, `r`unning (a link), `m`ulticast, `4` and `6` addresses, `l`oopback, `p`oint to point, `d`evice.
+    /// Flags: `u`p, `r`unning (a link), `m`ulticast, `4` and `6` addresses, `l`oopback, `p`oint to
+    /// point, `d`evice.
     fn interface(index: u32, name: &str, flags: &str) -> Interface {
         let is = |flag| flags.contains(flag);
         let mut addresses: Vec<IpAddr> = Vec::new();
@@ -180,7 +184,8 @@ mod tests {
         }
     }
 
-    /// `NAME:FLAGS` in the order of their indices, from 1; the route's and the kept one's name, or nothing; what is picked.
+    /// `NAME:FLAGS` in the order of their indices, from 1; the route's and the kept one's name, or
+    /// nothing; what is picked.
     #[track_caller]
     fn check(to: &str, all: &str, route: &str, keep: &str, expected: &str) {
         let all: Vec<_> = all

@@ -1,5 +1,5 @@
-//! Sockets that send to a group or receive from one: options, membership, buffers, and the errors in
-//! words. A *group* here is an address and a port; a unicast address is allowed, and
+//! Sockets that send to a group or receive from one: options, membership, buffers, and the errors
+//! in words. A *group* here is an address and a port; a unicast address is allowed, and
 //! [`SendSocket::is_multicast`] says which it is. Sends and receives nothing itself: see
 //! [`super::BatchSender`] and [`super::BatchReceiver`].
 
@@ -136,8 +136,8 @@ impl SendOptions {
     }
 }
 
-/// An open socket that sends to one group. Not connected, so that a changed address of the interface
-/// takes effect by itself, and no ICMP error of a unicast viewer stops the stream.
+/// An open socket that sends to one group. Not connected, so that a changed address of the
+/// interface takes effect by itself, and no ICMP error of a unicast viewer stops the stream.
 #[derive(Debug)]
 pub struct SendSocket {
     socket: Socket,
@@ -147,8 +147,8 @@ pub struct SendSocket {
 }
 
 impl SendSocket {
-    /// Opens it. Options that the kernel refuses but a stream can do without (TTL, DSCP, loopback) are
-    /// warned about in the log and skipped.
+    /// Opens it. Options that the kernel refuses but a stream can do without (TTL, DSCP, loopback)
+    /// are warned about in the log and skipped.
     ///
     /// # Errors
     /// No such interface, it is down, or no socket may be had.
@@ -165,7 +165,8 @@ impl SendSocket {
         SendSocket::open_at(options, interface, None)
     }
 
-    /// The same on `interface`, bound to `from` if possible: an address of this machine that no other socket has.
+    /// The same on `interface`, bound to `from` if possible: an address of this machine that no
+    /// other socket has.
     pub(super) fn open_at(
         options: &SendOptions,
         interface: Interface,
@@ -203,8 +204,8 @@ impl SendSocket {
         Ok(sender)
     }
 
-    /// Has datagrams leave by the chosen interface. A unicast stream for which nobody named one is left
-    /// to the routes.
+    /// Has datagrams leave by the chosen interface. A unicast stream for which nobody named one is
+    /// left to the routes.
     fn leave_by_interface(&self) -> io::Result<()> {
         let index = self.interface.index;
         match (self.is_multicast(), self.group()) {
@@ -217,8 +218,9 @@ impl SendSocket {
         }
     }
 
-    /// The address to bind if the kernel does not let the interface be chosen: by its source address it sends a
-    /// group's packets by the interface that has it (and does not follow when that gets another one).
+    /// The address to bind if the kernel does not let the interface be chosen: by its source
+    /// address it sends a group's packets by the interface that has it (and does not follow when
+    /// that gets another one).
     fn leave_by_address(&self, refusal: &io::Error) -> IpAddr {
         let (group, interface) = (self.group(), &self.interface);
         tracing::warn!(
@@ -232,10 +234,11 @@ impl SendSocket {
             .unwrap_or_else(|| source_address(group, interface))
     }
 
-    /// Looks the interface up again and follows it: an adapter that came back under another
-    /// index, a default route that moved. Costs some 100 µs; for when [`Changes`](super::Changes) says so, or after an error.
-    /// Returns whether anything changed (index, addresses, up or running). `works`: what is sent arrives, so that a route
-    /// by another interface is no reason to leave this one.
+    /// Looks the interface up again and follows it: an adapter that came back under another index,
+    /// a default route that moved. Costs some 100 µs; for when [`Changes`](super::Changes) says so,
+    /// or after an error. Returns whether anything changed (index, addresses, up or running).
+    /// `works`: what is sent arrives, so that a route by another interface is no reason to leave
+    /// this one.
     ///
     /// # Errors
     /// The interface is gone or down at present.
@@ -300,8 +303,8 @@ impl AsFd for SendSocket {
     }
 }
 
-/// The interface for `group` as it is now; `None`: it is still as it was. The one in use is kept if it works or was
-/// `named`: one that was named by its address stays when it gets another.
+/// The interface for `group` as it is now; `None`: it is still as it was. The one in use is kept if
+/// it works or was `named`: one that was named by its address stays when it gets another.
 fn changed(
     interface: &Interface,
     named: Option<&str>,
@@ -331,8 +334,8 @@ fn set_optional(socket: &Socket, options: &SendOptions) {
             socket.set_multicast_loop_v6(options.loopback),
             socket.set_tclass_v6(class),
         ),
-        // The TTL keeps a group in its network. One machine's address needs no such fence, and with TTL 1
-        // a viewer behind a router would see nothing: the system's default stays.
+        // The TTL keeps a group in its network. One machine's address needs no such fence, and with
+        // TTL 1 a viewer behind a router would see nothing: the system's default stays.
         (SocketAddr::V4(_), false) => (Ok(()), Ok(()), socket.set_tos_v4(class)),
         (SocketAddr::V6(_), false) => (Ok(()), Ok(()), socket.set_tclass_v6(class)),
     };
@@ -396,7 +399,8 @@ impl BufferGrant {
     }
 }
 
-/// An open socket that receives from one group, or on one address of this machine. The membership ends with it.
+/// An open socket that receives from one group, or on one address of this machine. The membership
+/// ends with it.
 #[derive(Debug)]
 pub struct ReceiveSocket {
     socket: Socket,
@@ -404,18 +408,19 @@ pub struct ReceiveSocket {
     interface: Interface,
     buffer: BufferGrant,
     has_gro: bool,
-    /// SO_RCVTIMEO at present; zero: none yet. It is kept here because a refresh may reopen the socket.
+    /// SO_RCVTIMEO at present; zero: none yet. It is kept here because a refresh may reopen the
+    /// socket.
     read_timeout: Duration,
 }
 
 impl ReceiveSocket {
-    /// Opens, binds and joins (a group; unicast is bound only). It joins on one interface: the named one, or the one that the kernel routes
-    /// the group by. A viewer on the sender's own machine receives it there too, because senders loop
-    /// back on the interface that they send by.
+    /// Opens, binds and joins (a group; unicast is bound only). It joins on one interface: the
+    /// named one, or the one that the kernel routes the group by. A viewer on the sender's own
+    /// machine receives it there too, because senders loop back on the interface that they send by.
     ///
     /// # Errors
-    /// No such interface, it is down, the port is taken by a program that does not share it, the group
-    /// could not be joined.
+    /// No such interface, it is down, the port is taken by a program that does not share it, the
+    /// group could not be joined.
     pub fn open(options: &ReceiveOptions) -> Result<ReceiveSocket, GroupError> {
         ReceiveSocket::open_on(options, None)
     }
@@ -442,13 +447,14 @@ impl ReceiveSocket {
         let fail = |what| move |e| GroupError::new(what, group, e);
         let socket = udp_socket(group).map_err(fail("open a socket for"))?;
         if is_multicast {
-            // socket(7) and udp(7): each of several sockets bound to one group gets its copy. Of several
-            // bound to one *unicast* address only the last would, so there it is not set.
+            // socket(7) and udp(7): each of several sockets bound to one group gets its copy. Of
+            // several bound to one *unicast* address only the last would, so there it is not set.
             (socket.set_reuse_address(true)).map_err(fail("share the port of"))?;
         }
         let buffer = grow_buffer(&socket, options.receive_buffer);
         sys::hear_joined_only(&socket, group.is_ipv6());
-        // Bound to the group's own address: bound to 0.0.0.0 it would receive other groups on this port too.
+        // Bound to the group's own address: bound to 0.0.0.0 it would receive other groups on this
+        // port too.
         (socket.bind(&scoped(group, interface.index).into())).map_err(fail("listen on"))?;
         let has_gro = sys::coalesce_received(&socket).is_ok();
         let receiver = ReceiveSocket {
@@ -481,8 +487,9 @@ impl ReceiveSocket {
         )
     }
 
-    /// Leaves the group and joins it again, so that a membership report goes out: for a switch that forgot
-    /// this viewer (IGMP snooping without a querier) or a link that came back. Packets in between are lost.
+    /// Leaves the group and joins it again, so that a membership report goes out: for a switch that
+    /// forgot this viewer (IGMP snooping without a querier) or a link that came back. Packets in
+    /// between are lost.
     ///
     /// # Errors
     /// The group could not be joined; the socket is not a member then. Call it again later.
@@ -492,9 +499,10 @@ impl ReceiveSocket {
         (self.join()).map_err(|e| GroupError::new(JOIN, self.group(), e))
     }
 
-    /// Looks the interface up again and renews the membership if it changed: new address, new index, link
-    /// came back, default route moved. Costs some 100 µs; for when [`Changes`](super::Changes) says so. Returns whether it
-    /// rejoined. `works`: packets arrive, so that a route by another interface is no reason to leave this one.
+    /// Looks the interface up again and renews the membership if it changed: new address, new
+    /// index, link came back, default route moved. Costs some 100 µs; for when
+    /// [`Changes`](super::Changes) says so. Returns whether it rejoined. `works`: packets arrive,
+    /// so that a route by another interface is no reason to leave this one.
     ///
     /// # Errors
     /// The interface is gone or down at present, or the group could not be joined.
@@ -579,8 +587,9 @@ fn check_source(options: &ReceiveOptions) -> Result<(), GroupError> {
     }
 }
 
-/// socket(7), SO_RCVBUF: "The kernel doubles this value (to allow space for bookkeeping overhead) [...] and
-/// this doubled value is returned by getsockopt(2)." And it is silently capped at rmem_max.
+/// socket(7), SO_RCVBUF: "The kernel doubles this value (to allow space for bookkeeping overhead)
+/// [...] and this doubled value is returned by getsockopt(2)." And it is silently capped at
+/// rmem_max.
 fn grow_buffer(socket: &Socket, wanted: usize) -> BufferGrant {
     let granted = || socket.recv_buffer_size().unwrap_or(0) / 2;
     // A stock buffer is never made smaller than it is.
@@ -605,9 +614,9 @@ fn udp_socket(group: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// The address to send from: the kernel's choice at each packet, so that it may change. But for a group on
-/// loopback the kernel would take another interface's address, or 0.0.0.0 if there is none (127.0.0.1
-/// has host scope only); there it is loopback's own.
+/// The address to send from: the kernel's choice at each packet, so that it may change. But for a
+/// group on loopback the kernel would take another interface's address, or 0.0.0.0 if there is none
+/// (127.0.0.1 has host scope only); there it is loopback's own.
 fn source_address(group: SocketAddr, interface: &Interface) -> IpAddr {
     match group {
         SocketAddr::V4(_) if group.ip().is_multicast() && interface.is_loopback => {

@@ -1,5 +1,5 @@
-//! What the kernel says about this machine: how large socket buffers may be, and whether its clock is synchronised. It
-//! only reads.
+//! What the kernel says about this machine: how large socket buffers may be, and whether its clock
+//! is synchronised. It only reads.
 
 use std::io;
 use std::net::UdpSocket;
@@ -21,7 +21,8 @@ pub struct BufferLimits {
 /// More than any limit; half of what a C `int` holds, because the kernel doubles it.
 const TOO_MUCH: usize = (i32::MAX / 2) as usize;
 
-/// The limits, found by asking for more: the files in /proc do not exist in every network namespace.
+/// The limits, found by asking for more: the files in /proc do not exist in every network
+/// namespace.
 ///
 /// # Errors
 /// No socket is available.

@@ -1,5 +1,5 @@
-//! The machine's network interfaces: a list of them, by name, address or route, and their speed. It changes nothing.
-//! Which one a stream uses: [`super::choice`].
+//! The machine's network interfaces: a list of them, by name, address or route, and their speed. It
+//! changes nothing. Which one a stream uses: [`super::choice`].
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6, UdpSocket};
@@ -93,8 +93,8 @@ pub fn find(wanted: &str) -> Result<Interface, InterfaceError> {
     find_again(wanted, None)
 }
 
-/// The same; if no interface has the address `wanted` any more, because DHCP gave another, it is the one with the index
-/// `before`, which had it.
+/// The same; if no interface has the address `wanted` any more, because DHCP gave another, it is
+/// the one with the index `before`, which had it.
 ///
 /// # Errors
 /// There is no such interface.
@@ -115,8 +115,8 @@ pub fn find_again(wanted: &str, before: Option<u32>) -> Result<Interface, Interf
     })
 }
 
-/// Reads `ADDRESS:PORT`. An IPv6 address may name its interface: `[ff02::1%eth0]:10000` (RFC 4007 §11), where std's
-/// parser takes only numbers. `None`: it is something else.
+/// Reads `ADDRESS:PORT`. An IPv6 address may name its interface: `[ff02::1%eth0]:10000` (RFC 4007
+/// §11), where std's parser takes only numbers. `None`: it is something else.
 ///
 /// # Errors
 /// There is no such interface.
@@ -159,7 +159,8 @@ fn route_source(to: SocketAddr) -> Option<SocketAddr> {
     socket.local_addr().ok()
 }
 
-/// Which interface has this address. A link-local one may exist on several: there the scope says which.
+/// Which interface has this address. A link-local one may exist on several: there the scope says
+/// which.
 fn owner(all: &[Interface], source: SocketAddr) -> Option<&Interface> {
     if let SocketAddr::V6(v6) = source {
         if v6.scope_id() != 0 {

@@ -31,8 +31,8 @@ struct Ear {
 }
 
 impl Listener {
-    /// Joins `groups` on all interfaces that carry multicast, or on the one called `wanted`. Datagrams above `longest`
-    /// bytes are ignored.
+    /// Joins `groups` on all interfaces that carry multicast, or on the one called `wanted`.
+    /// Datagrams above `longest` bytes are ignored.
     ///
     /// # Errors
     /// There is no such interface, or the groups can be joined on none.
@@ -70,8 +70,8 @@ impl Listener {
         }
     }
 
-    /// Waits until something comes, at most for `timeout`, and passes on what is there: the interface's name, the
-    /// sender, the datagram.
+    /// Waits until something comes, at most for `timeout`, and passes on what is there: the
+    /// interface's name, the sender, the datagram.
     ///
     /// # Errors
     /// The kernel refused to wait.
@@ -139,7 +139,8 @@ impl Listener {
     }
 }
 
-/// A socket that receives `groups`, all of one IP version, on one interface. It fails if none can be joined.
+/// A socket that receives `groups`, all of one IP version, on one interface. It fails if none can
+/// be joined.
 fn open(port: u16, groups: &[IpAddr], interface: &Interface) -> io::Result<Socket> {
     let is_ipv6 = groups.iter().any(IpAddr::is_ipv6);
     let any: IpAddr = match is_ipv6 {
@@ -152,8 +153,8 @@ fn open(port: u16, groups: &[IpAddr], interface: &Interface) -> io::Result<Socke
     socket.set_reuse_address(true)?;
     if is_ipv6 {
         socket.set_only_v6(true)?;
-        // With IPv6 membership alone does not tell the interface. Older kernels want privileges for this; there
-        // a datagram may be taken for another interface's.
+        // With IPv6 membership alone does not tell the interface. Older kernels want privileges for
+        // this; there a datagram may be taken for another interface's.
         let _ = socket.bind_device(Some(interface.name.as_bytes()));
     }
     sys::hear_joined_only(&socket, is_ipv6);

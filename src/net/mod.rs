@@ -1,5 +1,6 @@
-//! Sockets: group membership, batch send (`sendmmsg`, UDP GSO, fallbacks), batch receive (`recvmmsg`,
-//! UDP GRO), pacing, interfaces, memberships, this machine's limits and clock. To it packets are bytes.
+//! Sockets: group membership, batch send (`sendmmsg`, UDP GSO, fallbacks), batch receive
+//! (`recvmmsg`, UDP GRO), pacing, interfaces, memberships, this machine's limits and clock. To it
+//! packets are bytes.
 
 mod changes;
 pub mod choice;

@@ -1,6 +1,7 @@
 //! Pacing: how large the bursts of a frame's packets are, and how far apart, so that a 250 KB frame
-//! does not overrun a switch, an access point or a viewer's stock receive buffer. [`schedule`] decides
-//! and is pure; [`Pacer`] waits. Neither queues: a frame that comes late is not sent faster.
+//! does not overrun a switch, an access point or a viewer's stock receive buffer. [`schedule`]
+//! decides and is pure; [`Pacer`] waits. Neither queues: a frame that comes late is not sent
+//! faster.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -12,8 +13,8 @@ use crate::clock::Mono;
 /// How a stream's packets are spread over time.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Pacing {
-    /// By the link: four fifths of its speed and at most 1 Gbit/s; on Wi-Fi and on links of unknown speed
-    /// over a quarter of the frame interval.
+    /// By the link: four fifths of its speed and at most 1 Gbit/s; on Wi-Fi and on links of unknown
+    /// speed over a quarter of the frame interval.
     #[default]
     Auto,
     /// Each frame as fast as possible.
@@ -22,23 +23,24 @@ pub enum Pacing {
     Spread(f32),
 }
 
-/// No frame takes longer than this fraction of the interval, so that it is sent before the next one comes.
+/// No frame takes longer than this fraction of the interval, so that it is sent before the next one
+/// comes.
 pub const MOST_OF_INTERVAL: f32 = 0.8;
 
 /// Auto on links of unknown speed.
 const QUARTER: f32 = 0.25;
 
-/// Auto never sends faster than this many Mbit/s, however fast the sender's own link is: the switch may
-/// lead to a slower one, and a viewer has to keep up.
+/// Auto never sends faster than this many Mbit/s, however fast the sender's own link is: the switch
+/// may lead to a slower one, and a viewer has to keep up.
 const AUTO_MOST_MBIT: u32 = 1000;
 
-/// Bytes that each packet takes on an Ethernet wire beyond its UDP payload: preamble 8, header 14, IPv4 20,
-/// UDP 8, check sequence 4, gap 12. IEEE 802.3 §4.2.3.2.
+/// Bytes that each packet takes on an Ethernet wire beyond its UDP payload: preamble 8, header 14,
+/// IPv4 20, UDP 8, check sequence 4, gap 12. IEEE 802.3 §4.2.3.2.
 const WIRE_OVERHEAD: usize = 66;
 
-/// Largest burst in bytes of UDP payload. A stock receive buffer is 212,992 bytes, and the kernel books
-/// memory there, not payload: 2,304 bytes or more for a packet of 1,472. Half of the buffer is left for
-/// the burst that a viewer has not read yet.
+/// Largest burst in bytes of UDP payload. A stock receive buffer is 212,992 bytes, and the kernel
+/// books memory there, not payload: 2,304 bytes or more for a packet of 1,472. Half of the buffer
+/// is left for the burst that a viewer has not read yet.
 const MAX_BURST: usize = 64 * 1024;
 
 /// Shortest gap worth a timer: below it, waking up costs more than it smooths.
@@ -112,7 +114,8 @@ fn auto_duration(link: Link, load: Load) -> Duration {
     Duration::from_nanos(bits * 1000 / u64::from(mbit))
 }
 
-/// Bursts of at most [`MAX_BURST`] whose starts fill `duration`: the last begins one gap before its end.
+/// Bursts of at most [`MAX_BURST`] whose starts fill `duration`: the last begins one gap before its
+/// end.
 fn spread(load: Load, duration: Duration) -> BurstPlan {
     if load.packets == 0 || duration < MIN_GAP {
         return BurstPlan::at_once(load.packets);
@@ -131,8 +134,8 @@ fn spread(load: Load, duration: Duration) -> BurstPlan {
     }
 }
 
-/// Waits between bursts on `CLOCK_MONOTONIC`, from deadline to deadline, so that sleeping a little long
-/// once does not add up. One for each sending thread.
+/// Waits between bursts on `CLOCK_MONOTONIC`, from deadline to deadline, so that sleeping a little
+/// long once does not add up. One for each sending thread.
 #[derive(Debug, Default)]
 pub struct Pacer {
     /// When the next burst may start.
@@ -140,16 +143,16 @@ pub struct Pacer {
 }
 
 impl Pacer {
-    /// A pacer for the calling thread, whose timers it makes precise: the kernel may otherwise let each
-    /// sleep run 50 µs long. prctl(2), PR_SET_TIMERSLACK.
+    /// A pacer for the calling thread, whose timers it makes precise: the kernel may otherwise let
+    /// each sleep run 50 µs long. prctl(2), PR_SET_TIMERSLACK.
     pub fn new() -> Pacer {
         sys::make_timers_precise();
         Pacer::default()
     }
 
-    /// Waits until the next burst may start, which is at once after a pause, and sets the time of the one after.
-    /// Call it before each burst, also of the next frame, which may not follow closer on the last
-    /// burst of this one.
+    /// Waits until the next burst may start, which is at once after a pause, and sets the time of
+    /// the one after. Call it before each burst, also of the next frame, which may not follow
+    /// closer on the last burst of this one.
     pub fn wait(&mut self, gap: Duration) {
         let now = Mono::now();
         if now < self.due {
@@ -159,8 +162,8 @@ impl Pacer {
     }
 }
 
-/// When the burst after the one that was `due` may start. A burst that is late by more than a gap restarts
-/// the schedule: lost time is not made up by bursts without a gap.
+/// When the burst after the one that was `due` may start. A burst that is late by more than a gap
+/// restarts the schedule: lost time is not made up by bursts without a gap.
 fn next_due(due: Mono, now: Mono, gap: Duration) -> Mono {
     match now.since(due) > gap {
         true => now + gap,

@@ -1,6 +1,6 @@
-//! Batch receiving: one `recvmmsg` takes all that has arrived, and with UDP GRO each of its messages may be
-//! up to 64 KiB of equal datagrams coalesced by the kernel. Datagrams are lent from a slab that is reused,
-//! without a copy. To it datagrams are bytes.
+//! Batch receiving: one `recvmmsg` takes all that has arrived, and with UDP GRO each of its
+//! messages may be up to 64 KiB of equal datagrams coalesced by the kernel. Datagrams are lent from
+//! a slab that is reused, without a copy. To it datagrams are bytes.
 
 use std::io;
 use std::net::SocketAddr;
@@ -51,9 +51,9 @@ impl BatchReceiver {
         self.truncated
     }
 
-    /// Waits until something arrives, at most `timeout` and at most [`MAX_WAIT`] (which `None` means), then
-    /// takes all that is there: one system call. A zero `timeout` does not wait. The batch is empty when
-    /// nothing came in time or a signal interrupted the wait.
+    /// Waits until something arrives, at most `timeout` and at most [`MAX_WAIT`] (which `None`
+    /// means), then takes all that is there: one system call. A zero `timeout` does not wait. The
+    /// batch is empty when nothing came in time or a signal interrupted the wait.
     ///
     /// # Errors
     /// The kernel refused to receive (see [`super::is_network_down`]).
@@ -76,7 +76,8 @@ impl BatchReceiver {
     }
 }
 
-/// Waits at most `timeout` until one of the sockets can be read; returns which of them can. All false after a signal.
+/// Waits at most `timeout` until one of the sockets can be read; returns which of them can. All
+/// false after a signal.
 ///
 /// # Errors
 /// The kernel refused to wait.
@@ -134,11 +135,12 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// The datagrams of one message. A truncated one is skipped (and counted): there is no telling where
-/// its last datagram should have ended.
+/// The datagrams of one message. A truncated one is skipped (and counted): there is no telling
+/// where its last datagram should have ended.
 fn split(message: Received<'_>) -> impl Iterator<Item = (SocketAddr, &[u8])> {
     let from = message.from.filter(|_| !message.is_truncated);
-    // A message without a segment size is one datagram; `max(1)` because chunks of zero do not exist.
+    // A message without a segment size is one datagram; `max(1)` because chunks of zero do not
+    // exist.
     let segment = message.segment.unwrap_or(message.data.len()).max(1);
     (from.into_iter()).flat_map(move |from| message.data.chunks(segment).map(move |d| (from, d)))
 }

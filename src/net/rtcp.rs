@@ -1,8 +1,9 @@
-//! The sockets of RTCP: a few small datagrams a second, to and from a group and single members. To it
-//! datagrams are bytes.
+//! The sockets of RTCP: a few small datagrams a second, to and from a group and single members. To
+//! it datagrams are bytes.
 //!
-//! One socket is bound to the group's own address, so that any number of programs on one machine receive what comes to
-//! the group; the other to an address of this machine, to send from, and for what comes to this member alone.
+//! One socket is bound to the group's own address, so that any number of programs on one machine
+//! receive what comes to the group; the other to an address of this machine, to send from, and for
+//! what comes to this member alone.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -31,8 +32,8 @@ pub struct ReportOptions {
     pub hear: Option<SocketAddr>,
     /// Receive only from this member there: source-specific multicast.
     pub source: Option<IpAddr>,
-    /// Take the port of [`ReportOptions::send`] on this machine's own address, if it is free: where others expect a
-    /// sender's RTCP. Else any port will do.
+    /// Take the port of [`ReportOptions::send`] on this machine's own address, if it is free: where
+    /// others expect a sender's RTCP. Else any port will do.
     pub claims_port: bool,
 }
 
@@ -50,8 +51,8 @@ pub struct ReportSocket {
 }
 
 impl ReportSocket {
-    /// Opens them, on the interface with the index `keep` if it works and nobody named another. If what comes
-    /// to the group cannot be received, the second value says why.
+    /// Opens them, on the interface with the index `keep` if it works and nobody named another. If
+    /// what comes to the group cannot be received, the second value says why.
     ///
     /// # Errors
     /// Nothing can be sent: no such interface, it is down, or no socket is available.
@@ -76,7 +77,8 @@ impl ReportSocket {
         Ok((socket, deaf))
     }
 
-    /// Waits until something comes, `wake` becomes readable, or `timeout` is over; returns what came, and from where.
+    /// Waits until something comes, `wake` becomes readable, or `timeout` is over; returns what
+    /// came, and from where.
     ///
     /// # Errors
     /// The kernel refused to wait or to receive: the sockets must be reopened.
@@ -127,8 +129,9 @@ impl ReportSocket {
         Ok(())
     }
 
-    /// Follows the interface, and retries what could not be opened. Call it once a second. Returns whether
-    /// anything changed. One system call when the network has not. `works`: see [`SendSocket::refresh`].
+    /// Follows the interface, and retries what could not be opened. Call it once a second. Returns
+    /// whether anything changed. One system call when the network has not. `works`: see
+    /// [`SendSocket::refresh`].
     ///
     /// # Errors
     /// The interface is gone or down at present.
@@ -186,13 +189,14 @@ fn open_own(options: &ReportOptions, keep: Option<u32>) -> Result<SendSocket, Gr
         cause,
     };
     (socket.raw().set_nonblocking(true)).map_err(fail)?;
-    // Bound without it, so that the port is nobody else's; set afterwards, so that programs which bind it on all
-    // addresses, to receive the group, still can. socket(7), SO_REUSEADDR.
+    // Bound without it, so that the port is nobody else's; set afterwards, so that programs which
+    // bind it on all addresses, to receive the group, still can. socket(7), SO_REUSEADDR.
     (socket.raw().set_reuse_address(true)).map_err(fail)?;
     Ok(socket)
 }
 
-/// The address of this machine that others see, if it can be bound: a link-local one needs its scope.
+/// The address of this machine that others see, if it can be bound: a link-local one needs its
+/// scope.
 fn own_address(interface: &Interface, to: SocketAddr) -> Option<IpAddr> {
     // A viewer on this machine receives there itself.
     if to.ip().is_loopback() || interface.addresses.contains(&to.ip()) {

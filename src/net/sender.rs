@@ -1,7 +1,8 @@
-//! Batch sending: the packets of one frame in as few system calls as the kernel allows. With UDP GSO one
-//! `sendmmsg` carries a frame in messages of up to 64 packets that the kernel (or the network card) cuts;
-//! without it, one message per packet in the same single call. Headers and scan are read where they lie:
-//! only the kernel copies. Does not wait between packets: see [`super::pacing`].
+//! Batch sending: the packets of one frame in as few system calls as the kernel allows. With UDP
+//! GSO one `sendmmsg` carries a frame in messages of up to 64 packets that the kernel (or the
+//! network card) cuts; without it, one message per packet in the same single call. Headers and scan
+//! are read where they lie: only the kernel copies. Does not wait between packets: see
+//! [`super::pacing`].
 
 use std::io;
 use std::net::SocketAddr;
@@ -34,8 +35,8 @@ pub struct SendError {
     pub cause: io::Error,
 }
 
-/// Sends packets to one group, a frame (or a burst of one) at a time. Its arrays are reused, so that it
-/// allocates only while frames still grow.
+/// Sends packets to one group, a frame (or a burst of one) at a time. Its arrays are reused, so
+/// that it allocates only while frames still grow.
 pub struct BatchSender {
     socket: SendSocket,
     arrays: SendArrays,
@@ -73,8 +74,8 @@ impl BatchSender {
         &mut self.socket
     }
 
-    /// Sends packets, each of a header and a payload that may lie anywhere. When it returns, the kernel has its copy
-    /// and both may be reused.
+    /// Sends packets, each of a header and a payload that may lie anywhere. When it returns, the
+    /// kernel has its copy and both may be reused.
     ///
     /// # Errors
     /// The kernel refused (see [`super::is_network_down`]). The rest is not sent.
@@ -125,8 +126,8 @@ impl BatchSender {
         if !sys::may_refuse_segmentation(&refusal) {
             return Err(refusal);
         }
-        // Any of these errors can have another cause (a datagram too long, an address gone): then the plain
-        // way fails too, and GSO is not to blame.
+        // Any of these errors can have another cause (a datagram too long, an address gone): then
+        // the plain way fails too, and GSO is not to blame.
         self.plain(packets.skip(sent.packets + sent.dropped), sent)?;
         self.has_gso = false;
         tracing::warn!(
@@ -151,8 +152,9 @@ impl BatchSender {
     }
 }
 
-/// Groups packets into messages that the kernel can cut again: equal in length but for the last, which
-/// may be shorter, at most [`MAX_SEGMENTS`] and [`MAX_UDP_PAYLOAD`] bytes together. udp(7), UDP_SEGMENT.
+/// Groups packets into messages that the kernel can cut again: equal in length but for the last,
+/// which may be shorter, at most [`MAX_SEGMENTS`] and [`MAX_UDP_PAYLOAD`] bytes together. udp(7),
+/// UDP_SEGMENT.
 fn fill_segmented<'d>(
     batch: &mut Outgoing<'_, 'd>,
     packets: impl Iterator<Item = (&'d [u8], &'d [u8])>,
@@ -219,8 +221,8 @@ fn drain(batch: &mut Outgoing<'_, '_>, socket: &SendSocket, sent: &mut Sent) -> 
                 sent.bytes += bytes;
             }
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            // The device's queue stayed full for the socket's whole time limit: the rest of this frame would
-            // come too late, so it is lost here rather than the next one be late too.
+            // The device's queue stayed full for the socket's whole time limit: the rest of this
+            // frame would come too late, so it is lost here rather than the next one be late too.
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
                 while let Some((packets, _)) = batch.next() {
                     sent.dropped += packets;

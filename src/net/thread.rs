@@ -1,5 +1,6 @@
-//! What a sending or receiving thread may ask of the scheduler: a core of its own, real-time priority,
-//! memory that is never paged out. Each is a wish: if it is refused, that is logged once and the stream goes on.
+//! What a sending or receiving thread may ask of the scheduler: a core of its own, real-time
+//! priority, memory that is never paged out. Each is a wish: if it is refused, that is logged once
+//! and the stream goes on.
 
 use std::io;
 use std::panic::resume_unwind;
@@ -46,7 +47,8 @@ pub enum ThreadError {
     LockMemory(#[source] io::Error),
 }
 
-/// Waits for a thread to end. A panic there goes on here; in a release build it has ended the process.
+/// Waits for a thread to end. A panic there goes on here; in a release build it has ended the
+/// process.
 pub(crate) fn join<T>(thread: JoinHandle<T>) -> T {
     thread.join().unwrap_or_else(|panic| resume_unwind(panic))
 }
@@ -80,7 +82,8 @@ pub fn realtime(priority: u8) -> Result<(), ThreadError> {
     sys::set_realtime(priority.into()).map_err(|cause| ThreadError::Realtime { priority, cause })
 }
 
-/// Lets threads of normal priority go first, for work that nobody waits for. On Linux nice(2) is per thread.
+/// Lets threads of normal priority go first, for work that nobody waits for. On Linux nice(2) is
+/// per thread.
 pub fn after_others() {
     // Being nicer is always allowed.
     sys::set_nice(10);

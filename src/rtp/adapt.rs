@@ -1,12 +1,14 @@
-//! Whether the network is full, and how many frames it takes (`adapt: FrameRate`). In: viewers' losses and a time; out:
-//! the share of frames to send. No socket, no clock.
+//! Whether the network is full, and how many frames it takes (`adapt: FrameRate`). In: viewers'
+//! losses and a time; out: the share of frames to send. No socket, no clock.
 //!
-//! Loss alone does not say why. A full link loses the excess, so it loses less when less is sent; a link with
-//! interference loses the same share of whatever is sent. So if loss lasts, fewer frames are sent for a moment, and
-//! the viewers' reports decide: if the loss has gone down with the rate, the link is full and the rate stays down; if
-//! not, it goes up again, and the next trial comes later. While the link is full, a little more is tried now and then.
+//! Loss alone does not say why. A full link loses the excess, so it loses less when less is sent; a
+//! link with interference loses the same share of whatever is sent. So if loss lasts, fewer frames
+//! are sent for a moment, and the viewers' reports decide: if the loss has gone down with the rate,
+//! the link is full and the rate stays down; if not, it goes up again, and the next trial comes
+//! later. While the link is full, a little more is tried now and then.
 //!
-//! More than one host sees a full link, so if several report, only the loss that a second one confirms counts.
+//! More than one host sees a full link, so if several report, only the loss that a second one
+//! confirms counts.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -49,7 +51,8 @@ const ROOM: f32 = 0.95;
 enum Phase {
     /// The rate is right as far as is known; a trial comes no sooner than at this time.
     Steady(Mono),
-    /// Loss was seen, and is measured from here on: the reports so far cover the time before it too.
+    /// Loss was seen, and is measured from here on: the reports so far cover the time before it
+    /// too.
     Suspected,
     /// Fewer frames for a moment; the loss before was this.
     Trial { before: f32, keep: f32 },
@@ -57,8 +60,9 @@ enum Phase {
     Full,
 }
 
-/// What one viewer reported first and last of the present rate: the highest number, and packets lost. Reports that
-/// come early are those of a bad moment, so shares of loss cannot be put together report by report.
+/// What one viewer reported first and last of the present rate: the highest number, and packets
+/// lost. Reports that come early are those of a bad moment, so shares of loss cannot be put
+/// together report by report.
 #[derive(Clone, Copy, Debug)]
 struct Viewer {
     id: u32,
@@ -70,7 +74,8 @@ struct Viewer {
 }
 
 impl Viewer {
-    /// Packets sent to it and lost; zero where it did not report of this rate, or began to count again.
+    /// Packets sent to it and lost; zero where it did not report of this rate, or began to count
+    /// again.
     fn packets(&self) -> (f32, f32) {
         let Some(first) = self.first else {
             return (0.0, 0.0);
@@ -134,8 +139,8 @@ impl Adapt {
         matches!(self.phase, Phase::Trial { .. } | Phase::Full)
     }
 
-    /// The report of a viewer on `host`: the highest number that it has received, with the count of wraps, and the
-    /// packets that it has lost since it began, before repair.
+    /// The report of a viewer on `host`: the highest number that it has received, with the count of
+    /// wraps, and the packets that it has lost since it began, before repair.
     pub fn report(&mut self, now: Mono, viewer: u32, host: IpAddr, highest: u32, lost: i32) {
         let age = now.since(self.since);
         self.note(now, viewer, host, (highest, lost), age < SETTLE);
@@ -182,8 +187,8 @@ impl Adapt {
         }
     }
 
-    /// Whether enough hosts have reported at this rate: two, to confirm each other; in a trial half of all, since
-    /// those that see the loss may not report first.
+    /// Whether enough hosts have reported at this rate: two, to confirm each other; in a trial half
+    /// of all, since those that see the loss may not report first.
     fn has_heard_enough(&self) -> bool {
         let all = hosts(&self.viewers, |_| true);
         let heard = hosts(&self.viewers, |viewer| viewer.packets().0 > 0.0);
@@ -194,8 +199,9 @@ impl Adapt {
         heard >= needed.min(all)
     }
 
-    /// The share of packets lost at the present rate, as far as a second host confirms it; `None`: too little was
-    /// reported. A viewer that reports nothing has lost nothing: one whose loss changes reports early.
+    /// The share of packets lost at the present rate, as far as a second host confirms it; `None`:
+    /// too little was reported. A viewer that reports nothing has lost nothing: one whose loss
+    /// changes reports early.
     fn loss(&self) -> Option<f32> {
         let mut votes = Votes::default();
         let mut all = 0.0;
@@ -275,7 +281,8 @@ impl Adapt {
         self.clean_since = now;
     }
 
-    /// Drops what such viewers have reported: it is of another rate, or of the time before the loss.
+    /// Drops what such viewers have reported: it is of another rate, or of the time before the
+    /// loss.
     fn forget(&mut self, is_such: impl Fn(&Viewer) -> bool) {
         let such = self.viewers.iter_mut().filter(|viewer| is_such(viewer));
         such.for_each(|viewer| viewer.first = None);
@@ -316,7 +323,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// A link that takes a share of the full rate, and loses some of what it takes; one report a second.
+    /// A link that takes a share of the full rate, and loses some of what it takes; one report a
+    /// second.
     #[derive(Default)]
     struct Link {
         room: f32,

@@ -1,16 +1,16 @@
 //! From datagrams to frames: follows one source, sorts its packets into frames, hands out whole
 //! frames in order, and gives up those that cannot become whole. In: bytes and a time; out: events.
-//! No socket, no clock. Change it ([`Depacketizer::push`]), then drain it ([`Depacketizer::poll`]), then
-//! wait no longer than [`Depacketizer::deadline`].
+//! No socket, no clock. Change it ([`Depacketizer::push`]), then drain it ([`Depacketizer::poll`]),
+//! then wait no longer than [`Depacketizer::deadline`].
 //!
 //! Who sends is decided by [`super::source`]; what packets carry is known to [`super::payload`].
 //!
 //! # Memory
-//! At most 4 frames being put together, 8 waiting to be polled, 6 kept
-//! for reuse. A buffer grows to the end of the furthest fragment, which is refused if it
-//! lies beyond all of: 1 MiB, twice the largest frame that ever came whole, eight times the bytes that
-//! have arrived for this frame; and always beyond [`Options::max_frame`]. Header copies and records add
-//! what arrived, at most 16 MiB a frame.
+//! At most 4 frames being put together, 8 waiting to be polled, 6 kept for reuse. A buffer grows to
+//! the end of the furthest fragment, which is refused if it lies beyond all of: 1 MiB, twice the
+//! largest frame that ever came whole, eight times the bytes that have arrived for this frame; and
+//! always beyond [`Options::max_frame`]. Header copies and records add what arrived, at most 16 MiB
+//! a frame.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -52,12 +52,13 @@ pub struct Options {
     pub size: Option<(u16, u16)>,
     /// Largest frame in bytes; at most 16 MiB.
     pub max_frame: usize,
-    /// Packets of later frames that prove a missing one lost. Larger with repair, which may come after them: then
-    /// [`Depacketizer::deadline`] decides.
+    /// Packets of later frames that prove a missing one lost. Larger with repair, which may come
+    /// after them: then [`Depacketizer::deadline`] decides.
     pub reorder: u16,
     /// How long to wait for an incomplete frame after its newest packet, in frame intervals.
     pub late: u8,
-    /// Whether frames that stay incomplete come as [`Event::Partial`] if anything of them can be shown.
+    /// Whether frames that stay incomplete come as [`Event::Partial`] if anything of them can be
+    /// shown.
     pub give_partial: bool,
     /// The announced source, the only one to follow. `None`: whoever comes first.
     pub source: Option<AnnouncedSource>,
@@ -84,7 +85,8 @@ pub struct LostFrame {
     pub time: RtpTime,
     /// Packets of it that arrived.
     pub received: u32,
-    /// Packets of it that did not, as far as sequence numbers show; 0 if all came but made no frame.
+    /// Packets of it that did not, as far as sequence numbers show; 0 if all came but made no
+    /// frame.
     pub missing: u32,
 }
 
@@ -93,8 +95,9 @@ pub struct LostFrame {
 pub enum Event {
     /// A whole frame. Give the buffer back with [`Depacketizer::recycle`].
     Frame(ReceivedFrame),
-    /// A frame that was given up, with what has arrived of it (only with [`Options::give_partial`]).
-    /// Whoever shows it, or cannot, counts it. Give the buffer back with [`Depacketizer::recycle`].
+    /// A frame that was given up, with what has arrived of it (only with
+    /// [`Options::give_partial`]). Whoever shows it, or cannot, counts it. Give the buffer back
+    /// with [`Depacketizer::recycle`].
     Partial(ReceivedFrame),
     /// A frame was given up.
     Lost(LostFrame),
@@ -158,7 +161,8 @@ impl<'a> IncompleteFrame<'a> {
         self.to
     }
 
-    /// Whether [`IncompleteFrame::end`] is its true end. If not, the sender may not have come that far yet.
+    /// Whether [`IncompleteFrame::end`] is its true end. If not, the sender may not have come that
+    /// far yet.
     pub fn has_end(&self) -> bool {
         self.has_end
     }
@@ -222,7 +226,8 @@ impl Depacketizer {
         }
     }
 
-    /// Takes a datagram that came from `address` to the group. [`Depacketizer::poll`] returns the outcome.
+    /// Takes a datagram that came from `address` to the group. [`Depacketizer::poll`] returns the
+    /// outcome.
     pub fn push(&mut self, now: Mono, address: IpAddr, datagram: &[u8]) {
         self.stats.bytes_received.add(datagram.len() as u64);
         let Some((packet, fragment)) = self.read(datagram) else {
@@ -326,8 +331,8 @@ impl Depacketizer {
         }
     }
 
-    /// When a frame that stays incomplete is given up. Without a later packet nothing shows that the
-    /// rest was lost: the sender may have been held up in the middle of it.
+    /// When a frame that stays incomplete is given up. Without a later packet nothing shows that
+    /// the rest was lost: the sender may have been held up in the middle of it.
     fn due(&self, source: &Source, frame: &Packets) -> Mono {
         let wait = match source.tracker.highest() > frame.newest() {
             true => self.late(source),
@@ -353,8 +358,8 @@ impl Depacketizer {
         self.sources.followed().map(Source::address)
     }
 
-    /// An RTCP BYE came from `address` (RFC 3550 §6.6): if it is from the source that is followed, another may take
-    /// over at once.
+    /// An RTCP BYE came from `address` (RFC 3550 §6.6): if it is from the source that is followed,
+    /// another may take over at once.
     pub fn bye(&mut self, address: IpAddr, ssrc: Ssrc) {
         self.sources.bye(address, ssrc);
     }
@@ -391,8 +396,8 @@ impl Depacketizer {
         self.options.reorder = reorder;
     }
 
-    /// Sets whether missing packets are retransmitted: then only time proves one lost, and whole frames wait
-    /// as long as [`Options::late`] says for an earlier one.
+    /// Sets whether missing packets are retransmitted: then only time proves one lost, and whole
+    /// frames wait as long as [`Options::late`] says for an earlier one.
     pub fn set_retransmission(&mut self, has_retransmission: bool) {
         self.has_retransmission = has_retransmission;
     }
@@ -464,7 +469,8 @@ impl Depacketizer {
         self.sources.followed().filter(|s| s.ssrc() == ssrc)
     }
 
-    /// The last datagram that could not be read, since the last call: where it came from, and what it is.
+    /// The last datagram that could not be read, since the last call: where it came from, and what
+    /// it is.
     pub fn take_other(&mut self) -> Option<(IpAddr, OtherFormat)> {
         self.other.take()
     }
@@ -494,7 +500,8 @@ impl Depacketizer {
         self.emit(Event::Source(change));
     }
 
-    /// Takes the packet that was held; if the source at `address` began again with it, starts afresh.
+    /// Takes the packet that was held; if the source at `address` began again with it, starts
+    /// afresh.
     fn take_held(&mut self, now: Mono, restarted: Option<IpAddr>) {
         let held = self.sources.take_held();
         if let Some((packet, fragment)) = self.read(&held) {
@@ -657,8 +664,8 @@ impl Depacketizer {
     }
 }
 
-/// Frames of which no packet came, between the last one that was closed and `frame`: where numbers are
-/// missing, as many as the timestamps leave room for.
+/// Frames of which no packet came, between the last one that was closed and `frame`: where numbers
+/// are missing, as many as the timestamps leave room for.
 fn frames_unseen(closed: Option<Closed>, source: &Source, frame: &Packets) -> u64 {
     let Some(closed) = closed else {
         return 0;

@@ -1,5 +1,5 @@
-//! RTP (RFC 3550) and what travels with it. In: bytes and a time; out: bytes and events. No sockets, no clocks, no
-//! threads.
+//! RTP (RFC 3550) and what travels with it. In: bytes and a time; out: bytes and events. No
+//! sockets, no clocks, no threads.
 //!
 //! | module | what it is |
 //! |---|---|

@@ -1,5 +1,5 @@
-//! The packets of one frame: which have arrived, in the order of their numbers, and whether the frame is whole. Their
-//! payload is in the frame's own buffer; this module knows no payload format.
+//! The packets of one frame: which have arrived, in the order of their numbers, and whether the
+//! frame is whole. Their payload is in the frame's own buffer; this module knows no payload format.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,7 +10,8 @@ use crate::clock::Mono;
 /// How many frames this process has begun.
 static BEGUN: AtomicU64 = AtomicU64::new(0);
 
-/// Most packets of one frame: a quarter of the sequence numbers, so that their order is unambiguous.
+/// Most packets of one frame: a quarter of the sequence numbers, so that their order is
+/// unambiguous.
 pub const MAX_PACKETS: usize = 1 << 14;
 /// Most bytes of headers that a packet may have.
 const MAX_HEADER: usize = 1024;

@@ -4,9 +4,9 @@ use std::ops::Range;
 
 use super::types::{RtpTime, SeqNo, Ssrc};
 
-/// How the packets of one frame are built: the header bytes of each, and which part of the frame's data follows
-/// them. Ranges, never pointers: a plan is pure data, reused from frame to frame without allocation, and the data are
-/// borrowed only while they are sent.
+/// How the packets of one frame are built: the header bytes of each, and which part of the frame's
+/// data follows them. Ranges, never pointers: a plan is pure data, reused from frame to frame
+/// without allocation, and the data are borrowed only while they are sent.
 #[derive(Clone, Debug, Default)]
 pub struct PacketPlan {
     /// All packets' header bytes, one after the other.

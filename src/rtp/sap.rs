@@ -1,6 +1,6 @@
-//! Session announcements (SAP, RFC 2974): packets, where and how often they are sent, and a directory of what others
-//! announce. The descriptions inside are [`super::sdp`]'s. Encrypted and compressed announcements are refused: no
-//! sender of them is known.
+//! Session announcements (SAP, RFC 2974): packets, where and how often they are sent, and a
+//! directory of what others announce. The descriptions inside are [`super::sdp`]'s. Encrypted and
+//! compressed announcements are refused: no sender of them is known.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -22,8 +22,8 @@ const V4_LINK: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 255);
 /// The scopes of IPv6 groups that have a name. RFC 7346 §2.
 const V6_SCOPES: [u16; 7] = [1, 2, 3, 4, 5, 8, 14];
 
-/// Where a stream that goes to `destination` is announced: the group of its scope. `None`: it goes to one
-/// host, and is not announced. RFC 2974 §3.
+/// Where a stream that goes to `destination` is announced: the group of its scope. `None`: it goes
+/// to one host, and is not announced. RFC 2974 §3.
 pub fn group_for(destination: IpAddr) -> Option<SocketAddr> {
     if !destination.is_multicast() {
         return None;
@@ -36,9 +36,9 @@ pub fn group_for(destination: IpAddr) -> Option<SocketAddr> {
     Some(SocketAddr::new(group, PORT))
 }
 
-/// "The highest multicast address in the relevant administrative scope zone" (RFC 2974 §3), with the zones of
-/// RFC 2365 §6. The zone of 239/8 outside its two named zones cannot be known: it is taken for local, as
-/// ffmpeg takes it.
+/// "The highest multicast address in the relevant administrative scope zone" (RFC 2974 §3), with
+/// the zones of RFC 2365 §6. The zone of 239/8 outside its two named zones cannot be known: it is
+/// taken for local, as ffmpeg takes it.
 fn v4_group(destination: Ipv4Addr) -> Ipv4Addr {
     match destination.octets() {
         [224, 0, 0, _] => V4_LINK,
@@ -185,8 +185,8 @@ fn payload(rest: &[u8], is_deletion: bool) -> Option<&[u8]> {
     name.eq_ignore_ascii_case(PAYLOAD_TYPE).then_some(payload)
 }
 
-/// A message id hash for `sdp`: different for different text, as RFC 2974 §6 wants, and never 0, which means "none" and
-/// which VLC drops.
+/// A message id hash for `sdp`: different for different text, as RFC 2974 §6 wants, and never 0,
+/// which means "none" and which VLC drops.
 pub fn hash(sdp: &[u8]) -> u16 {
     // FNV-1a, folded.
     let fnv = sdp.iter().fold(0x811c_9dc5_u32, |hash, &byte| {
@@ -195,18 +195,22 @@ pub fn hash(sdp: &[u8]) -> u16 {
     ((fnv >> 16) as u16 ^ fnv as u16).max(1)
 }
 
-/// Bandwidth of all announcements together, in bits a second. RFC 2974 §3.1 has 4,000 "if not otherwise
-/// specified", for a scope that may be the whole Internet; on a LAN a viewer should not wait for minutes.
+/// Bandwidth of all announcements together, in bits a second. RFC 2974 §3.1 has 4,000 "if not
+/// otherwise specified", for a scope that may be the whole Internet; on a LAN a viewer should not
+/// wait for minutes.
 const BANDWIDTH: u64 = 40_000;
-/// Announcements are not repeated more often than this. RFC 2974 §3.1 has 300 s, for the same reason.
+/// Announcements are not repeated more often than this. RFC 2974 §3.1 has 300 s, for the same
+/// reason.
 const SHORTEST_INTERVAL: Duration = Duration::from_secs(2);
 /// Nor less often, whatever others announce: at most 30 s apart, a third of it random.
 const LONGEST_INTERVAL: Duration = Duration::from_millis(22_500);
-/// The first repeats of an announcement, which may be lost: the waits before the second and the third.
+/// The first repeats of an announcement, which may be lost: the waits before the second and the
+/// third.
 const FIRST_WAITS: [Duration; 2] = [Duration::from_millis(250), Duration::from_millis(700)];
 
-/// The mean time between two announcements of a stream if its host announces `bytes` bytes in all, and this many hosts
-/// announce. RFC 2974 §3.1, with the bandwidth shared by hosts: one that announces much delays itself, not the others.
+/// The mean time between two announcements of a stream if its host announces `bytes` bytes in all,
+/// and this many hosts announce. RFC 2974 §3.1, with the bandwidth shared by hosts: one that
+/// announces much delays itself, not the others.
 pub fn interval(bytes: usize, hosts: usize) -> Duration {
     let bits = (bytes as u64 * 8).saturating_mul(hosts as u64);
     let millis = bits.saturating_mul(1000) / BANDWIDTH;
@@ -225,8 +229,8 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// How long to wait after an announcement before the next, with the mean `interval`. `random`: any number, different
-    /// each time.
+    /// How long to wait after an announcement before the next, with the mean `interval`. `random`:
+    /// any number, different each time.
     pub fn next(&mut self, interval: Duration, random: u32) -> Duration {
         let first = FIRST_WAITS.get(self.sent);
         self.sent = self.sent.saturating_add(1);
@@ -247,9 +251,9 @@ impl Schedule {
 const MAX_STREAMS: usize = 1024;
 /// Of one host's.
 const MAX_OF_HOST: usize = 64;
-/// A stream is forgotten after ten of its periods, but not before the shorter and at the latest after the longer time; after
-/// the longer if its period is not known. RFC 2974 §4 would keep each for an hour: a sender that was
-/// unplugged is gone sooner.
+/// A stream is forgotten after ten of its periods, but not before the shorter and at the latest
+/// after the longer time; after the longer if its period is not known. RFC 2974 §4 would keep each
+/// for an hour: a sender that was unplugged is gone sooner.
 const TIMEOUT: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(3600));
 
 /// A stream that is announced.
@@ -272,8 +276,8 @@ pub struct Listing {
 impl Listing {
     /// Whether both are of the same stream, perhaps with different versions of its description.
     pub fn is_same(&self, other: &Listing) -> bool {
-        // Not by the session of the `o=` line: ffmpeg gives all its streams the same one, and a sender that was
-        // killed and comes back has another.
+        // Not by the session of the `o=` line: ffmpeg gives all its streams the same one, and a
+        // sender that was killed and comes back has another.
         self.from == other.from && self.stream.addr == other.stream.addr
     }
 
@@ -315,8 +319,8 @@ pub struct Change {
     pub listing: Arc<Listing>,
 }
 
-/// The announced streams, in the order in which they appeared. Bounded and fair to hosts: one that announces many cannot
-/// keep another's out.
+/// The announced streams, in the order in which they appeared. Bounded and fair to hosts: one that
+/// announces many cannot keep another's out.
 #[derive(Debug, Default)]
 pub struct Directory {
     streams: Vec<Arc<Listing>>,
@@ -340,7 +344,8 @@ impl Directory {
         self.turned_away
     }
 
-    /// The hosts that keep announcing, each with the bytes of its announcements. What came once may never come again.
+    /// The hosts that keep announcing, each with the bytes of its announcements. What came once may
+    /// never come again.
     pub fn hosts(&self) -> HashMap<IpAddr, usize> {
         let mut hosts = HashMap::new();
         for listing in self.streams.iter().filter(|l| l.period.is_some()) {
@@ -447,8 +452,9 @@ impl Directory {
         self.streams.iter().filter(|l| l.from == host).count()
     }
 
-    /// The stream to remove for a new one of `host`: the newest of the host that has most, preferably one announced only
-    /// once. That host may be `host` itself, which then keeps what it announces repeatedly.
+    /// The stream to remove for a new one of `host`: the newest of the host that has most,
+    /// preferably one announced only once. That host may be `host` itself, which then keeps what it
+    /// announces repeatedly.
     fn dispensable(&self, host: IpAddr) -> Option<usize> {
         let mut counts = HashMap::from([(host, 0)]);
         for listing in &self.streams {
@@ -472,8 +478,8 @@ impl Directory {
         }
     }
 
-    /// The streams that `name` means: those of that name, else of that name in other capitals, else (if `or_beginning`)
-    /// those whose names begin with it. `name@address` means those of one host.
+    /// The streams that `name` means: those of that name, else of that name in other capitals, else
+    /// (if `or_beginning`) those whose names begin with it. `name@address` means those of one host.
     pub fn find(&self, name: &str, or_beginning: bool) -> Vec<Arc<Listing>> {
         let found = self.of_name(name, None, or_beginning);
         if !found.is_empty() {
@@ -765,7 +771,8 @@ mod tests {
         }
         let new = listener.receives("10.0.0.9", &packet(&stream("yard", 10_000), false));
         assert_eq!(new, ["Gone flood", "Appeared yard"]);
-        // As many as places, one each: those that were there first stay, but who comes is there at first.
+        // As many as places, one each: those that were there first stay, but who comes is there at
+        // first.
         let mut listener = Listener::new();
         listener.receives("10.0.0.7", &packet(SDP, false));
         for _ in 0..3 {

@@ -1,5 +1,5 @@
-//! Session descriptions (RFC 8866): writing a lancam stream's, and reading what a viewer needs from any.
-//! Not SAP, which carries them.
+//! Session descriptions (RFC 8866): writing a lancam stream's, and reading what a viewer needs from
+//! any. Not SAP, which carries them.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -173,8 +173,8 @@ pub struct StreamDescription {
 }
 
 impl StreamDescription {
-    /// Reads a description, as leniently as possible. If it has several streams, takes the first JPEG one,
-    /// else the first.
+    /// Reads a description, as leniently as possible. If it has several streams, takes the first
+    /// JPEG one, else the first.
     ///
     /// # Errors
     /// If it has no stream, or does not say where the packets go.

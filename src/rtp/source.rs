@@ -1,9 +1,10 @@
-//! Who sends: which source is followed, when another takes its place, and when it has restarted, whatever its packets
-//! carry. In: headers, addresses and a time; out: a verdict.
+//! Who sends: which source is followed, when another takes its place, and when it has restarted,
+//! whatever its packets carry. In: headers, addresses and a time; out: a verdict.
 //!
-//! A source is an SSRC *and* an address (RFC 3550 §8.2): anybody can write another's SSRC into a packet, and a host that
-//! does not forge its address can do no more here than send as another source. The port means nothing: a sender's RTP,
-//! RTCP and repair come from different ones, and its next socket has another.
+//! A source is an SSRC *and* an address (RFC 3550 §8.2): anybody can write another's SSRC into a
+//! packet, and a host that does not forge its address can do no more here than send as another
+//! source. The port means nothing: a sender's RTP, RTCP and repair come from different ones, and
+//! its next socket has another.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -14,7 +15,8 @@ use super::reception::{Reception, Tracker};
 use super::types::{RtpTime, SeqNo, Ssrc};
 use crate::clock::Mono;
 
-/// Steps forward that are accepted at once; a packet further ahead is accepted when the next one agrees with it.
+/// Steps forward that are accepted at once; a packet further ahead is accepted when the next one
+/// agrees with it.
 const MAX_STEP: i16 = 32;
 /// Steps forward that are still the same run of numbers: most of a second of a fast stream.
 /// RFC 3550 §A.1 has 3000, for audio.
@@ -36,8 +38,8 @@ const SILENCE: Duration = Duration::from_millis(500);
 pub(super) const DEFAULT_INTERVAL: Duration = Duration::from_millis(100);
 const MIN_INTERVAL: Duration = Duration::from_millis(5);
 const MAX_INTERVAL: Duration = Duration::from_millis(1000);
-/// A source that was replaced because it was silent may come back within this time. Later its address may be another
-/// host's.
+/// A source that was replaced because it was silent may come back within this time. Later its
+/// address may be another host's.
 const COMES_BACK: Duration = Duration::from_secs(3600);
 /// How often packets of other sources are reported.
 const OTHERS_EVERY: Duration = Duration::from_secs(60);
@@ -77,7 +79,8 @@ pub struct AnnouncedSource {
 enum Fit {
     /// It is not the announced one.
     No,
-    /// The address is right, but not the SSRC: the sender may have restarted, and some draw one for each frame.
+    /// The address is right, but not the SSRC: the sender may have restarted, and some draw one for
+    /// each frame.
     Address,
     /// Everything announced is right.
     Full,
@@ -214,7 +217,8 @@ impl Source {
         seq.distance(SeqNo(self.tracker.highest() as u16))
     }
 
-    /// Whether a packet with this number and time continues the run, as opposed to that of a restarted source.
+    /// Whether a packet with this number and time continues the run, as opposed to that of a
+    /// restarted source.
     pub(super) fn continues(&self, seq: SeqNo, time: RtpTime) -> bool {
         let ticks = time.distance(self.newest);
         match self.steps(seq) {
@@ -225,8 +229,8 @@ impl Source {
         }
     }
 
-    /// Whether it is the source of a packet, by SSRC or, since some senders draw a new one for each frame, by
-    /// numbers and times that continue the run.
+    /// Whether it is the source of a packet, by SSRC or, since some senders draw a new one for each
+    /// frame, by numbers and times that continue the run.
     fn is_of(&self, packet: &Packet<'_>) -> bool {
         let ticks = packet.time().distance(self.newest);
         self.ssrc == packet.ssrc()
@@ -327,15 +331,15 @@ impl Sources {
         announced.map_or(Fit::Full, |a| a.fit(address, ssrc))
     }
 
-    /// Whether a packet from `address` is from the source that was followed first and only paused. Its SSRC means nothing:
-    /// it may have been restarted.
+    /// Whether a packet from `address` is from the source that was followed first and only paused.
+    /// Its SSRC means nothing: it may have been restarted.
     fn is_back(&self, now: Mono, address: IpAddr) -> bool {
         self.absent
             .is_some_and(|a| a.address == address && now.since(a.since) < COMES_BACK)
     }
 
-    /// Whether the packet continues the run. If not, the next one shows whether packets were lost or the source restarted;
-    /// until then it is held, so that it is not lost. RFC 3550 §A.1.
+    /// Whether the packet continues the run. If not, the next one shows whether packets were lost
+    /// or the source restarted; until then it is held, so that it is not lost. RFC 3550 §A.1.
     fn in_run(&mut self, packet: &Packet<'_>, datagram: &[u8]) -> Verdict {
         let Some(source) = &self.followed else {
             return Verdict::Held;
@@ -419,7 +423,8 @@ impl Sources {
         })
     }
 
-    /// Notes that the source at `address` is replaced because it is silent. The first such is followed again when it is back.
+    /// Notes that the source at `address` is replaced because it is silent. The first such is
+    /// followed again when it is back.
     fn note_absent(&mut self, now: Mono, address: IpAddr) {
         let is_known = self.absent.is_some_and(|a| now.since(a.since) < COMES_BACK);
         if !is_known {

@@ -1,4 +1,5 @@
-//! What a viewer counts of a stream, and what it reports to the sender. [`crate::stats`] shows both.
+//! What a viewer counts of a stream, and what it reports to the sender. [`crate::stats`] shows
+//! both.
 
 use std::net::SocketAddr;
 

@@ -1,4 +1,5 @@
-//! Packetizer and depacketizer against each other, and what networks and other senders do in between.
+//! Packetizer and depacketizer against each other, and what networks and other senders do in
+//! between.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;

@@ -4,7 +4,8 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Ssrc(pub u32);
 
-/// A 16-bit RTP sequence number; compares by RFC 1982 arithmetic through [`SeqNo::distance`]. RFC 3550 §5.1.
+/// A 16-bit RTP sequence number; compares by RFC 1982 arithmetic through [`SeqNo::distance`]. RFC
+/// 3550 §5.1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct SeqNo(pub u16);
 

@@ -1,9 +1,11 @@
-//! One vote per host: the reports of all viewers on one host count once, and what only one of several hosts reports is
-//! weighed differently. Anybody can send reports under any number of SSRCs.
+//! One vote per host: the reports of all viewers on one host count once, and what only one of
+//! several hosts reports is weighed differently. Anybody can send reports under any number of
+//! SSRCs.
 
 use std::net::IpAddr;
 
-/// What each host reports: a need or a loss, larger where it is worse. Of any number of hosts the worst two are kept.
+/// What each host reports: a need or a loss, larger where it is worse. Of any number of hosts the
+/// worst two are kept.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Votes {
     worst: Option<(IpAddr, f32)>,

@@ -13,7 +13,8 @@ use crate::net::{BatchReceiver, Listener, ReceiveOptions, ReceiveSocket, choice}
 use crate::rtp::header::Packet;
 use crate::rtp::sap::{self, Directory};
 
-/// How long to listen for others before the first packet: several frame intervals of a moving picture.
+/// How long to listen for others before the first packet: several frame intervals of a moving
+/// picture.
 const LISTEN: Duration = Duration::from_millis(150);
 /// How often each group is checked meanwhile.
 const TICK: Duration = Duration::from_millis(10);

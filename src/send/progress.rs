@@ -1,4 +1,5 @@
-//! The line on a terminal that shows how far a file has been sent; nothing if standard error is not a terminal.
+//! The line on a terminal that shows how far a file has been sent; nothing if standard error is not
+//! a terminal.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;

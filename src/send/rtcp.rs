@@ -1,5 +1,6 @@
-//! One stream's RTCP: a thread beside the stream's own that sends its reports, receives its viewers', and finds out
-//! whether anybody watches. The stream's thread reads and writes atomics only; nothing here makes it wait.
+//! One stream's RTCP: a thread beside the stream's own that sends its reports, receives its
+//! viewers', and finds out whether anybody watches. The stream's thread reads and writes atomics
+//! only; nothing here makes it wait.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};

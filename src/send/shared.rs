@@ -129,7 +129,8 @@ impl Steering {
         self.keep.swap(keep, Ordering::Relaxed) != keep
     }
 
-    /// Notes that a frame of this many packets, up to `highest`, was sent, and the next is due after `interval`.
+    /// Notes that a frame of this many packets, up to `highest`, was sent, and the next is due
+    /// after `interval`.
     pub(super) fn sent(&self, packets: usize, highest: SeqNo, interval: Duration) {
         self.highest.store(highest.0.into(), Ordering::Relaxed);
         self.packets.store(packets as u32, Ordering::Relaxed);

@@ -1,7 +1,7 @@
 //! Child processes: each in a process group of its own, so that a shell and everything it started
-//! end together. A child that is read continuously has its standard error logged here; one that answers a
-//! question has a deadline and a limit on its output. Nothing here waits for a pipe's end: a grandchild
-//! may hold it open for ever.
+//! end together. A child that is read continuously has its standard error logged here; one that
+//! answers a question has a deadline and a limit on its output. Nothing here waits for a pipe's
+//! end: a grandchild may hold it open for ever.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
@@ -111,7 +111,8 @@ pub(super) struct Child {
 }
 
 impl Child {
-    /// Starts `command` and returns the reading end of its output. `name` goes before its log lines.
+    /// Starts `command` and returns the reading end of its output. `name` goes before its log
+    /// lines.
     pub(super) fn start(mut command: Command, name: &str) -> Result<(Child, OwnedFd), SourceError> {
         let program = command.get_program().to_string_lossy().into_owned();
         let failed = |e| SourceError::Unusable(format!("{program} cannot be started: {e}"));

@@ -11,7 +11,8 @@ use crate::clock::Mono;
 /// One JPEG as the source delivered it, lent until dropped.
 #[derive(Debug)]
 pub struct Frame<'a> {
-    /// The bytes as the source delivered them: perhaps padded, perhaps broken (see [`crate::jpeg`]).
+    /// The bytes as the source delivered them: perhaps padded, perhaps broken (see
+    /// [`crate::jpeg`]).
     pub data: &'a [u8],
     /// When the picture was taken (for files: when it was due).
     pub captured: Mono,
@@ -24,8 +25,8 @@ pub struct Frame<'a> {
 /// Anything that lends frames. One virtual call per frame.
 pub trait Source: Send {
     /// Waits for the next frame and lends it. `Ok(None)` is the regular end: a file that does not
-    /// loop, or a pipe that was closed. Returns [`SourceError::Stopped`] within about 250 ms of
-    /// the stop flag that the source was opened with. Any error but [`SourceError::NoSignal`] is its
+    /// loop, or a pipe that was closed. Returns [`SourceError::Stopped`] within about 250 ms of the
+    /// stop flag that the source was opened with. Any error but [`SourceError::NoSignal`] is its
     /// end.
     fn next(&mut self) -> Result<Option<Frame<'_>>, SourceError>;
 
@@ -53,8 +54,8 @@ pub enum SourceError {
     /// The stop flag was raised.
     #[error("stopped")]
     Stopped,
-    /// There is no picture at present, for this reason; the source goes on, so call it again. Returned
-    /// at most once a second.
+    /// There is no picture at present, for this reason; the source goes on, so call it again.
+    /// Returned at most once a second.
     #[error("{0}")]
     NoSignal(String),
     /// The source cannot work as configured: trying again is useless until something changes.

@@ -13,8 +13,8 @@ use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, raise, sigaction};
 use nix::unistd::{SysconfVar, sysconf};
 
-/// One guarded range, or a free slot: they are never freed, so that the handler may walk them at any
-/// time.
+/// One guarded range, or a free slot: they are never freed, so that the handler may walk them at
+/// any time.
 struct Range {
     is_taken: AtomicBool,
     /// 0: none.
@@ -32,8 +32,8 @@ static PAGE: AtomicUsize = AtomicUsize::new(4096);
 static INSTALLING: Mutex<()> = Mutex::new(());
 static BEFORE: OnceLock<SigAction> = OnceLock::new();
 
-/// Keeps a range of mapped memory readable, whatever happens to the file. Drop it before the memory is
-/// unmapped.
+/// Keeps a range of mapped memory readable, whatever happens to the file. Drop it before the memory
+/// is unmapped.
 pub(super) struct Guard(&'static Range);
 
 impl Guard {
@@ -109,8 +109,9 @@ fn install() -> nix::Result<()> {
 }
 
 extern "C" fn on_sigbus(_: c_int, info: *mut libc::siginfo_t, _: *mut c_void) {
-    // SAFETY: The kernel gives a handler with SA_SIGINFO a valid siginfo_t; for SIGBUS it has si_addr
-    // (sigaction(2)), and in one that a process has sent it is a number that lies in no range.
+    // SAFETY: The kernel gives a handler with SA_SIGINFO a valid siginfo_t; for SIGBUS it has
+    // si_addr (sigaction(2)), and in one that a process has sent it is a number that lies in no
+    // range.
     let at = unsafe { (*info).si_addr() } as usize;
     if !replace(at) {
         let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());

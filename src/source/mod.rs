@@ -1,4 +1,5 @@
-//! Where frames come from. Each source lends one JPEG at a time; its contents are checked by the gate.
+//! Where frames come from. Each source lends one JPEG at a time; its contents are checked by the
+//! gate.
 //!
 //! | module | what it is |
 //! |---|---|

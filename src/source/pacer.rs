@@ -1,5 +1,5 @@
-//! When the frames of a source without a clock of its own are due. Drift-free: the n-th frame is due n
-//! intervals after the first, however late earlier ones were.
+//! When the frames of a source without a clock of its own are due. Drift-free: the n-th frame is
+//! due n intervals after the first, however late earlier ones were.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,8 +14,8 @@ use crate::clock::Mono;
 /// Longest wait without a look at the stop flag.
 pub(super) const SLICE: Duration = Duration::from_millis(200);
 
-/// A source later than this many intervals (and [`SLACK`]) does not catch up in a burst: the schedule
-/// restarts.
+/// A source later than this many intervals (and [`SLACK`]) does not catch up in a burst: the
+/// schedule restarts.
 const LATE_INTERVALS: u32 = 3;
 const SLACK: Duration = Duration::from_millis(100);
 

@@ -173,8 +173,8 @@ impl Reader {
         }
     }
 
-    /// What is left at the end: perhaps a frame without its end, or frames given up before; both are
-    /// counted where frames are refused.
+    /// What is left at the end: perhaps a frame without its end, or frames given up before; both
+    /// are counted where frames are refused.
     fn last(&mut self) -> Option<Piece> {
         if let Some(range) = self.splitter.finish(&self.buffer[self.filled.clone()]) {
             return Some(self.take(range));
@@ -183,8 +183,9 @@ impl Reader {
         Some(self.take(0..0))
     }
 
-    /// Reads ahead for a moment, as far as there is room; returns whether more than `most` bytes a second
-    /// still come after the initial burst, or the end does. Frames already lent are discarded.
+    /// Reads ahead for a moment, as far as there is room; returns whether more than `most` bytes a
+    /// second still come after the initial burst, or the end does. Frames already lent are
+    /// discarded.
     fn is_faster_than(&mut self, most: f64) -> Result<bool, SourceError> {
         let start = Mono::now();
         let mut late = 0;
@@ -288,7 +289,8 @@ impl Reader {
         }
     }
 
-    /// Waits until a read does not block; `false` at the end of a child whose output others hold open.
+    /// Waits until a read does not block; `false` at the end of a child whose output others hold
+    /// open.
     fn wait(&mut self) -> Result<bool, SourceError> {
         let slice = SLICE.as_millis() as u16;
         loop {
@@ -310,8 +312,8 @@ impl Reader {
     }
 }
 
-/// When the frames of a pipe go out: as they come if they are a camera's, at a fixed rate if they are a
-/// film's, which come as fast as they are read.
+/// When the frames of a pipe go out: as they come if they are a camera's, at a fixed rate if they
+/// are a film's, which come as fast as they are read.
 struct Cadence {
     options: OpenOptions,
     pacer: Option<Pacer>,
@@ -337,8 +339,9 @@ impl Cadence {
         }
     }
 
-    /// Checks, before a frame is taken, whether frames come faster than any camera's, and keep doing so:
-    /// then it is a film. (Programs that read a camera over a network begin with a burst of stored frames.)
+    /// Checks, before a frame is taken, whether frames come faster than any camera's, and keep
+    /// doing so: then it is a film. (Programs that read a camera over a network begin with a burst
+    /// of stored frames.)
     fn look(&mut self, reader: &mut Reader) -> Result<(), SourceError> {
         let Some(began) = self
             .began
@@ -444,8 +447,8 @@ impl Pipe {
         }
     }
 
-    /// Waits for the next frame. At the end of what one program wrote, a looped named pipe waits for
-    /// the next.
+    /// Waits for the next frame. At the end of what one program wrote, a looped named pipe waits
+    /// for the next.
     fn next_piece(&mut self) -> Result<Option<Piece>, SourceError> {
         loop {
             self.cadence.look(&mut self.reader)?;

@@ -22,8 +22,8 @@ const GROUND: Colour = Colour::grey(28);
 const TITLE: Colour = Colour::grey(235);
 const TEXT: Colour = Colour::grey(170);
 
-/// A JPEG of `size` (width and height in pixels, the stream's own where it is known; brought into 16
-/// to 8192) with the stream's name, "no signal", the reason and the time `at`.
+/// A JPEG of `size` (width and height in pixels, the stream's own where it is known; brought into
+/// 16 to 8192) with the stream's name, "no signal", the reason and the time `at`.
 ///
 /// # Errors
 /// [`SourceError::Failed`] if turbojpeg fails: out of memory, in practice.

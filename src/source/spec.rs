@@ -235,8 +235,8 @@ impl FromStr for SourceSpec {
     }
 }
 
-/// Whether a path is a device's: all under /dev, where udev rules give cameras names of their own, but
-/// for what holds files and pipes.
+/// Whether a path is a device's: all under /dev, where udev rules give cameras names of their own,
+/// but for what holds files and pipes.
 fn is_camera(path: &Path) -> bool {
     let others = [
         "/dev/shm",

@@ -42,7 +42,8 @@ counters! {
         bytes_sent: Counter in Bytes,
         /// Send calls that the kernel refused.
         send_errors: Counter,
-        /// RTP payload bytes sent, without headers and repair: the octet count of sender reports. RFC 3550 §6.4.1.
+        /// RTP payload bytes sent, without headers and repair: the octet count of sender reports.
+        /// RFC 3550 §6.4.1.
         octets_sent: Counter in Bytes,
         /// Viewers that report at present.
         viewers: Gauge,

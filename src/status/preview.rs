@@ -1,6 +1,6 @@
-//! Pictures for those who watch by HTTP, copied from a streaming thread at hardly any cost to it: it checks one flag a
-//! frame, and only if a picture is asked for copies one into a buffer that already exists. Neither side waits for the
-//! other or wakes it: the reader polls for the picture.
+//! Pictures for those who watch by HTTP, copied from a streaming thread at hardly any cost to it:
+//! it checks one flag a frame, and only if a picture is asked for copies one into a buffer that
+//! already exists. Neither side waits for the other or wakes it: the reader polls for the picture.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -8,7 +8,8 @@ use std::time::Duration;
 use crate::clock::Mono;
 use crate::mailbox::Mailbox;
 
-/// Somebody watches for this long after asking for a picture. Those who watch ask ten times a second.
+/// Somebody watches for this long after asking for a picture. Those who watch ask ten times a
+/// second.
 const WATCHING: Duration = Duration::from_secs(1);
 
 /// One copied frame.
@@ -44,8 +45,8 @@ impl Default for Preview {
 }
 
 impl Preview {
-    /// Streaming thread: leaves a picture if one is asked for. `write` puts it into an empty buffer, which grows to the
-    /// size of the largest picture and is kept.
+    /// Streaming thread: leaves a picture if one is asked for. `write` puts it into an empty
+    /// buffer, which grows to the size of the largest picture and is kept.
     pub fn offer(&self, write: impl FnOnce(&mut Vec<u8>)) {
         if !self.wanted.load(Ordering::Relaxed) {
             return;

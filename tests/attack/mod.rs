@@ -1,5 +1,6 @@
-//! A third host on the LAN, with an address of its own, that forges what it can against a stream of 640x480 at 30 fps.
-//! tests/hostile.rs says what must not come of it; `tests/bench attack` prints the figures.
+//! A third host on the LAN, with an address of its own, that forges what it can against a stream of
+//! 640x480 at 30 fps. tests/hostile.rs says what must not come of it; `tests/bench attack` prints
+//! the figures.
 #![allow(dead_code, unreachable_pub)]
 
 use std::fs;
@@ -114,7 +115,8 @@ pub fn run(test: &str, attack: Attack, percent: u32) -> Option<Outcome> {
     })
 }
 
-/// The highest share of repair, with `repair: Auto`, while a stranger reports 25 % of loss and nobody else any.
+/// The highest share of repair, with `repair: Auto`, while a stranger reports 25 % of loss and
+/// nobody else any.
 pub fn repair_by_a_stranger(test: &str) -> Option<f64> {
     let scene = Scene::new(test)?;
     let sender = scene.send("--repair auto");
@@ -192,7 +194,8 @@ struct Heard {
 impl Heard {
     fn read(packet: &[u8]) -> Option<Heard> {
         let four = |at: usize| -> [u8; 4] { packet[at..at + 4].try_into().unwrap() };
-        // RFC 3550 §5.1. The marked packet, from which the facts are taken, has no header extension.
+        // RFC 3550 §5.1. The marked packet, from which the facts are taken, has no header
+        // extension.
         let is_stream = packet.len() >= 21 && packet[0] == 0x80 && packet[1] & 0x7f == 26;
         is_stream.then(|| Heard {
             is_last: packet[1] & 0x80 != 0,

@@ -1,5 +1,6 @@
-//! Clips of known pictures, made by libjpeg-turbo's `cjpeg` as cameras make them: standard Huffman tables, 4:2:2
-//! as one row of two samples. Every frame differs from every other. Kept in `.cache/clips` between runs.
+//! Clips of known pictures, made by libjpeg-turbo's `cjpeg` as cameras make them: standard Huffman
+//! tables, 4:2:2 as one row of two samples. Every frame differs from every other. Kept in
+//! `.cache/clips` between runs.
 
 use std::fs;
 use std::io::Write;

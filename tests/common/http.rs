@@ -1,4 +1,5 @@
-//! As much of an HTTP client as the tests of the status page need, with full say over each byte that is sent.
+//! As much of an HTTP client as the tests of the status page need, with full say over each byte
+//! that is sent.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};

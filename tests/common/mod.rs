@@ -1,5 +1,6 @@
-//! What the integration tests share: two hosts on one wire ([`net`]), programs that do not outlive the test
-//! ([`process`]), clips of known pictures ([`clip`]) and exact comparison of pictures ([`pixels`]).
+//! What the integration tests share: two hosts on one wire ([`net`]), programs that do not outlive
+//! the test ([`process`]), clips of known pictures ([`clip`]) and exact comparison of pictures
+//! ([`pixels`]).
 #![allow(dead_code, unreachable_pub)] // Each test binary uses a part of it.
 
 pub mod browser;

@@ -1,8 +1,8 @@
 //! Hosts on one wire: network namespaces joined by a veth pair, with the kernel's real multicast.
 //!
-//! A namespace belongs to a process that waits for the end of its input; that input is a pipe from the test,
-//! so the namespace goes when the test does, even if that is killed. There are no names to clean up. Without root they
-//! lie in a user namespace of their own.
+//! A namespace belongs to a process that waits for the end of its input; that input is a pipe from
+//! the test, so the namespace goes when the test does, even if that is killed. There are no names
+//! to clean up. Without root they lie in a user namespace of their own.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
@@ -74,7 +74,8 @@ impl Host {
         self.holder.id()
     }
 
-    /// A command that runs on this host. Its process is the program itself: a signal reaches it. Paths must be absolute.
+    /// A command that runs on this host. Its process is the program itself: a signal reaches it.
+    /// Paths must be absolute.
     pub fn command(&self, program: &str) -> Command {
         // It is killed with the test, even if that is killed itself and drops nothing.
         let mut command = Command::new("setpriv");
@@ -122,8 +123,8 @@ impl Host {
         self.run(&format!("ip {arguments}"));
     }
 
-    /// Runs `f` in a thread on this host. Sockets that it opens stay here, whoever uses them afterwards. See
-    /// [`can_enter`].
+    /// Runs `f` in a thread on this host. Sockets that it opens stay here, whoever uses them
+    /// afterwards. See [`can_enter`].
     pub fn inside<T: Send>(&self, f: impl FnOnce() -> T + Send) -> T {
         thread::scope(|scope| {
             let job = scope.spawn(|| {
@@ -143,7 +144,8 @@ impl Host {
         setns(open("mnt"), CloneFlags::CLONE_NEWNS).unwrap();
     }
 
-    /// Waits until the interface has its link: the kernel brings it up in the background, and drops packets until then.
+    /// Waits until the interface has its link: the kernel brings it up in the background, and drops
+    /// packets until then.
     pub fn wait_for_link(&self) {
         let is_up = || {
             self.run(&format!("ip link show {INTERFACE}"))
@@ -152,7 +154,8 @@ impl Host {
         wait_for("the link", || is_up().then_some(()));
     }
 
-    /// Cuts packets that the sender hands over in one piece before they reach the wire, as a network card would.
+    /// Cuts packets that the sender hands over in one piece before they reach the wire, as a
+    /// network card would.
     pub fn without_segmentation_offload(&self) {
         self.run(&format!(
             "ethtool -K {INTERFACE} tx-udp-segmentation off gso off >/dev/null"
@@ -213,7 +216,8 @@ impl Net {
     }
 }
 
-/// Lays the wire. Without "nodad" an IPv6 address cannot be used for the second that duplicate detection takes.
+/// Lays the wire. Without "nodad" an IPv6 address cannot be used for the second that duplicate
+/// detection takes.
 pub fn connect(sender: &Host, viewer: &Host) {
     sender.run(&format!(
         "ip link add {INTERFACE} type veth peer name {INTERFACE} netns {}",
@@ -273,7 +277,8 @@ impl Lan {
     }
 }
 
-/// Whether threads of the test may enter its hosts: into a user namespace, which others than root need, threads cannot go.
+/// Whether threads of the test may enter its hosts: into a user namespace, which others than root
+/// need, threads cannot go.
 #[must_use]
 pub fn can_enter(test: &str) -> bool {
     nix::unistd::geteuid().is_root() || skip(test, "only root can enter a network namespace")

@@ -1,5 +1,6 @@
-//! Exact comparison of pictures, in the planes that a decoder makes before it converts colours: at the right and
-//! lower edge of a size that is no multiple of a block, colour conversion looks at samples beyond the picture.
+//! Exact comparison of pictures, in the planes that a decoder makes before it converts colours: at
+//! the right and lower edge of a size that is no multiple of a block, colour conversion looks at
+//! samples beyond the picture.
 
 use std::path::Path;
 

@@ -1,4 +1,5 @@
-//! Programs under test: their output is read as it comes, and they end with the test, however that ends.
+//! Programs under test: their output is read as it comes, and they end with the test, however that
+//! ends.
 
 use std::fmt;
 use std::io::{BufRead, BufReader, Read};
@@ -44,7 +45,8 @@ impl Output {
         });
     }
 
-    /// The first line from `from` on that `wanted` makes something of; `None` when there will be none.
+    /// The first line from `from` on that `wanted` makes something of; `None` when there will be
+    /// none.
     fn find<T>(&self, from: usize, mut wanted: impl FnMut(&str) -> Option<T>) -> Option<T> {
         let deadline = Instant::now() + PATIENCE;
         let (lines, changed) = &*self.0;
@@ -129,7 +131,8 @@ impl Process {
         found.unwrap_or_else(|| panic!("{self}\nnever said {text:?}"))
     }
 
-    /// Waits for a JSON object on standard output (`--stats -`), from the next one on, of which `wanted` holds.
+    /// Waits for a JSON object on standard output (`--stats -`), from the next one on, of which
+    /// `wanted` holds.
     pub fn wait_for_stats(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let found = self.stdout.find(self.stdout.lines().len(), |line| {
             serde_json::from_str(line)
@@ -211,7 +214,8 @@ impl Process {
         self.stdout.whole()
     }
 
-    /// Waits until this program's host is a member of `group` on `interface`: the kernel passes on what is sent to it from then on.
+    /// Waits until this program's host is a member of `group` on `interface`: the kernel passes on
+    /// what is sent to it from then on.
     pub fn wait_until_joined(&mut self, group: &str) {
         let name = self.name.clone();
         wait_for(&format!("{name} to join {group}"), || {

@@ -12,8 +12,8 @@ pub fn have(test: &str, tools: &[&str]) -> bool {
     missing.is_empty() || skip(test, &format!("no {} here", missing.join(", ")))
 }
 
-/// Says that `test` cannot run here, and why: in the file that `LANCAM_SKIPPED` names (tests/run prints it), as the
-/// harness swallows the output of tests that pass. Always `false`.
+/// Says that `test` cannot run here, and why: in the file that `LANCAM_SKIPPED` names (tests/run
+/// prints it), as the harness swallows the output of tests that pass. Always `false`.
 ///
 /// # Panics
 /// Where `LANCAM_REQUIRE_ALL` is set: there a test that does not run has failed.

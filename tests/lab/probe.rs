@@ -1,6 +1,6 @@
 //! A test's window on the camera source: opens it as the sender does and tells what it lends, one
-//! line a frame and a summary at the end. It runs in the lab's virtual machine (see `run`), and is no
-//! part of lancam.
+//! line a frame and a summary at the end. It runs in the lab's virtual machine (see `run`), and is
+//! no part of lancam.
 //!
 //!     capture_probe DEVICE [key=value …]
 //!       format=auto|mjpeg|yuyv|nv12|yu12|rgb3   size=WxH   fps=N   quality=N   sampling=422
@@ -281,7 +281,8 @@ fn capture(run: &Run) -> Result<(), Box<dyn Error>> {
     let slate = slate::no_signal("lab", "", SystemTime::now(), (1280, 720))?;
     while sum.frames < run.frames && started.elapsed() < run.limit {
         let before = ALLOCATIONS.load(Ordering::Relaxed);
-        // Where there is no signal the sender sends a slate: whole, and none of the camera's pictures.
+        // Where there is no signal the sender sends a slate: whole, and none of the camera's
+        // pictures.
         let frame = match camera.next() {
             Ok(Some(frame)) => frame,
             Err(SourceError::NoSignal(_)) => Frame {
@@ -422,8 +423,8 @@ fn resources() -> String {
     format!("fds={fds} rss={rss}")
 }
 
-/// Unplugs the camera while it streams and plugs it in again once a slate was seen, many times; says
-/// how long after the node's return the next frame came.
+/// Unplugs the camera while it streams and plugs it in again once a slate was seen, many times;
+/// says how long after the node's return the next frame came.
 fn replug(times: u64, fifo: &Path, good: &AtomicU64, slates: &AtomicU64, stop: &Stop) {
     let tell = |word: &str| {
         if let Err(error) = std::fs::write(fifo, format!("{word}\n")) {

@@ -1,6 +1,6 @@
-//! A viewer's receive state machine as a whole: depacketizer, repair, questions and concealment, driven by a schedule
-//! of datagrams that fuzzing or a property test makes up. It may do anything but panic, grow without bound, or show
-//! as whole what was not sent.
+//! A viewer's receive state machine as a whole: depacketizer, repair, questions and concealment,
+//! driven by a schedule of datagrams that fuzzing or a property test makes up. It may do anything
+//! but panic, grow without bound, or show as whole what was not sent.
 #![allow(dead_code, unreachable_pub)]
 
 use std::collections::VecDeque;

@@ -1,5 +1,5 @@
-//! Findings as they are on real machines, broken one by one. What a network namespace can break is broken for real in
-//! `tests/doctor.rs`.
+//! Findings as they are on real machines, broken one by one. What a network namespace can break is
+//! broken for real in `tests/doctor.rs`.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -462,7 +462,8 @@ fn the_filter_in_force_is_the_greater_one() {
     expect(&findings, "rp_filter", Outcome::Skip, &[]);
 }
 
-/// A filter with one chain for what comes in or goes out, its policy, and the expressions of its rules.
+/// A filter with one chain for what comes in or goes out, its policy, and the expressions of its
+/// rules.
 fn filter(table: &str, chain: &str, policy: &str, rules: &[&str]) -> Filter {
     let (family, name) = table.split_once(' ').unwrap();
     let hook = chain.to_lowercase();

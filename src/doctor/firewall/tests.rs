@@ -196,8 +196,8 @@ fn without_a_known_sender_its_address_is_open() {
     assert!(matches!(verdict, Verdict::MayDrop(_)));
 }
 
-/// As iptables-nft 1.8.9 leaves it, of `-P INPUT DROP`, `-m conntrack --ctstate ESTABLISHED -j ACCEPT`,
-/// `-p igmp -j ACCEPT`, `-j LOG`, and a chain of its own with `-j REJECT`.
+/// As iptables-nft 1.8.9 leaves it, of `-P INPUT DROP`, `-m conntrack --ctstate ESTABLISHED -j
+/// ACCEPT`, `-p igmp -j ACCEPT`, `-j LOG`, and a chain of its own with `-j REJECT`.
 const IPTABLES: &str = r#"{"nftables": [
     {"table": {"family": "ip", "name": "filter", "handle": 1}},
     {"chain": {"family": "ip", "table": "filter", "name": "INPUT", "type": "filter", "hook": "input", "prio": 0, "policy": "drop"}},

@@ -1,7 +1,7 @@
-//! A frame with gaps made a whole picture: its intact MCUs, and the last frame's in place of the
-//! others. Coefficients are copied, no pixel is computed: what is intact stays exactly as it was sent, and
-//! so does the rest where both frames have the same quantisation tables (else it is requantised).
-//! What cannot be placed with certainty is not used.
+//! Makes a whole picture from a frame with gaps: its intact MCUs, and the last frame's in place of
+//! the others. Coefficients are copied and no pixel is computed, so intact parts stay exactly as
+//! sent; so does the rest if both frames have the same quantisation tables (else it is
+//! requantised). What cannot be placed with certainty is not used.
 
 use std::ops::Range;
 
@@ -22,7 +22,7 @@ const MOST: i32 = 1023;
 pub struct Part<'a> {
     /// Its facts and its scan, whose gaps may contain anything.
     pub picture: Picture<'a>,
-    /// Which bytes of the scan are present, in order.
+    /// The ranges of the scan that are present, in order.
     pub present: &'a [Range<usize>],
     /// Whether the scan's last byte is the picture's.
     pub has_end: bool,
@@ -57,7 +57,7 @@ fn layout(picture: &Picture<'_>) -> Layout {
     Layout::standard(picture.width, picture.height, picture.sampling)
 }
 
-/// What two pictures must have in common for their MCUs to be exchanged.
+/// What two pictures must share for their MCUs to be interchangeable.
 fn shape(picture: &Picture<'_>) -> (u16, u16, Sampling) {
     (picture.width, picture.height, picture.sampling)
 }
@@ -70,8 +70,8 @@ struct Interval {
     is_closed: bool,
 }
 
-/// Intervals that follow each other without a gap. Which ones they are follows from the markers, modulo
-/// 8, and from how many fit into the gaps around them.
+/// Intervals that follow each other without a gap. The markers number them modulo 8; what fits into
+/// the gaps around them narrows that down.
 #[derive(Debug)]
 struct Run {
     intervals: Vec<Interval>,
@@ -79,7 +79,7 @@ struct Run {
     phase: usize,
     /// Where the marker before the first one is.
     at: usize,
-    /// Bounds on the number of the first one.
+    /// Bounds of the first one's number.
     least: usize,
     most: usize,
 }
@@ -103,7 +103,7 @@ impl Run {
         self.intervals.push(Interval { bytes, is_closed });
     }
 
-    /// Steps to the numbers that the phase allows; `None` if there are none.
+    /// Moves the bounds to numbers that the phase allows; `None` if there are none.
     fn tighten(&mut self) -> Option<()> {
         self.least += (self.phase + PHASES - self.least % PHASES) % PHASES;
         let over = (self.most % PHASES + PHASES - self.phase) % PHASES;
@@ -117,7 +117,7 @@ impl Run {
 struct Piece {
     /// Their numbers.
     mcus: Range<usize>,
-    /// Where their data starts, and where it ends at the latest.
+    /// Where their data starts, and the latest point where it ends.
     bytes: Range<usize>,
 }
 
@@ -131,8 +131,8 @@ pub struct Concealer {
 
 impl Concealer {
     /// The scan of a picture with `part`'s facts: its intact MCUs, and `last`'s in place of the
-    /// others. `None` if that is impossible: nothing is intact, `last` has another size or sampling, or is
-    /// broken itself.
+    /// others. `None` if that is impossible: nothing is intact, or `last` is broken or differs in
+    /// size or sampling.
     pub fn conceal(&mut self, part: &Part<'_>, last: &Picture<'_>) -> Option<&[u8]> {
         let layout = part.layout();
         if shape(&part.picture) != shape(last) {
@@ -216,7 +216,7 @@ fn decodable(decoder: &mut Decoder<'_>, one: &mut Rows, most: usize, interval: &
     for count in 0..most {
         match decoder.mcu(one, 0, 0) {
             Ok(()) => {}
-            // It is truncated, and whole up to there.
+            // Truncated, but whole up to there.
             Err(ScanError::Short { .. }) if !interval.is_closed => return count,
             Err(_) => return 0,
         }
@@ -235,7 +235,7 @@ fn locate(part: &Part<'_>) -> Option<Vec<Run>> {
     let (first, rest) = runs.split_first_mut()?;
     (first.least, first.most) = (0, 0);
     total.checked_sub(first.len())?;
-    // Forward: each run comes after the one before it, no further than the gap has room.
+    // Forward: each run follows the one before it, no further than the gap allows.
     let mut before = (0, first.len() - 1, first.intervals.last()?.bytes.start);
     let mut before_most = 0;
     let mut hidden = Vec::with_capacity(rest.len());
@@ -252,7 +252,7 @@ fn locate(part: &Part<'_>) -> Option<Vec<Run>> {
         before = (run.least, run.len() - 1, run.intervals.last()?.bytes.start);
         before_most = run.most;
     }
-    // Backward: the same, seen from the end.
+    // Backward: the same from the end.
     for index in (1..runs.len()).rev() {
         let (front, back) = runs.split_at_mut(index);
         let (run, next) = (front.last_mut()?, back.first()?);
@@ -265,8 +265,8 @@ fn locate(part: &Part<'_>) -> Option<Vec<Run>> {
     Some(runs)
 }
 
-/// How many intervals later at most the one after the marker at `at` is than the one that starts at
-/// `start`. All that are in between are complete.
+/// How many intervals at most separate the one after the marker at `at` from the one that starts at
+/// `start`. All in between are complete.
 fn most_steps(start: usize, at: usize, shortest: usize) -> usize {
     ((at.saturating_sub(start) + 2) / (shortest + 2)).max(1)
 }
@@ -279,8 +279,8 @@ fn shortest_interval(layout: &Layout, mcus: usize) -> usize {
     (mcus * bits).div_ceil(8)
 }
 
-/// The intervals that have arrived. The first run starts with interval 0, which has no data if the scan's
-/// start is missing. `None` if the markers are not in order.
+/// The intervals that have arrived. The first run starts with interval 0, which has no data if the
+/// scan's start is missing. `None` if the markers are not in order.
 fn runs(part: &Part<'_>) -> Option<Vec<Run>> {
     let scan = part.picture.scan;
     let mut runs = vec![Run::new(0, 0)];
@@ -364,14 +364,15 @@ fn standard<'a>(
     ))
 }
 
-/// Goes to the start of an interval, which ends with `bytes`.
+/// Moves to the start of the interval in `bytes`.
 fn seek<'a>(decoder: &mut Decoder<'a>, scan: &'a [u8], bytes: &Range<usize>) {
     decoder.reader = BitReader::new(&scan[..bytes.end], bytes.start);
     decoder.prediction = [0; 4];
 }
 
 impl Rows {
-    /// Converts coefficients quantised by `from` into those that `to` gives for the same picture.
+    /// Converts coefficients quantised with `from` into those for the same picture quantised with
+    /// `to`.
     fn requantise(&mut self, from: &[u8; 128], to: &[u8; 128]) {
         for (i, blocks) in self.blocks.iter_mut().enumerate() {
             let half = if i == 0 { 0..64 } else { 64..128 };

@@ -5,16 +5,16 @@ use std::ops::Range;
 use super::codes::{AcTable, Broken, DC_BITS, DcTable, END, SEEN};
 use crate::jpeg::recode::BitWriter;
 
-/// Bytes that must be readable behind a scan's last: they are only looked at.
+/// Bytes that must be readable after a scan's last; their values do not matter.
 pub(super) const SLACK: usize = 16;
 
-/// Reads bits; zeros behind the end.
+/// Reads bits; zeros after the end.
 pub(super) struct Bits<'a> {
     bytes: &'a [u8],
-    /// The next bits, from the highest down; `left` of them are counted in.
+    /// The next bits, highest first; `left` of them are valid.
     ahead: u64,
     left: u32,
-    /// The first byte that is not counted in.
+    /// The first byte that is not in `ahead`.
     at: usize,
 }
 
@@ -31,7 +31,7 @@ impl<'a> Bits<'a> {
         bits
     }
 
-    /// Makes at least 56 bits ready.
+    /// Makes at least 56 bits available.
     #[inline(always)]
     pub(super) fn refill(&mut self) {
         let rest = self.bytes.get(self.at..);
@@ -48,13 +48,13 @@ impl<'a> Bits<'a> {
         self.left -= n;
     }
 
-    /// Where the next bit is.
+    /// The position of the next bit.
     #[inline(always)]
     pub(super) fn bit(&self) -> usize {
         self.at * 8 - self.left as usize
     }
 
-    /// A DC difference, which takes 20 bits at most; they are ready.
+    /// A DC difference, which takes at most 20 bits; they are available.
     #[inline(always)]
     pub(super) fn dc(&mut self, table: &DcTable) -> Result<i32, Broken> {
         let entry = u32::from(table.lookup[(self.ahead >> (64 - DC_BITS)) as usize]);
@@ -69,12 +69,12 @@ impl<'a> Bits<'a> {
         Ok((value >> 1 >> (63 - size)) as i32 + (!sign as i32 & (1 - (1 << size))))
     }
 
-    /// Steps over a block's AC coefficients. 36 bits are ready, and are again when it returns.
+    /// Skips a block's AC coefficients. 36 bits are available, and are again when it returns.
     #[inline(always)]
     pub(super) fn skip_ac(&mut self, table: &AcTable) -> Result<(), Broken> {
         let mut k = 1;
         loop {
-            // Each look-up takes 21 bits at most: two of them for one refill.
+            // Each look-up takes at most 21 bits, so one refill is enough for two.
             let mut before = (self.ahead, self.left, k);
             k += self.many(table);
             if k < 64 {
@@ -106,7 +106,7 @@ impl<'a> Bits<'a> {
         }
     }
 
-    /// Steps over some symbols at once; how many coefficients they are.
+    /// Skips several symbols at once; returns the number of coefficients.
     #[inline(always)]
     fn many(&mut self, table: &AcTable) -> u32 {
         let entry = u32::from(table.many[(self.ahead >> (64 - SEEN)) as usize]);
@@ -115,7 +115,7 @@ impl<'a> Bits<'a> {
     }
 }
 
-/// Writes these bits of `bytes`, which has [`SLACK`] behind them.
+/// Writes these bits of `bytes`, which must be followed by [`SLACK`] bytes.
 pub(super) fn copy(writer: &mut BitWriter<'_>, bytes: &[u8], range: Range<usize>) {
     for at in range.clone().step_by(32) {
         let n = (range.end - at).min(32);

@@ -1,29 +1,28 @@
-//! The Huffman codes of ITU-T T.81 Annex K, made to be stepped over: how many bits and how many
-//! coefficients, but not which.
+//! The Huffman codes of ITU-T T.81 Annex K, for skipping: how many bits and how many coefficients,
+//! but not which.
 
 use std::sync::LazyLock;
 
 use crate::jpeg::recode::{ENCODE, EncodeTable};
 
-/// The scan cannot be cut into strips: an impossible code or value, a marker where none can be, an
-/// end before the picture's, or more bytes than a frame may have. The frame may still be shown as a
-/// whole.
+/// The scan cannot be cut into strips: an impossible code or value, a misplaced marker, an early
+/// end, or more bytes than a frame may have. The frame may still be shown as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the scan cannot be cut into strips")]
 pub struct Broken;
 
-/// Bits that one look-up of AC codes sees: two tables of 8 KiB, which stay in the L1 cache.
+/// Bits that one look-up of AC codes examines: two tables of 8 KiB, which stay in the L1 cache.
 pub(super) const SEEN: u32 = 12;
 /// The longest DC code.
 pub(super) const DC_BITS: u32 = 11;
-/// Added to an entry's steps where the block ends with it (EOB).
+/// Added to an entry's steps if the block ends with it (EOB).
 pub(super) const END: u32 = 128;
 
-/// AC codes. An entry's low byte: bits, those of the values included. High byte: coefficients that
+/// AC codes. An entry's low byte: bits, including those of the values. High byte: coefficients that
 /// they stand for, and [`END`].
 pub(super) struct AcTable {
-    /// By the next [`SEEN`] bits: as many whole symbols as can be told from them; an EOB is always
-    /// the last. No bits and 255 steps where the first code is longer.
+    /// By the next [`SEEN`] bits: as many whole symbols as they contain; an EOB is always the last.
+    /// No bits and 255 steps if the first code is longer.
     pub(super) many: [u16; 1 << SEEN],
     /// By the next 16 bits: the first symbol alone; 0: there is no such code.
     pub(super) one: Box<[u16; 1 << 16]>,
@@ -80,7 +79,7 @@ fn by_bits(codes: &EncodeTable) -> Vec<(u8, u8)> {
     out
 }
 
-/// T.81 §F.1.2.2.1: a symbol is a run of zeros and the size of the value behind them.
+/// T.81 §F.1.2.2.1: a symbol is a run of zeros and the size of the value after them.
 fn entry((length, symbol): (u8, u8)) -> u16 {
     let (run, size) = (u32::from(symbol >> 4), u32::from(symbol & 15));
     let steps = match (run, size) {
@@ -95,7 +94,7 @@ fn entry((length, symbol): (u8, u8)) -> u16 {
 fn many(bits: usize, codes: &[(u8, u8)], one: &[u16]) -> u16 {
     let (mut at, mut steps) = (0, 0);
     while at < SEEN && steps < END {
-        // What is not seen reads as zeros; a code counts only if it is seen wholly.
+        // Bits beyond those seen read as zeros; a code counts only if it is seen completely.
         let rest = (bits << at) & 0xffff;
         let (length, entry) = (u32::from(codes[rest].0), u32::from(one[rest]));
         if entry == 0 || at + length > SEEN {

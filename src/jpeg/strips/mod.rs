@@ -1,14 +1,14 @@
-//! Cuts a baseline scan at rows of MCUs, while it still arrives, into strips: small JPEGs whose
-//! pixels are rows of the picture. For frames as RFC 2435 carries them: the Huffman tables of ITU-T
-//! T.81 Annex K, 4:2:2 or 4:2:0. Not a decoder: no coefficient is kept and no pixel computed, so
-//! nothing is lost. Not a scheduler: who decodes strips, and when, is the caller's business.
+//! Cuts a baseline scan at rows of MCUs, while it arrives, into strips: small JPEGs whose pixels
+//! are rows of the picture. For frames as RFC 2435 carries them: the Huffman tables of ITU-T T.81
+//! Annex K, 4:2:2 or 4:2:0. Not a decoder: no coefficient is kept and no pixel computed, so nothing
+//! is lost. Not a scheduler: the caller decides who decodes strips, and when.
 //!
 //! With restart markers a strip begins where an interval and a row of MCUs begin together. Without
-//! them the [`Cutter`] walks over the codes and notes at which bit each row starts and what its DC
-//! predictions are; a strip's scan is then those bits, with the first differences written anew.
+//! them the [`Cutter`] walks over the codes and notes the bit at which each row starts and the DC
+//! predictions there; a strip's scan consists of those bits, with the first differences rewritten.
 //!
-//! What is cut need not be intact: damage may look like codes. Whoever decodes strips takes
-//! turbojpeg's warnings for [`Broken`] too, and decodes the frame as a whole.
+//! A strip need not be intact: damage may look like codes. Whoever decodes strips must treat
+//! turbojpeg's warnings as [`Broken`] too, and decode the frame as a whole.
 
 mod bits;
 mod codes;
@@ -29,9 +29,10 @@ use super::rebuild::{EOI, MAX_HEADER, write_header};
 
 /// Cuts one picture after the other.
 ///
-/// It holds a copy of the scan, at most 16 MiB, and a note of up to 40 bytes for each row of MCUs,
-/// of which there are at most 8192; the buffers grow by doubling, so they may be twice as large. A longer scan is [`Broken`]. The memory is kept for the next
-/// picture; of scans with and without restart markers each have their own.
+/// It holds a copy of the scan, at most 16 MiB, and up to 40 bytes for each row of MCUs, of which
+/// there are at most 8192. The buffers grow by doubling, so they may be twice as large. A longer
+/// scan is [`Broken`]. The memory is kept for the next picture, separately for scans with and
+/// without restart markers.
 #[derive(Debug)]
 pub struct Cutter {
     shape: Shape,
@@ -56,7 +57,7 @@ impl Cutter {
         self.restarts.reset(shape);
     }
 
-    /// The picture that is being cut.
+    /// The picture being cut.
     pub fn shape(&self) -> &Shape {
         &self.shape
     }
@@ -65,12 +66,12 @@ impl Cutter {
         self.shape.restart_interval != 0
     }
 
-    /// Takes the scan's next bytes, however they are split; an EOI marker and what follows it are
+    /// Takes the scan's next bytes, split anywhere; an EOI marker and anything after it are
     /// ignored.
     ///
     /// # Errors
-    /// [`Broken`], here and below: until the next [`reset`](Cutter::reset) nothing more comes of
-    /// it.
+    /// [`Broken`], here and below: the picture is then lost until the next
+    /// [`reset`](Cutter::reset).
     pub fn feed(&mut self, bytes: &[u8]) -> Result<(), Broken> {
         match self.has_restarts() {
             true => self.restarts.feed(bytes),
@@ -78,8 +79,8 @@ impl Cutter {
         }
     }
 
-    /// Goes on as far as the bytes reach. This is what takes time, in proportion to the bytes fed
-    /// since; a call costs no more than one MCU beyond that.
+    /// Proceeds as far as the bytes allow. This is what takes time, proportional to the bytes fed
+    /// since the last call, plus at most one MCU.
     ///
     /// # Errors
     /// [`Broken`].
@@ -90,11 +91,11 @@ impl Cutter {
         }
     }
 
-    /// Goes on to the end of the scan, which is where the bytes fed end. With restart markers and
-    /// no EOI nothing else tells that the last rows are whole.
+    /// Proceeds to the end of the scan, which is the end of the bytes fed. With restart markers and
+    /// no EOI, nothing else shows that the last rows are whole.
     ///
     /// # Errors
-    /// [`Broken`] if that is not all of the picture.
+    /// [`Broken`] if the picture is incomplete.
     pub fn finish(&mut self) -> Result<(), Broken> {
         match self.has_restarts() {
             true => {
@@ -108,7 +109,7 @@ impl Cutter {
         }
     }
 
-    /// The rows of MCUs from the top on that are whole and can be cut: all [`Shape::rows`], or a
+    /// How many rows of MCUs from the top are whole and can be cut: all [`Shape::rows`], or a
     /// multiple of [`Shape::step`].
     pub fn rows(&self) -> usize {
         match self.has_restarts() {
@@ -117,8 +118,8 @@ impl Cutter {
         }
     }
 
-    /// Appends the scan of these rows as that of a picture of its own. All rows give the whole scan
-    /// as it was, but for the padding of its last byte.
+    /// Appends the scan of these rows as that of a separate picture. All rows together give the
+    /// original scan, except for the padding of its last byte.
     ///
     /// # Errors
     /// [`Broken`] if there are none, if not all of them are within [`rows`](Cutter::rows), or if

@@ -13,13 +13,13 @@ use crate::jpeg::header::{marker, next_marker};
 #[derive(Debug)]
 pub(super) struct Restarts {
     shape: Shape,
-    /// Intervals of the picture, and those that end with a cut.
+    /// Intervals of the picture, and those that end at a cut.
     intervals: usize,
     per_step: usize,
     bytes: Vec<u8>,
     /// How far `bytes` was searched.
     at: usize,
-    /// Intervals that are whole.
+    /// Whole intervals so far.
     done: usize,
     /// Where the bytes of each step of rows end: at a marker, or at the scan's end.
     ends: Vec<usize>,
@@ -114,7 +114,7 @@ impl Restarts {
         (self.ends.len() * self.shape.step()).min(self.shape.rows())
     }
 
-    /// Markers are numbered from 0 again: a decoder that finds another number takes data for lost.
+    /// Markers are renumbered from 0: a decoder that finds another number assumes lost data.
     pub(super) fn cut(&self, rows: Range<usize>, out: &mut Vec<u8>) -> Result<(), Broken> {
         let step = self.shape.step();
         let is_step = |row: usize| row % step == 0 || row == self.shape.rows();

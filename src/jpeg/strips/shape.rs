@@ -1,5 +1,5 @@
-//! Where a picture may be cut, from what is known before its scan: rows of MCUs, the pixels that
-//! they are, and the seams between strips of them.
+//! Where a picture may be cut, as known before its scan: rows of MCUs, their pixels, and the seams
+//! between strips.
 
 use std::ops::Range;
 
@@ -14,21 +14,20 @@ pub struct Shape {
     pub(super) restart_interval: u16,
 }
 
-/// What must be decoded once more between two strips of a 4:2:0 picture at its full size.
+/// What must be decoded again between two strips of a 4:2:0 picture at full size.
 ///
-/// turbojpeg's smooth upsampling mixes the chroma of a pixel row with that of the row of chroma
-/// above or below. At a seam a strip has no such row, so the last pixel row above it and the first
-/// one below differ from the whole picture's. They are right in a picture of the MCU rows on both
-/// sides.
+/// turbojpeg's smooth upsampling mixes a pixel row's chroma with that of the chroma row above or
+/// below. At a seam a strip lacks that row, so the last pixel row above it and the first one below
+/// differ from the whole picture's. In a picture of the MCU rows on both sides they are correct.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seam {
     /// The MCU rows to decode.
     pub rows: Range<usize>,
-    /// Pixel rows of what is decoded: as few as all of these MCU rows allow.
+    /// Pixel rows of what is decoded: the fewest that all these MCU rows allow.
     pub height: usize,
-    /// The two pixel rows of it that are wanted.
+    /// The two of its pixel rows that are wanted.
     pub from: Range<usize>,
-    /// Where in the picture they belong.
+    /// Their place in the picture.
     pub to: Range<usize>,
 }
 
@@ -60,9 +59,9 @@ impl Shape {
         }
     }
 
-    /// The picture can be cut after every so many rows of MCUs. Without restart markers 1; with
-    /// them where an interval ends at the end of a row, which may come only after the picture's
-    /// last row.
+    /// The picture can be cut after every this many rows of MCUs. Without restart markers 1; with
+    /// them, where an interval ends at the end of a row, which may be only after the picture's last
+    /// row.
     pub fn step(&self) -> usize {
         match usize::from(self.restart_interval) {
             0 => 1,
@@ -70,7 +69,7 @@ impl Shape {
         }
     }
 
-    /// Up to `count` strips, as equal as can be, which together are the picture.
+    /// Up to `count` strips, as equal as possible, which together are the picture.
     pub fn strips(&self, count: usize) -> impl Iterator<Item = Range<usize>> + use<> {
         let (rows, step) = (self.rows(), self.step());
         let steps = rows.div_ceil(step);
@@ -102,7 +101,7 @@ impl Shape {
     }
 
     /// The seam above a strip; `None` for the first one. Only for decoding at full size: scaled by
-    /// 1/2, 1/4 or 1/8 strips are the picture as they are, and so they always are with 4:2:2.
+    /// 1/2, 1/4 or 1/8 the strips match the picture, as they always do with 4:2:2.
     pub fn seam(&self, strip: &Range<usize>) -> Option<Seam> {
         let row = strip.start;
         if !self.mixes_rows() || row == 0 || row >= self.rows() {

@@ -1,4 +1,4 @@
-//! Scans without restart markers: the walk over their Huffman codes, and cutting where it has been.
+//! Scans without restart markers: walks over their Huffman codes, and cuts where it has been.
 
 use std::mem::{replace, take};
 use std::ops::Range;
@@ -13,20 +13,20 @@ use crate::jpeg::{MAX_SCAN, Sampling};
 /// The component of each block of an MCU. T.81 §A.2.3.
 const BLOCKS_422: [usize; 4] = [0, 0, 1, 2];
 const BLOCKS_420: [usize; 6] = [0, 0, 0, 0, 1, 2];
-/// Differences have 11 bits at most, so this is the largest value that can be written against a
+/// Differences have at most 11 bits, so this is the largest value that can be written against a
 /// prediction of 0. 8-bit samples give half of it.
 const MAX_DC: i32 = 2047;
 
 /// Where an MCU starts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Mark {
-    /// In the bytes without stuffed zeros.
+    /// Without counting stuffed zeros.
     bit: usize,
     /// The DC predictions there, by component.
     dc: [i32; 3],
 }
 
-/// Steps through a scan while it arrives.
+/// Walks through a scan while it arrives.
 #[derive(Debug)]
 pub(super) struct Walk {
     shape: Shape,
@@ -38,7 +38,7 @@ pub(super) struct Walk {
     /// The next MCU, and its column.
     next: Mark,
     column: usize,
-    /// The first MCU of each row that was reached; one more when all are through.
+    /// The first MCU of each row reached; one more at the end.
     marks: Vec<Mark>,
 }
 
@@ -51,7 +51,7 @@ impl Walk {
         *self = Walk::with(shape, take(&mut self.bytes), take(&mut self.marks));
     }
 
-    /// In memory that was used before.
+    /// Reuses memory.
     fn with(shape: Shape, mut bytes: Vec<u8>, mut marks: Vec<Mark>) -> Walk {
         bytes.clear();
         bytes.resize(SLACK, 0);
@@ -84,8 +84,7 @@ impl Walk {
         result
     }
 
-    /// T.81 §F.1.2.3: a zero behind a 0xff is stuffed; §B.1.1.2: a marker may have more of 0xff
-    /// before it.
+    /// T.81 §F.1.2.3: a zero after a 0xff is stuffed; §B.1.1.2: more 0xff may precede a marker.
     fn push(&mut self, mut more: &[u8]) -> Result<(), Broken> {
         while !more.is_empty() && !self.has_end {
             if take(&mut self.after_ff) {
@@ -119,7 +118,7 @@ impl Walk {
         if is_short { Err(Broken) } else { Ok(()) }
     }
 
-    /// Goes on to the last MCU that is there as a whole.
+    /// Proceeds to the last MCU that is complete.
     fn advance_by<const N: usize>(&mut self, blocks: &[usize; N]) -> Result<(), Broken> {
         let (dc, ac) = (&*DC, &*AC);
         let (rows, columns, end) = (self.shape.rows(), self.shape.columns(), self.len() * 8);
@@ -129,7 +128,7 @@ impl Walk {
             let result = skip_mcu(&mut bits, blocks, dc, ac, &mut predictions);
             let at = bits.bit();
             match result {
-                // Zeros behind the end look like codes, or like none: the next bytes will tell.
+                // Zeros after the end may look like codes, or like none: the next bytes will tell.
                 _ if at > end => return Ok(()),
                 Err(Broken) if at + 64 > end => return Ok(()),
                 Err(Broken) => return Err(Broken),
@@ -152,8 +151,8 @@ impl Walk {
         self.marks.len() - 1
     }
 
-    /// Only the first difference of each component is predicted from outside of the strip: it is
-    /// written anew against a prediction of 0 (T.81 §F.1.1.5.1). All other bits are shifted.
+    /// Only each component's first difference is predicted from outside the strip: it is rewritten
+    /// against a prediction of 0 (T.81 §F.1.1.5.1). All other bits are shifted.
     pub(super) fn cut(&self, rows: Range<usize>, out: &mut Vec<u8>) -> Result<(), Broken> {
         let end = self.marks.get(rows.end).ok_or(Broken)?.bit;
         let start = self.marks[..rows.end].get(rows.start).ok_or(Broken)?;

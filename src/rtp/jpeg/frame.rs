@@ -1,5 +1,5 @@
-//! One JPEG being assembled, and handed out: each packet's part of the scan is written once, from the datagram to
-//! its place (RFC 2435's fragment offset *is* the place).
+//! One JPEG being assembled, and handed out: each packet's part of the scan is written once, from
+//! the datagram to its place (RFC 2435's fragment offset *is* the place).
 
 use std::mem::take;
 use std::ops::Range;
@@ -95,8 +95,8 @@ impl FrameBuffer {
     }
 
     /// Makes a partial frame a picture that can be shown: what arrived stays as it is, and the rest
-    /// comes from `last`. It has no gaps then, but is still not
-    /// [whole](FrameBuffer::is_whole). False, and nothing changed, if nothing of it can be shown over `last`.
+    /// comes from `last`. It has no gaps then, but is still not [whole](FrameBuffer::is_whole).
+    /// False, and nothing changed, if nothing of it can be shown over `last`.
     pub fn conceal(&mut self, last: &FrameBuffer, concealer: &mut Concealer) -> bool {
         let part = PartialPicture {
             picture: self.picture(),
@@ -122,8 +122,8 @@ impl FrameBuffer {
         HEADROOM - self.jpeg.start
     }
 
-    /// Which parts of the scan (of [`Picture::scan`]) are present, in order; for a whole frame one part
-    /// that is all of it.
+    /// Which parts of the scan (of [`Picture::scan`]) are present, in order; for a whole frame one
+    /// part that is all of it.
     pub fn present(&self) -> &[Range<usize>] {
         &self.present
     }
@@ -238,8 +238,8 @@ impl FrameBuffer {
         self.scan_len > 0
     }
 
-    /// Makes what it can of a frame with gaps a JPEG; false if its packets do not fit together, there
-    /// are none, or nothing can be decoded without the start.
+    /// Makes what it can of a frame with gaps a JPEG; false if its packets do not fit together,
+    /// there are none, or nothing can be decoded without the start.
     fn finish_partial(&mut self, size: (u16, u16), tables: [u8; 128]) -> bool {
         let mut end = 0;
         for part in self.packets.parts() {
@@ -375,8 +375,8 @@ impl Stream {
         }
     }
 
-    /// The frame's true size: as its first packet says, else as the source said last or the SDP says,
-    /// if that fits the header; else the header's, which is rounded up to 8.
+    /// The frame's true size: as its first packet says, else as the source said last or the SDP
+    /// says, if that fits the header; else the header's, which is rounded up to 8.
     fn size_of(&self, frame: &FrameBuffer) -> Option<(u16, u16)> {
         let header = &frame.header;
         let rounded = (u16::from(header.width8) * 8, u16::from(header.height8) * 8);

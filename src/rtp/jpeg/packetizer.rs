@@ -87,8 +87,8 @@ impl Packetizer {
         &self.plan
     }
 
-    /// Plans the packets of `picture`: all have the same datagram size, only the last may be shorter,
-    /// so that UDP GSO can cut them. Uses up their sequence numbers.
+    /// Plans the packets of `picture`: all have the same datagram size, only the last may be
+    /// shorter, so that UDP GSO can cut them. Uses up their sequence numbers.
     ///
     /// # Errors
     /// If the scan is empty or too large; no sequence number is used then.
@@ -123,8 +123,8 @@ impl Packetizer {
         Ok(plan)
     }
 
-    /// Adds a packet: its headers, the bytes `before` the scan, and the scan from `offset` on, as much as fits.
-    /// Returns how much does.
+    /// Adds a packet: its headers, the bytes `before` the scan, and the scan from `offset` on, as
+    /// much as fits. Returns how much does.
     fn add_packet(
         &mut self,
         picture: &Picture<'_>,
@@ -178,7 +178,8 @@ impl Packetizer {
         if picture.restart_interval != 0 {
             header_len += wire::RESTART_LEN;
         }
-        // One packet more for what the extension and the tables take from the first, and one for EOI.
+        // One packet more for what the extension and the tables take from the first, and one for
+        // EOI.
         let packets = bytes.div_ceil(self.max_datagram - header_len) + 1 + missing.len() / 2;
         if packets > MAX_PACKETS {
             return Err(PlanError::TooManyPackets {
@@ -202,8 +203,9 @@ fn frame_header(picture: &Picture<'_>) -> FrameHeader {
     }
 }
 
-/// The EOI marker where it must be added to a scan that comes without. RFC 2435 §3.1.9 leaves it to the sender, and
-/// receivers add it themselves; but GStreamer takes either byte at its place for the marker and adds none.
+/// The EOI marker where it must be added to a scan that comes without. RFC 2435 §3.1.9 leaves it to
+/// the sender, and receivers add it themselves; but GStreamer takes either byte at its place for
+/// the marker and adds none.
 fn missing_eoi(scan: &[u8]) -> &'static [u8] {
     match scan {
         [.., 0xff, 0xd9] => &[],

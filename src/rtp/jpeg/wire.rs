@@ -43,7 +43,8 @@ pub enum InvalidPayload {
     /// Q 0 or 100 to 127, which are reserved. RFC 2435 §3.1.4.
     #[error("JPEG Q {0} is reserved")]
     Q(u8),
-    /// A table block that is not one or two tables of 8-bit values, or is missing where it is required.
+    /// A table block that is not one or two tables of 8-bit values, or is missing where it is
+    /// required.
     #[error("quantisation table block of {length} bytes with precision {precision}")]
     Tables {
         /// Its length in bytes.
@@ -102,7 +103,8 @@ impl<'a> Payload<'a> {
         let Some((&main, mut rest)) = payload.split_first_chunk::<MAIN_LEN>() else {
             return Err(truncated);
         };
-        // The type-specific byte tells interlaced fields apart (RFC 2435 §3.1.1); each is shown as it is.
+        // The type-specific byte tells interlaced fields apart (RFC 2435 §3.1.1); each is shown as
+        // it is.
         let [_, o0, o1, o2, jpeg_type, q, width8, height8] = main;
         let offset = u32::from_be_bytes([0, o0, o1, o2]);
         let sampling = match jpeg_type {
@@ -115,7 +117,8 @@ impl<'a> Payload<'a> {
         }
         let mut restart_interval = 0;
         if jpeg_type >= 64 {
-            // F, L and the count only help those who decode before a frame is whole. RFC 2435 §3.1.7.
+            // F, L and the count only help those who decode before a frame is whole. RFC 2435
+            // §3.1.7.
             let Some((&[r0, r1, _, _], tail)) = rest.split_first_chunk::<RESTART_LEN>() else {
                 return Err(truncated);
             };
@@ -174,7 +177,8 @@ fn read_tables(q: u8, precision: u8, block: &[u8]) -> Result<Tables, InvalidPayl
     Ok(Tables::Given(quant))
 }
 
-/// Reads one table of 64 values that fit 8 bits, as baseline JPEG wants them; returns what follows it.
+/// Reads one table of 64 values that fit 8 bits, as baseline JPEG wants them; returns what follows
+/// it.
 fn read_table<'a>(table: &mut [u8], wide: bool, block: &'a [u8]) -> Option<&'a [u8]> {
     if !wide {
         let (values, rest) = block.split_at_checked(64)?;

@@ -1,9 +1,9 @@
 //! Rebuilds missing packets for the depacketizer as soon as enough of their frame has arrived.
 //!
 //! # Memory
-//! At most 8 MiB of parity, of at most 4 frames, waits for its frame; the frame's own packets stay with the
-//! depacketizer and are not stored twice. Reed-Solomon works in at most 32 MiB (6 MiB for a frame of 2,000
-//! Ethernet packets, under 1 MiB for one of 150 KB), whatever a header claims.
+//! At most 8 MiB of parity, of at most 4 frames, waits for its frame; the frame's own packets stay
+//! with the depacketizer and are not stored twice. Reed-Solomon works in at most 32 MiB (6 MiB for
+//! a frame of 2,000 Ethernet packets, under 1 MiB for one of 150 KB), whatever a header claims.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -23,8 +23,8 @@ use crate::rtp::types::{RtpTime, SeqNo, Ssrc};
 const MAX_BLOCKS: usize = 4;
 /// Bytes of all parity that waits.
 const MAX_BYTES: usize = 8 << 20;
-/// After parity that did not fit its frame nothing is decoded for this long: forged parity must not cost a decoding per
-/// datagram.
+/// After parity that did not fit its frame nothing is decoded for this long: forged parity must not
+/// cost a decoding per datagram.
 const PAUSE: Duration = Duration::from_millis(5);
 /// A buffer larger than this is not kept for the next frame.
 const MAX_KEPT: usize = 1 << 20;
@@ -212,7 +212,8 @@ impl RepairDecoder {
     }
 
     /// Packets of frames have come: repairs those that have enough now. Call it after
-    /// [`Depacketizer::push`] and before [`Depacketizer::poll`]; costs nothing where no parity waits.
+    /// [`Depacketizer::push`] and before [`Depacketizer::poll`]; costs nothing where no parity
+    /// waits.
     pub fn packets_came(&mut self, now: Mono, frames: &mut Depacketizer) {
         for block in 0..self.blocks.len() {
             if !self.blocks[block].indices.is_empty() {
@@ -301,7 +302,8 @@ impl RepairDecoder {
             self.stats.packets_invalid.add(1);
             self.paused_until = now + PAUSE;
         }
-        // Once and no more: parity that does not fit must not cost a decoding for each of its packets.
+        // Once and no more: parity that does not fit must not cost a decoding for each of its
+        // packets.
         self.blocks[block].finish();
     }
 

@@ -17,8 +17,8 @@ pub struct Parity {
 }
 
 impl Parity {
-    /// `share` parity packets (at most 1) per packet of the frame, rounded up, at least one. `None` for a frame beyond the
-    /// limits (2,048 packets), which is sent without.
+    /// `share` parity packets (at most 1) per packet of the frame, rounded up, at least one. `None`
+    /// for a frame beyond the limits (2,048 packets), which is sent without.
     pub fn of(plan: &PacketPlan, share: f32) -> Parity {
         let k = plan.packets.len();
         // A share such as 0.3 is not exact in binary; 10 packets of 0.3 are 3, not 4.
@@ -57,8 +57,8 @@ impl RepairEncoder {
         RepairEncoder::default()
     }
 
-    /// Makes the `parity` of the frame that `plan` plans to send, which was made for `scan`; the datagrams
-    /// are then in [`RepairEncoder::datagrams`].
+    /// Makes the `parity` of the frame that `plan` plans to send, which was made for `scan`; the
+    /// datagrams are then in [`RepairEncoder::datagrams`].
     ///
     /// # Panics
     /// If the plan was not made for this scan.

@@ -1,7 +1,7 @@
-//! Repair (forward error correction) of frames: systematic Reed-Solomon over the packets of one frame, in
-//! lancam's own packets on a port of their own (docs/PROTOCOL.md). Any k of a frame's k packets and r parity
-//! packets restore the frame, byte for byte. No socket, no clock. How much parity
-//! is worth its bandwidth is up to the caller, perhaps with [`overhead`].
+//! Repair (forward error correction) of frames: systematic Reed-Solomon over the packets of one
+//! frame, in lancam's own packets on a port of their own (docs/PROTOCOL.md). Any k of a frame's k
+//! packets and r parity packets restore the frame, byte for byte. No socket, no clock. How much
+//! parity is worth its bandwidth is up to the caller, perhaps with [`overhead`].
 //!
 //! ```text
 //! packet 0    [len 0][RTP header | JPEG headers | scan .........] \
@@ -22,7 +22,8 @@ pub mod retransmit;
 mod tests;
 pub mod wire;
 
-/// Repair packets take this many ports above the stream's: RTCP has the next one, and other programs often use pairs.
+/// Repair packets take this many ports above the stream's: RTCP has the next one, and other
+/// programs often use pairs.
 pub const PORT_OFFSET: u16 = 4;
 
 pub use decoder::{PendingRepair, RepairDecoder, RepairPacket};

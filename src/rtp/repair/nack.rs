@@ -1,9 +1,10 @@
-//! Which packets a viewer asks the sender to retransmit, and when (generic NACK, RFC 4585 §6.2.1). In: frames and a
-//! time; out: sequence numbers. No socket, no clock. How soon a NACK may go out is RTCP's business.
+//! Which packets a viewer asks the sender to retransmit, and when (generic NACK, RFC 4585 §6.2.1).
+//! In: frames and a time; out: sequence numbers. No socket, no clock. How soon a NACK may go out is
+//! RTCP's business.
 //!
-//! Without parity a packet is requested as soon as enough others have overtaken it, or after a moment. Parity
-//! has its chance first; then only as many packets are requested as it lacks. Packets that arrive meanwhile, because
-//! another viewer requested them, are not requested.
+//! Without parity a packet is requested as soon as enough others have overtaken it, or after a
+//! moment. Parity has its chance first; then only as many packets are requested as it lacks.
+//! Packets that arrive meanwhile, because another viewer requested them, are not requested.
 //!
 //! # Memory
 //! At most 512 numbers.
@@ -21,8 +22,9 @@ const MAX_MISSING: usize = 512;
 const OVERTAKEN: u64 = 8;
 /// … or one that has been missing for this long.
 const REORDERING: Duration = Duration::from_millis(1);
-/// A frame without its end, of which nothing came for this part of the frame interval, has lost it: bursts of a paced
-/// frame are closer together. What the sender has not sent yet it cannot retransmit either.
+/// A frame without its end, of which nothing came for this part of the frame interval, has lost it:
+/// bursts of a paced frame are closer together. What the sender has not sent yet it cannot
+/// retransmit either.
 const QUIET_PART: u32 = 8;
 const QUIET: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(20));
 /// How many packets after the newest are requested then, if their number is not known.
@@ -30,7 +32,8 @@ const UNKNOWN_END: u64 = 8;
 /// Assumed time of a retransmission before one has come, and bounds on when a request is repeated.
 const RESPONSE: Duration = Duration::from_millis(3);
 const RETRY: (Duration, Duration) = (Duration::from_millis(4), Duration::from_millis(30));
-/// A sender that has ignored this many NACKs does not retransmit, or cannot be reached yet: it is asked …
+/// A sender that has ignored this many NACKs does not retransmit, or cannot be reached yet: it is
+/// asked …
 const UNANSWERED: u32 = 100;
 /// … only this often, until it does.
 const TRY_AGAIN: Duration = Duration::from_millis(500);
@@ -88,8 +91,8 @@ impl NackGenerator {
         }
     }
 
-    /// What to request now; nothing most of the time. `repair`: the parity that waits, where parity comes.
-    /// Call it when packets have come, and at [`NackGenerator::deadline`].
+    /// What to request now; nothing most of the time. `repair`: the parity that waits, where parity
+    /// comes. Call it when packets have come, and at [`NackGenerator::deadline`].
     pub fn update(
         &mut self,
         now: Mono,
@@ -136,7 +139,8 @@ impl NackGenerator {
     pub fn retransmitted(&mut self, now: Mono, seq: SeqNo) {
         self.unanswered = 0;
         self.answered = Some(now);
-        // If a packet was requested twice, there is no telling which request was answered (Karn's rule).
+        // If a packet was requested twice, there is no telling which request was answered (Karn's
+        // rule).
         let mut once = self.missing.iter().filter(|m| m.requests == 1);
         let missing = once.find(|m| m.ext as u16 == seq.0);
         if let Some(at) = missing.and_then(|m| m.requested) {

@@ -1,12 +1,13 @@
-//! How much parity a stream gets, from its viewers' reports (`repair: Auto`). In: a report and a time; out: a share.
-//! No socket, no clock.
+//! How much parity a stream gets, from its viewers' reports (`repair: Auto`). In: a report and a
+//! time; out: a share. No socket, no clock.
 //!
-//! The share of packets that a viewer loses and the number of packets in a frame determine, by the binomial distribution,
-//! how many parity packets leave one frame in `ONE_IN` incomplete. That holds if packets are lost independently. If they
-//! are lost in bursts, frames stay incomplete all the same, the viewer reports it, and its share grows until they do not.
+//! The share of packets that a viewer loses and the number of packets in a frame determine, by the
+//! binomial distribution, how many parity packets leave one frame in `ONE_IN` incomplete. That
+//! holds if packets are lost independently. If they are lost in bursts, frames stay incomplete all
+//! the same, the viewer reports it, and its share grows until they do not.
 //!
-//! The worst viewer decides, unless even all the parity allowed could not help it. What a single host reports, if there
-//! are others, is believed up to [`UNCONFIRMED`]: a report is easily forged.
+//! The worst viewer decides, unless even all the parity allowed could not help it. What a single
+//! host reports, if there are others, is believed up to [`UNCONFIRMED`]: a report is easily forged.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -22,23 +23,26 @@ const LEAST: f32 = 0.02;
 const ONE_IN: f64 = 5_000.0;
 /// The share falls by a factor of e in this time: by 95 % in half a minute.
 const FALL: Duration = Duration::from_secs(10);
-/// Frames that stayed incomplete raise a viewer's share by this factor a report, more with more of them.
+/// Frames that stayed incomplete raise a viewer's share by this factor a report, more with more of
+/// them.
 const RAISE: (f32, f32) = (1.15, 1.6);
 /// The share of frames that may stay incomplete without that, by chance.
 const TOLERATED: f32 = 0.002;
 /// Reports that come faster than this count less, each in proportion to its time.
 const WHOLE_REPORT: Duration = Duration::from_millis(500);
-/// A viewer is beyond help if the most parity would complete less than the first share of its frames, until it would
-/// complete more than the second.
+/// A viewer is beyond help if the most parity would complete less than the first share of its
+/// frames, until it would complete more than the second.
 const HOPELESS: (f64, f64) = (0.3, 0.6);
 /// Parity per packet that the viewers of one host get even if no other host reports as much loss.
 pub const UNCONFIRMED: f32 = 0.1;
 /// Viewers counted at a time, and of one host.
 const MAX_VIEWERS: usize = 1024;
 const MAX_OF_HOST: usize = 4;
-/// A viewer that has reported nothing for this long is gone. Viewers of a large group report rarely.
+/// A viewer that has reported nothing for this long is gone. Viewers of a large group report
+/// rarely.
 const GONE: Duration = Duration::from_secs(60);
-/// Frames of more packets than this need a smaller share, never a larger one, and count as this large.
+/// Frames of more packets than this need a smaller share, never a larger one, and count as this
+/// large.
 const MOST_PACKETS: u32 = 256;
 
 /// What one viewer reports. Not all viewers report on frames.
@@ -209,7 +213,8 @@ impl Overhead {
 }
 
 impl Viewer {
-    /// The share of its frames that stayed incomplete since the last check, which not every report triggers.
+    /// The share of its frames that stayed incomplete since the last check, which not every report
+    /// triggers.
     fn incomplete(&mut self, now: Mono, frames: Option<(u32, u32)>) -> f32 {
         let Some(frames) = frames else { return 0.0 };
         let Some(before) = self.frames else {
@@ -279,7 +284,8 @@ mod tests {
     const PACKETS: u32 = 107;
     const FPS: u32 = 30;
 
-    /// Gilbert-Elliott: loses all while it is bad. With a burst of 1 packets are lost independently.
+    /// Gilbert-Elliott: loses all while it is bad. With a burst of 1 packets are lost
+    /// independently.
     struct Channel {
         begin: f64,
         end: f64,
@@ -572,7 +578,8 @@ mod tests {
             }
         }
 
-        /// On any channel that the most parity can mend, nearly all frames come after a few seconds.
+        /// On any channel that the most parity can mend, nearly all frames come after a few
+        /// seconds.
         #[test]
         fn what_can_be_mended_is(loss in 0.005f64..0.15, seed in any::<u64>()) {
             let mut now = Mono(0);

@@ -1,17 +1,20 @@
-//! The retransmit buffer: a sender's last frames, kept to retransmit their packets, and limits on how much it may. In:
-//! NACKs; out: datagrams. No socket, no clock.
+//! The retransmit buffer: a sender's last frames, kept to retransmit their packets, and limits on
+//! how much it may. In: NACKs; out: datagrams. No socket, no clock.
 //!
-//! A frame is copied by the stream's own thread into a [`StoredFrame`], in the pause after the first burst of its
-//! packets, or after the only one: no packet waits for it. Everything else happens on the thread that
-//! receives NACKs. The two exchange frames through [`RetransmitQueue`], without a lock.
+//! A frame is copied by the stream's own thread into a [`StoredFrame`], in the pause after the
+//! first burst of its packets, or after the only one: no packet waits for it. Everything else
+//! happens on the thread that receives NACKs. The two exchange frames through [`RetransmitQueue`],
+//! without a lock.
 //!
 //! # Memory
-//! [`FRAMES`] frames of at most [`MAX_FRAME`] bytes each: 12 MiB at most, 1 MiB with frames of 150 KB.
+//! [`FRAMES`] frames of at most [`MAX_FRAME`] bytes each: 12 MiB at most, 1 MiB with frames of 150
+//! KB.
 //!
 //! # Bounds
-//! All retransmissions together are at most [`TOTAL`] of the stream's bytes; a burst may take that share of the last
-//! `WINDOW` frames at once. Hosts that report what they receive share all of it but [`STRANGERS`] among those that ask at
-//! the time, at most [`PER_HOST`] each; all others share the rest. Requests beyond that are refused.
+//! All retransmissions together are at most [`TOTAL`] of the stream's bytes; a burst may take that
+//! share of the last `WINDOW` frames at once. Hosts that report what they receive share all of it
+//! but [`STRANGERS`] among those that ask at the time, at most [`PER_HOST`] each; all others share
+//! the rest. Requests beyond that are refused.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -29,7 +32,8 @@ use crate::rtp::types::SeqNo;
 pub const FRAMES: usize = 6;
 /// A larger frame is not stored.
 pub const MAX_FRAME: usize = 2 << 20;
-/// How many past frames packets are retransmitted of. A viewer waits one frame interval, or a few if so configured.
+/// How many past frames packets are retransmitted of. A viewer waits one frame interval, or a few
+/// if so configured.
 const ANSWERED: usize = 4;
 /// What may be retransmitted, as a share of the stream's bytes: to all, …
 pub const TOTAL: f64 = 0.25;
@@ -78,7 +82,8 @@ impl StoredFrame {
     }
 }
 
-/// Carries frames from the stream's thread, which stores them, to the [`RetransmitBuffer`], and empty ones back.
+/// Carries frames from the stream's thread, which stores them, to the [`RetransmitBuffer`], and
+/// empty ones back.
 #[derive(Debug)]
 pub struct RetransmitQueue {
     full: ArrayQueue<Box<StoredFrame>>,
@@ -98,8 +103,8 @@ impl RetransmitQueue {
         Arc::new(queue)
     }
 
-    /// Stores a frame that is being sent. Copies its bytes; allocates only while frames grow. If the other thread is
-    /// behind, the oldest frame is dropped.
+    /// Stores a frame that is being sent. Copies its bytes; allocates only while frames grow. If
+    /// the other thread is behind, the oldest frame is dropped.
     pub fn store(&self, plan: &PacketPlan, scan: &[u8]) {
         let bytes =
             plan.headers.len() + scan.len() + plan.packets.len() * RETRANSMISSION_HEADER.len();
@@ -164,8 +169,9 @@ impl RetransmitBuffer {
         }
     }
 
-    /// A viewer on `host`, which `reports` what it receives or does not, misses these packets: returns what to send to the
-    /// group, without what was sent too often or exceeds a limit; the second value counts that.
+    /// A viewer on `host`, which `reports` what it receives or does not, misses these packets:
+    /// returns what to send to the group, without what was sent too often or exceeds a limit; the
+    /// second value counts that.
     pub fn request(
         &mut self,
         now: Mono,

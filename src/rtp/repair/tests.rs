@@ -775,8 +775,8 @@ fn chance_of_more(r: u32, n: u32, loss: f64) -> f64 {
 
 #[test]
 fn what_overhead_is_worth() {
-    // Frames of 107 packets: random loss, parity packets that suffice for 99.9 % of them, and one fewer that
-    // does not. Nothing can do better: r parity packets repair r lost ones.
+    // Frames of 107 packets: random loss, parity packets that suffice for 99.9 % of them, and one
+    // fewer that does not. Nothing can do better: r parity packets repair r lost ones.
     for (loss, parity) in [(0.01, 5), (0.03, 10), (0.05, 15), (0.10, 25), (0.20, 47)] {
         let fails = chance_of_more(parity, 107 + parity, loss);
         assert!(fails <= 1e-3, "{loss}: {parity} fail {fails}");
@@ -785,7 +785,8 @@ fn what_overhead_is_worth() {
     }
 }
 
-/// Not a test: prints what a frame of 250 KB costs. `cargo test --profile quick -- --ignored --nocapture cost`
+/// Not a test: prints what a frame of 250 KB costs. `cargo test --profile quick -- --ignored
+/// --nocapture cost`
 #[test]
 #[ignore = "prints times"]
 fn cost_of_a_frame() {

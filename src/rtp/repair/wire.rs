@@ -151,7 +151,8 @@ impl RepairHeader {
     }
 }
 
-/// The RTP packet in a retransmission; `None`: it is not one. The two bytes after the kind are reserved.
+/// The RTP packet in a retransmission; `None`: it is not one. The two bytes after the kind are
+/// reserved.
 ///
 /// ```text
 ///  0                   1                   2                   3
@@ -166,15 +167,16 @@ pub fn retransmitted(datagram: &[u8]) -> Option<&[u8]> {
     (head[..2] == RETRANSMISSION_HEADER[..2]).then_some(packet)
 }
 
-/// Whether that many packets and parity packets with shards of that many bytes stay within the limits.
+/// Whether that many packets and parity packets with shards of that many bytes stay within the
+/// limits.
 pub(super) fn is_possible(packets: usize, parity: usize, shard_len: usize) -> bool {
-    // No more parity than packets: one forged datagram of a frame of one packet would otherwise set off
-    // a decoding over thousands of shards.
+    // No more parity than packets: one forged datagram of a frame of one packet would otherwise set
+    // off a decoding over thousands of shards.
     if !(1..=MAX_PACKETS).contains(&packets) || !(1..=packets).contains(&parity) {
         return false;
     }
-    // The most that the decoder needs: both counts as powers of two, the sum again as one, shards in
-    // units of 64 bytes.
+    // The most that the decoder needs: both counts as powers of two, the sum again as one, shards
+    // in units of 64 bytes.
     let shards = packets.next_power_of_two() + parity.next_power_of_two();
     shards.next_power_of_two() * shard_len.next_multiple_of(64) <= MAX_WORK
 }

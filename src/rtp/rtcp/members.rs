@@ -1,9 +1,11 @@
-//! Who the members of an RTP session are: RFC 3550 §6.2.1 and §6.3.5. Bounded in total, per host and in time, so that one
-//! host that invents SSRCs neither fills the table nor makes the others report rarely. A member is its SSRC and its
-//! host: nobody else can take its place or send BYE for it (RFC 3550 §8.2).
+//! Who the members of an RTP session are: RFC 3550 §6.2.1 and §6.3.5. Bounded in total, per host
+//! and in time, so that one host that invents SSRCs neither fills the table nor makes the others
+//! report rarely. A member is its SSRC and its host: nobody else can take its place or send BYE for
+//! it (RFC 3550 §8.2).
 //!
 //! # Memory
-//! At most [`MAX_MEMBERS`] members, 80 bytes each: under 2 MiB. Beyond that the report interval grows no further.
+//! At most [`MAX_MEMBERS`] members, 80 bytes each: under 2 MiB. Beyond that the report interval
+//! grows no further.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -67,8 +69,8 @@ impl Members {
         self.members.get(&ssrc).is_some_and(|m| m.sent.is_some())
     }
 
-    /// A packet of `ssrc` came from `host`, if that is known. False if there is no room for another member, or `ssrc` is
-    /// another host's.
+    /// A packet of `ssrc` came from `host`, if that is known. False if there is no room for another
+    /// member, or `ssrc` is another host's.
     pub fn active(&mut self, now: Mono, ssrc: Ssrc, host: Option<IpAddr>) -> bool {
         let is_full = self.members.len() >= MAX_MEMBERS;
         match self.members.entry(ssrc) {
@@ -146,7 +148,8 @@ impl Members {
         true
     }
 
-    /// Removes and returns the members that were silent for several of these intervals. RFC 3550 §6.3.5.
+    /// Removes and returns the members that were silent for several of these intervals. RFC 3550
+    /// §6.3.5.
     pub fn expire(&mut self, now: Mono, interval: Duration) -> Vec<Ssrc> {
         let mut gone = Vec::new();
         for (&ssrc, member) in &mut self.members {

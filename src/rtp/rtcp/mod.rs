@@ -1,5 +1,6 @@
-//! RTCP (RFC 3550 §6): who takes part, what arrives, who leaves; with feedback that need not wait for the next regular
-//! report (RFC 4585). In: bytes, times and a seed; out: bytes and events. No sockets, no clocks, no threads.
+//! RTCP (RFC 3550 §6): who takes part, what arrives, who leaves; with feedback that need not wait
+//! for the next regular report (RFC 4585). In: bytes, times and a seed; out: bytes and events. No
+//! sockets, no clocks, no threads.
 //!
 //! | module | what it is |
 //! |---|---|

@@ -1,5 +1,5 @@
-//! The sender's end of RTCP: its reports, and what it knows about its viewers. In: datagrams and times; out: datagrams
-//! and [`Feedback`]. What to do about feedback is decided elsewhere.
+//! The sender's end of RTCP: its reports, and what it knows about its viewers. In: datagrams and
+//! times; out: datagrams and [`Feedback`]. What to do about feedback is decided elsewhere.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -15,11 +15,13 @@ use crate::clock::{Mono, Ntp};
 use crate::rtp::stats::{ViewerFrames, ViewerReport};
 use crate::rtp::types::{RtpTime, SeqNo, Ssrc};
 
-/// The program name (TOOL) of lancam's senders, which tells them from viewers while they send nothing.
+/// The program name (TOOL) of lancam's senders, which tells them from viewers while they send
+/// nothing.
 pub const TOOL: &str = "lancam send";
 /// Viewers listed one by one; all are counted.
 pub const MAX_LISTED: usize = 256;
-/// A sender that sent nothing for this long writes receiver reports: two intervals. RFC 3550 §6.3.8.
+/// A sender that sent nothing for this long writes receiver reports: two intervals. RFC 3550
+/// §6.3.8.
 const SILENCE: Duration = Duration::from_secs(10);
 /// A longer round trip is a viewer's error.
 const LONGEST_ROUND_TRIP: Duration = Duration::from_secs(60);
@@ -102,7 +104,8 @@ struct Viewer {
     round_trip: Option<Duration>,
 }
 
-/// One stream's reports and viewers. Memory: a session's members, and for each viewer three names of 64 characters.
+/// One stream's reports and viewers. Memory: a session's members, and for each viewer three names
+/// of 64 characters.
 #[derive(Clone, Debug)]
 pub struct SenderSide {
     session: Session,
@@ -259,8 +262,8 @@ impl SenderSide {
         sent.packets.saturating_sub(before)
     }
 
-    /// RFC 3550 §6.4.1: arrival less the report's time less the time that the viewer kept it. `None`: no report of ours
-    /// reached it yet.
+    /// RFC 3550 §6.4.1: arrival less the report's time less the time that the viewer kept it.
+    /// `None`: no report of ours reached it yet.
     ///
     /// # Errors
     /// It refers to a report that was not sent, or cannot have been kept for that long.
@@ -315,7 +318,8 @@ impl SenderSide {
         }
     }
 
-    /// Call it about once a second with what was sent so far; removes members that were silent for too long.
+    /// Call it about once a second with what was sent so far; removes members that were silent for
+    /// too long.
     pub fn tick(&mut self, now: Mono, sent: Sent, mut each: impl FnMut(Feedback<'_>)) {
         let time = now.since(self.counted_at).as_secs_f64();
         if time > 0.0 {
@@ -344,8 +348,8 @@ impl SenderSide {
         }
     }
 
-    /// The datagram that is due at `now`, which is `wall` on the wall clock; call it again until there is none. After
-    /// [`SenderSide::leave`] the last one is BYE.
+    /// The datagram that is due at `now`, which is `wall` on the wall clock; call it again until
+    /// there is none. After [`SenderSide::leave`] the last one is BYE.
     pub fn poll(&mut self, now: Mono, wall: Ntp, sent: Sent) -> Option<(Due, Vec<u8>)> {
         let due = self.session.poll(now)?;
         let compound = self.compound(now, wall, sent, due == Due::Bye);
@@ -379,7 +383,8 @@ impl SenderSide {
         }
     }
 
-    /// Starts leaving, after what has been `sent`; false if there is nothing to send. See [`Session::leave`].
+    /// Starts leaving, after what has been `sent`; false if there is nothing to send. See
+    /// [`Session::leave`].
     pub fn leave(&mut self, now: Mono, sent: Sent) -> bool {
         if sent.packets > 0 {
             self.session.set_sending(true);
@@ -410,7 +415,8 @@ impl SenderSide {
 }
 
 impl Viewer {
-    /// Whether it can have received what the block says, given what was `sent`, `recent` packets of it lately.
+    /// Whether it can have received what the block says, given what was `sent`, `recent` packets of
+    /// it lately.
     fn agrees(&self, block: &ReportBlock, sent: Sent, recent: u64) -> bool {
         let behind = sent.highest.0.wrapping_sub(block.highest as u16);
         if u64::from(behind) > recent {

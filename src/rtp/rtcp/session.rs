@@ -1,4 +1,5 @@
-//! One member's view of an RTP session: who the [members](Members) are, and [when](Timing) to send the next report.
+//! One member's view of an RTP session: who the [members](Members) are, and [when](Timing) to send
+//! the next report.
 
 use std::net::IpAddr;
 
@@ -16,7 +17,8 @@ pub struct Session {
 }
 
 impl Session {
-    /// Enters a session as `own`. `seed`: members that draw the same numbers report at the same time.
+    /// Enters a session as `own`. `seed`: members that draw the same numbers report at the same
+    /// time.
     pub fn new(own: Ssrc, seed: u64, now: Mono) -> Session {
         Session {
             own,
@@ -54,7 +56,8 @@ impl Session {
         self.timing.set_bandwidth(bytes_per_s, self.members.count());
     }
 
-    /// Whether we have sent packets of a stream in the last two intervals (RFC 3550 §6.3.8). Returns whether that changed.
+    /// Whether we have sent packets of a stream in the last two intervals (RFC 3550 §6.3.8).
+    /// Returns whether that changed.
     pub fn set_sending(&mut self, sending: bool) -> bool {
         self.timing.set_sending(sending)
     }
@@ -64,8 +67,8 @@ impl Session {
         self.timing.received(bytes);
     }
 
-    /// A packet of `ssrc` came from `host`. Returns false if there is no room for another member, or `ssrc` is another
-    /// host's.
+    /// A packet of `ssrc` came from `host`. Returns false if there is no room for another member,
+    /// or `ssrc` is another host's.
     pub fn member_active(&mut self, now: Mono, ssrc: Ssrc, host: IpAddr) -> bool {
         ssrc == self.own || self.members.active(now, ssrc, Some(host))
     }
@@ -80,7 +83,8 @@ impl Session {
         self.members.receives(ssrc, host);
     }
 
-    /// BYE of `ssrc` came from `host`; returns whether it was a member there. RFC 3550 §6.3.4 and §6.3.7.
+    /// BYE of `ssrc` came from `host`; returns whether it was a member there. RFC 3550 §6.3.4 and
+    /// §6.3.7.
     pub fn bye_received(&mut self, now: Mono, ssrc: Ssrc, host: IpAddr) -> bool {
         let is_member = self.members.bye(ssrc, host);
         if !self.timing.bye_received() && is_member {

@@ -185,7 +185,8 @@ fn who_falls_silent_is_gone_after_five_intervals() {
     assert_eq!(session.members(), 1);
 }
 
-/// 12,000 SSRCs that one host made up, beside three viewers on hosts of their own and one on the same host.
+/// 12,000 SSRCs that one host made up, beside three viewers on hosts of their own and one on the
+/// same host.
 #[test]
 fn the_members_of_one_host_are_few_and_gone_soon() {
     let mut session = Session::new(Ssrc(1), 1, at(0));
@@ -232,8 +233,8 @@ fn a_member_is_its_host() {
     assert_eq!((sender.viewers(), left), (0, 1));
 }
 
-/// The feedback of a report about `highest` and `lost` by a viewer whose last sender report was `last_sr`, after what was
-/// sent.
+/// The feedback of a report about `highest` and `lost` by a viewer whose last sender report was
+/// `last_sr`, after what was sent.
 fn reported(sender: &mut SenderSide, ms: u64, sent: Sent, block: wire::ReportBlock) -> usize {
     let description = describe("desk", "");
     let datagram = Compound {
@@ -661,7 +662,8 @@ fn a_strangers_sender_report_leads_no_nack_astray() {
     assert_eq!(viewer.address_of_sender(), Some(address(1)));
 }
 
-/// Members that report nothing of the stream have no feedback to send, so none is held back for them.
+/// Members that report nothing of the stream have no feedback to send, so none is held back for
+/// them.
 #[test]
 fn members_that_receive_nothing_delay_no_nack() {
     let mut viewer = viewer(7);
@@ -773,7 +775,8 @@ fn a_request_for_very_many_packets_is_cut() {
     assert!(outgoing.bytes.len() < 1_200);
 }
 
-/// Packets with headers that hold and anything in them, so that both ends get to see more than the first check.
+/// Packets with headers that hold and anything in them, so that both ends get to see more than the
+/// first check.
 fn datagram(kinds: &[(u8, u8, u8)], filling: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut filling = filling.iter().copied().cycle();

@@ -1,6 +1,7 @@
-//! When to send the next report in an RTP session: RFC 3550 §6.2 and §6.3 with its §A.7, so that all reports
-//! together keep within 5 % of the session's bandwidth however many report; and the early feedback of RFC 4585 §3.5. In: how
-//! many take part, what was received and sent; out: what is due. It knows no members and no packet formats.
+//! When to send the next report in an RTP session: RFC 3550 §6.2 and §6.3 with its §A.7, so that
+//! all reports together keep within 5 % of the session's bandwidth however many report; and the
+//! early feedback of RFC 4585 §3.5. In: how many take part, what was received and sent; out: what
+//! is due. It knows no members and no packet formats.
 
 use std::time::Duration;
 
@@ -8,7 +9,8 @@ use crate::clock::Mono;
 
 /// RFC 3550 §6.2: "the fraction of the session bandwidth added for RTCP be fixed at 5%".
 const SHARE: f64 = 0.05;
-/// RFC 3550 §6.2: a quarter of that is the senders', if they are no more than a quarter of the members.
+/// RFC 3550 §6.2: a quarter of that is the senders', if they are no more than a quarter of the
+/// members.
 const SENDERS_SHARE: f64 = 0.25;
 /// RFC 3550 §6.2: "the recommended value for a fixed minimum interval is 5 seconds".
 const MINIMUM: Duration = Duration::from_secs(5);
@@ -119,7 +121,8 @@ impl Timing {
         }
     }
 
-    /// Whether we have sent packets of a stream in the last two intervals (RFC 3550 §6.3.8). Returns whether that changed.
+    /// Whether we have sent packets of a stream in the last two intervals (RFC 3550 §6.3.8).
+    /// Returns whether that changed.
     pub fn set_sending(&mut self, sending: bool) -> bool {
         std::mem::replace(&mut self.we_sent, sending) != sending
     }
@@ -136,7 +139,8 @@ impl Timing {
         self.average += ((bytes + HEADERS) as f64 - self.average) / 16.0;
     }
 
-    /// Another member sent BYE; true if that matters only because we are leaving too. RFC 3550 §6.3.7.
+    /// Another member sent BYE; true if that matters only because we are leaving too. RFC 3550
+    /// §6.3.7.
     pub fn bye_received(&mut self) -> bool {
         match &mut self.leaving {
             Some(others) => *others += 1,
@@ -158,8 +162,9 @@ impl Timing {
         self.members_before = members;
     }
 
-    /// A member is gone after several of these intervals of silence. RFC 3550 §6.3.5: "using the deterministic calculated
-    /// interval Td … with we_sent false"; RFC 4585 §3.5.4 wants the full minimum here.
+    /// A member is gone after several of these intervals of silence. RFC 3550 §6.3.5: "using the
+    /// deterministic calculated interval Td … with we_sent false"; RFC 4585 §3.5.4 wants the full
+    /// minimum here.
     pub fn expiry_interval(&self, count: Count) -> Duration {
         self.interval(count, false, MINIMUM)
     }
@@ -195,7 +200,8 @@ impl Timing {
         interval.mul_f64((self.dice.roll() + 0.5) / COMPENSATION)
     }
 
-    /// RFC 3550 §6.2: those who send data may use "360 divided by the session bandwidth in kilobits/second".
+    /// RFC 3550 §6.2: those who send data may use "360 divided by the session bandwidth in
+    /// kilobits/second".
     fn first_minimum(&self) -> Duration {
         match self.we_sent {
             true => Duration::from_secs_f64(360_000.0 / (self.bandwidth * 8.0)).min(FIRST_MINIMUM),
@@ -203,8 +209,8 @@ impl Timing {
         }
     }
 
-    /// Requests an early report: something changed that the sender should know. It comes at once
-    /// in a group of two, spread over half an interval in larger ones, and with the regular report if
+    /// Requests an early report: something changed that the sender should know. It comes at once in
+    /// a group of two, spread over half an interval in larger ones, and with the regular report if
     /// that is sooner or the last feedback was too recent. RFC 4585 §3.5.2.
     pub fn request_feedback(&mut self, now: Mono, count: Count) {
         // Before the first report nobody knows how large the group is.
@@ -234,8 +240,8 @@ impl Timing {
     }
 
     /// Starts leaving: at once in a small group, else when BYE is due, so that a thousand who leave
-    /// together do not flood the network. RFC 3550 §6.3.7. Returns whether there is anything to wait for: "a
-    /// participant which never sent an RTP or RTCP packet" sends no BYE.
+    /// together do not flood the network. RFC 3550 §6.3.7. Returns whether there is anything to
+    /// wait for: "a participant which never sent an RTP or RTCP packet" sends no BYE.
     pub fn leave(&mut self, now: Mono, bye_bytes: usize, count: Count) -> bool {
         if self.is_first && !self.we_sent {
             return false;
@@ -286,8 +292,9 @@ impl Timing {
         self.is_first = false;
         self.feedback = None;
         if due == Due::Feedback {
-            // RFC 4585 §3.5.3: the next regular report comes two intervals after the last, so that this one takes the
-            // place of one, and until then "allow_early = FALSE". Intervals as the bandwidth asks for, without a minimum.
+            // RFC 4585 §3.5.3: the next regular report comes two intervals after the last, so that
+            // this one takes the place of one, and until then "allow_early = FALSE". Intervals as
+            // the bandwidth asks for, without a minimum.
             let two = self.interval(count, self.we_sent, Duration::ZERO) * 2;
             self.feedback_sent = Some(now);
             self.next = self.next.max(self.last + two);

@@ -1,5 +1,6 @@
-//! A viewer's end of RTCP: its reports about the source that it follows, and the senders' reports. In: datagrams,
-//! counts and times; out: datagrams. Which packets are worth a NACK is decided elsewhere.
+//! A viewer's end of RTCP: its reports about the source that it follows, and the senders' reports.
+//! In: datagrams, counts and times; out: datagrams. Which packets are worth a NACK is decided
+//! elsewhere.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -104,8 +105,8 @@ impl ViewerSide {
         }
     }
 
-    /// Takes a datagram. What it says in the name of the source `followed` counts only if it comes from the same address
-    /// (RFC 3550 §8.2); returns how much was ignored because it did not.
+    /// Takes a datagram. What it says in the name of the source `followed` counts only if it comes
+    /// from the same address (RFC 3550 §8.2); returns how much was ignored because it did not.
     ///
     /// # Errors
     /// If it is not RTCP.
@@ -193,8 +194,8 @@ impl ViewerSide {
         }
     }
 
-    /// Updates the session's bandwidth: once a second, and as soon as a stream begins or grows much, so that the old value
-    /// does not hold back feedback.
+    /// Updates the session's bandwidth: once a second, and as soon as a stream begins or grows
+    /// much, so that the old value does not hold back feedback.
     fn count(&mut self, now: Mono, counts: &Counts) {
         let time = now.since(self.counted_at);
         let bytes = counts.bytes.saturating_sub(self.counts.bytes) as f64;
@@ -255,8 +256,9 @@ impl ViewerSide {
         self.session.request_feedback(now);
     }
 
-    /// Sends a NACK to the source that is followed as soon as the rules allow: by a datagram of its own to its
-    /// address, if that is known, or with the next report, together with what was requested and not sent yet.
+    /// Sends a NACK to the source that is followed as soon as the rules allow: by a datagram of its
+    /// own to its address, if that is known, or with the next report, together with what was
+    /// requested and not sent yet.
     pub fn request_packets(&mut self, now: Mono, missing: &[SeqNo]) {
         for seq in missing {
             if self.missing.len() < wire::MAX_NACKED && !self.missing.contains(seq) {
@@ -268,12 +270,13 @@ impl ViewerSide {
         }
     }
 
-    /// The datagram that is due at `now`; call it again until there is none. After [`ViewerSide::leave`] the last one is
-    /// BYE.
+    /// The datagram that is due at `now`; call it again until there is none. After
+    /// [`ViewerSide::leave`] the last one is BYE.
     pub fn poll(&mut self, now: Mono) -> Option<(Due, Outgoing)> {
         let due = self.session.poll(now)?;
         let is_for_all = due != Due::Feedback || self.wants_report;
-        // RFC 3550 §6.4: about a sender "from which this receiver has received RTP data packets since the last report".
+        // RFC 3550 §6.4: about a sender "from which this receiver has received RTP data packets
+        // since the last report".
         let block = (self.counts.reception)
             .filter(|r| is_for_all && r.received != self.reported.received)
             .map(|reception| self.block(now, &reception));

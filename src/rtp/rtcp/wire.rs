@@ -1,6 +1,6 @@
-//! RTCP's bytes: compound packets of reports, descriptions, goodbyes (RFC 3550 §6.4 to §6.7), generic NACKs
-//! (RFC 4585 §6.2.1) and lancam's own APP packet. The `rtcp-types` crate knows the formats; here is checked
-//! beforehand what it trusts: lengths and padding.
+//! RTCP's bytes: compound packets of reports, descriptions, goodbyes (RFC 3550 §6.4 to §6.7),
+//! generic NACKs (RFC 4585 §6.2.1) and lancam's own APP packet. The `rtcp-types` crate knows the
+//! formats; here is checked beforehand what it trusts: lengths and padding.
 
 use rtcp_types::prelude::*;
 use rtcp_types::{
@@ -58,7 +58,8 @@ pub struct ReportBlock {
     pub since_last_sr: u32,
 }
 
-/// What only lancam's viewers report: lancam's APP packet. Totals since the viewer began; they stop at their largest value.
+/// What only lancam's viewers report: lancam's APP packet. Totals since the viewer began; they stop
+/// at their largest value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FrameReport {
     /// The sender that it is about.
@@ -71,7 +72,8 @@ pub struct FrameReport {
     pub lost: u32,
     /// Packets that neither came nor were brought back.
     pub missing: u32,
-    /// Capture-to-screen delay in tenths of a millisecond, median, at most 6553.4 ms; `None`: not known.
+    /// Capture-to-screen delay in tenths of a millisecond, median, at most 6553.4 ms; `None`: not
+    /// known.
     pub delay: Option<u16>,
 }
 
@@ -146,7 +148,8 @@ pub struct NotRtcp;
 /// Reads a compound packet. Packets that are unknown or contradict themselves are skipped.
 ///
 /// # Errors
-/// The datagram is no compound packet by the rules of RFC 3550 §A.2, or nothing in it is understood.
+/// The datagram is no compound packet by the rules of RFC 3550 §A.2, or nothing in it is
+/// understood.
 pub fn parse(datagram: &[u8]) -> Result<Vec<Item>, NotRtcp> {
     let bytes = unpadded(datagram).ok_or(NotRtcp)?;
     let mut items = Vec::new();
@@ -176,10 +179,11 @@ fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     bytes.split_at_checked(len)
 }
 
-/// The checks of RFC 3550 §A.2; gives the bytes without the padding at their end, which `rtcp-types` would take for
-/// NACKs, or for longer than its packet.
+/// The checks of RFC 3550 §A.2; gives the bytes without the padding at their end, which
+/// `rtcp-types` would take for NACKs, or for longer than its packet.
 fn unpadded(datagram: &[u8]) -> Option<Vec<u8>> {
-    // "The payload type field of the first RTCP packet in a compound packet must be equal to SR or RR."
+    // "The payload type field of the first RTCP packet in a compound packet must be equal to SR or
+    // RR."
     let is_report = |kind| {
         matches!(
             kind,

@@ -92,7 +92,8 @@ impl Transcoded {
         }
     }
 
-    /// The next frame of this run. An ffmpeg that hangs has failed, unlike a command that the user wrote.
+    /// The next frame of this run. An ffmpeg that hangs has failed, unlike a command that the user
+    /// wrote.
     fn read(&mut self) -> Result<Option<Piece>, SourceError> {
         match self.reader.next() {
             Err(SourceError::NoSignal(why)) if self.reader.silent_for() >= HANGS => {

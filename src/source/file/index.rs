@@ -33,8 +33,8 @@ pub(super) enum Step {
 /// A search looks at this many bytes in one step, at most.
 pub(super) const STEP: usize = 1 << 20;
 
-/// The frame rate of a container in which `ticks` of `scale` a second pass while `frames` are shown;
-/// `None` if it is nonsense. Rates beyond what the user may set are played as they are.
+/// The frame rate of a container in which `ticks` of `scale` a second pass while `frames` are
+/// shown; `None` if it is nonsense. Rates beyond what the user may set are played as they are.
 pub(super) fn frame_rate(frames: u64, scale: u64, ticks: u64) -> Option<f64> {
     let fps = frames as f64 * scale as f64 / ticks as f64;
     // NaN and infinity are in no range.

@@ -129,8 +129,8 @@ pub(super) struct Mapped {
     logged: bool,
 }
 
-/// A film's rate; frames that would be shown for longer than the slowest rate allows are lent several
-/// times, so that viewers who join need not wait for the next.
+/// A film's rate; frames that would be shown for longer than the slowest rate allows are lent
+/// several times, so that viewers who join need not wait for the next.
 struct Beat {
     fps: f64,
     times: u32,
@@ -203,8 +203,9 @@ impl Mapped {
         }
     }
 
-    /// Whether the file is no longer what it was when it was opened: another file, or one whose frame at
-    /// `span` is gone. One that only grows is still being written, and is read again when it starts over.
+    /// Whether the file is no longer what it was when it was opened: another file, or one whose
+    /// frame at `span` is gone. One that only grows is still being written, and is read again when
+    /// it starts over.
     fn has_changed(&self, span: Span) -> bool {
         let now = Stamp::of(&self.path);
         let was = self.film.stamp;

@@ -6,12 +6,12 @@
 //! | AVI or MOV/MP4 that holds JPEGs | mapped and lent from where they are |
 //! | anything else | by an `ffmpeg` child process |
 //!
-//! A name with a number in it (`shot-%04d.jpg`) stands for a numbered series of JPEGs; a named pipe is
-//! read as standard input is.
+//! A name with a number in it (`shot-%04d.jpg`) stands for a numbered series of JPEGs; a named pipe
+//! is read as standard input is.
 //!
-//! A file that is replaced (by rename) or truncated, and a single picture that is written to, is read
-//! again at the next frame; a film that grows, when it starts over. Nothing that happens to
-//! a file ends the process.
+//! A file that is replaced (by rename) or truncated, and a single picture that is written to, is
+//! read again at the next frame; a film that grows, when it starts over. Nothing that happens to a
+//! file ends the process.
 
 mod avi;
 mod ffmpeg;

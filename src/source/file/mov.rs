@@ -1,5 +1,5 @@
-//! MOV and MP4 (ISO/IEC 14496-12): where the frames of the first video track are, if they are JPEGs.
-//! Left to ffmpeg: fragments, edit lists that change anything, compact sizes (`stz2`),
+//! MOV and MP4 (ISO/IEC 14496-12): where the frames of the first video track are, if they are
+//! JPEGs. Left to ffmpeg: fragments, edit lists that change anything, compact sizes (`stz2`),
 //! MJPEG-B.
 
 use super::index::{MOST_FRAMES, Span, be32, be64, fourcc, frame_rate};
@@ -160,8 +160,8 @@ fn duration(stts: &[u8]) -> Option<(u64, u64)> {
     Some((frames, ticks))
 }
 
-/// Joins the tables of chunks, samples per chunk and sizes (§8.7): the frames that are in the file, and
-/// the number of those that are not.
+/// Joins the tables of chunks, samples per chunk and sizes (§8.7): the frames that are in the file,
+/// and the number of those that are not.
 fn spans(stbl: &[u8], file_len: usize) -> Option<(Vec<Span>, usize)> {
     let sizes = Sizes::new(find(stbl, b"stsz")?)?;
     let chunks = ChunkOffsets::new(stbl)?;

@@ -122,8 +122,8 @@ fn is_field(frame: &[u8], height: u32) -> bool {
     is_marked || second().is_some_and(|second| second.height == header.height)
 }
 
-/// A photo followed by a few JPEGs that belong to it, up to the end of the file, and either listed in a
-/// Multi-Picture segment (CIPA DC-007: APP2 `MPF`) or all smaller than the first, which is the
+/// A photo followed by a few JPEGs that belong to it, up to the end of the file, and either listed
+/// in a Multi-Picture segment (CIPA DC-007: APP2 `MPF`) or all smaller than the first, which is the
 /// picture. `None`: a film.
 fn photo(bytes: &[u8]) -> Option<Frames> {
     const LONGEST: usize = 64 << 20;

@@ -1,4 +1,5 @@
-//! Finding the frames of a file while it plays, so that the first need not wait for a scan of the whole file.
+//! Finding the frames of a file while it plays, so that the first need not wait for a scan of the
+//! whole file.
 
 use super::avi::Walk;
 use super::index::{STEP, Span, Step};

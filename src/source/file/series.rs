@@ -127,8 +127,8 @@ impl Series {
         Ok(series)
     }
 
-    /// Reads a picture into the buffer and returns where it is: the first JPEG, since any others are
-    /// previews and the like.
+    /// Reads a picture into the buffer and returns where it is: the first JPEG, since any others
+    /// are previews and the like.
     fn read(&mut self, number: u64) -> Result<Range<usize>, SourceError> {
         let path = self.path(number);
         let failed = |e: io::Error| {
@@ -159,7 +159,8 @@ impl Source for Series {
             }
             self.next = 0;
         }
-        // What is not a picture is passed on all the same, empty, to be counted where frames are refused.
+        // What is not a picture is passed on all the same, empty, to be counted where frames are
+        // refused.
         let picture = self.read(self.numbers[self.next]).unwrap_or_else(|why| {
             if !self.logged {
                 self.logged = true;

@@ -168,8 +168,8 @@ fn with_gaps(whole: &Sample, present: &[Range<usize>]) -> Sample {
     sample
 }
 
-/// Conceals and checks every MCU: the new one where it is intact, else the last one's. Gives the intact
-/// ones.
+/// Conceals and checks every MCU: the new one where it is intact, else the last one's. Gives the
+/// intact ones.
 #[track_caller]
 fn check(new: &Sample, last: &Sample, present: &[Range<usize>], has_end: bool) -> Vec<usize> {
     let broken = with_gaps(new, present);

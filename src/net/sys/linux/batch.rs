@@ -13,20 +13,21 @@ use socket2::{SockAddr, Socket};
 
 use crate::net::sys::types::Received;
 
-/// udp(7), UDP_SEGMENT: "The segment size must be chosen such that at most 64 datagrams are sent in a
-/// single call".
+/// udp(7), UDP_SEGMENT: "The segment size must be chosen such that at most 64 datagrams are sent in
+/// a single call".
 pub const MAX_SEGMENTS: usize = 64;
 
 /// sendmmsg(2): "The value specified in vlen is capped to UIO_MAXIOV (1024)."
 const MAX_MESSAGES: usize = 1024;
 
-/// Room for one control message, aligned as `cmsghdr` must be. CMSG_SPACE of an `int` is 24 bytes on
-/// 64-bit machines and 16 on 32-bit ones; the rest is reserve.
+/// Room for one control message, aligned as `cmsghdr` must be. CMSG_SPACE of an `int` is 24 bytes
+/// on 64-bit machines and 16 on 32-bit ones; the rest is reserve.
 #[derive(Clone, Copy)]
 #[repr(C, align(8))]
 struct Control([u8; 64]);
 
-/// The segment size of one GSO message in bytes: never zero, and small enough for the kernel's `u16`.
+/// The segment size of one GSO message in bytes: never zero, and small enough for the kernel's
+/// `u16`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SegmentSize(u16);
 
@@ -59,8 +60,9 @@ pub struct SendArrays {
     headers: Vec<libc::mmsghdr>,
 }
 
-// SAFETY: the raw pointers in `parts` and `headers` are followed by nobody but `Outgoing::send`, which
-// exists only while the slices that they point to are borrowed; between calls they are dead numbers.
+// SAFETY: the raw pointers in `parts` and `headers` are followed by nobody but `Outgoing::send`,
+// which exists only while the slices that they point to are borrowed; between calls they are dead
+// numbers.
 unsafe impl Send for SendArrays {}
 
 impl SendArrays {
@@ -118,7 +120,8 @@ impl<'data> Outgoing<'_, 'data> {
         self.open = self.arrays.parts.len();
     }
 
-    /// Packets and bytes of the first message that the kernel has not taken yet; `None` when all is sent.
+    /// Packets and bytes of the first message that the kernel has not taken yet; `None` when all is
+    /// sent.
     pub fn next(&self) -> Option<(usize, usize)> {
         self.arrays
             .messages
@@ -133,19 +136,20 @@ impl<'data> Outgoing<'_, 'data> {
 
     /// One `sendmmsg` of everything not sent yet. Returns packets and bytes that the kernel took.
     ///
-    /// sendmmsg(2): "On success, sendmmsg() returns the number of messages sent from msgvec; if this is
-    /// less than vlen, the caller can retry with a further sendmmsg() call to send the remaining messages."
-    /// And: "If an error occurs after at least one message has been sent, the call succeeds, and returns
-    /// the number of messages sent. The error code is lost."
+    /// sendmmsg(2): "On success, sendmmsg() returns the number of messages sent from msgvec; if
+    /// this is less than vlen, the caller can retry with a further sendmmsg() call to send the
+    /// remaining messages." And: "If an error occurs after at least one message has been sent, the
+    /// call succeeds, and returns the number of messages sent. The error code is lost."
     pub fn send(&mut self, socket: &Socket) -> io::Result<(usize, usize)> {
         if !self.written {
             self.write_headers();
         }
         let rest = &mut self.arrays.headers[self.done..];
         let count = rest.len().min(MAX_MESSAGES);
-        // SAFETY: `rest` holds `count` initialised headers. Their pointers lead to `parts`, `controls` and
-        // `to`, which this batch borrows and nobody has changed since `write_headers`, and through
-        // `parts` to slices borrowed for 'data. The kernel only reads them, and keeps none.
+        // SAFETY: `rest` holds `count` initialised headers. Their pointers lead to `parts`,
+        // `controls` and `to`, which this batch borrows and nobody has changed since
+        // `write_headers`, and through `parts` to slices borrowed for 'data. The kernel only reads
+        // them, and keeps none.
         let taken = unsafe {
             libc::sendmmsg(
                 socket.as_raw_fd(),
@@ -163,7 +167,8 @@ impl<'data> Outgoing<'_, 'data> {
         Ok(totals)
     }
 
-    /// Writes one `mmsghdr` a message, once the arrays have stopped growing and so stay where they are.
+    /// Writes one `mmsghdr` a message, once the arrays have stopped growing and so stay where they
+    /// are.
     fn write_headers(&mut self) {
         self.written = true;
         let arrays = &mut *self.arrays;
@@ -175,11 +180,13 @@ impl<'data> Outgoing<'_, 'data> {
             // SAFETY: `mmsghdr` is a C struct of numbers and pointers; all zeroes is a valid value.
             let mut header: libc::mmsghdr = unsafe { zeroed() };
             let hdr = &mut header.msg_hdr;
-            // sendmmsg(2): msg_hdr is "as described in sendmsg(2)": msg_name "is used on an unconnected
-            // socket to specify the target address for a datagram"; it is not written to.
+            // sendmmsg(2): msg_hdr is "as described in sendmsg(2)": msg_name "is used on an
+            // unconnected socket to specify the target address for a datagram"; it is not written
+            // to.
             hdr.msg_name = self.to.as_ptr().cast_mut().cast();
             hdr.msg_namelen = self.to.len();
-            // SAFETY: `first_part` lies within `parts`: it was its length when the message was closed.
+            // SAFETY: `first_part` lies within `parts`: it was its length when the message was
+            // closed.
             hdr.msg_iov = unsafe { parts.add(message.first_part) };
             hdr.msg_iovlen = message.parts as _;
             if let Some(segment) = message.segment {
@@ -190,16 +197,17 @@ impl<'data> Outgoing<'_, 'data> {
     }
 }
 
-/// udp(7), UDP_SEGMENT: "Enables UDP segmentation offload. [...] It also can be set per message, as a
-/// control message": a `u16` at level SOL_UDP.
+/// udp(7), UDP_SEGMENT: "Enables UDP segmentation offload. [...] It also can be set per message, as
+/// a control message": a `u16` at level SOL_UDP.
 fn put_segment(hdr: &mut libc::msghdr, control: &mut Control, segment: SegmentSize) {
     const LEN: u32 = size_of::<u16>() as u32;
     hdr.msg_control = control.0.as_mut_ptr().cast();
     // SAFETY: CMSG_SPACE and CMSG_LEN compute with their argument and touch no memory.
     let (space, len) = unsafe { (libc::CMSG_SPACE(LEN), libc::CMSG_LEN(LEN)) };
     hdr.msg_controllen = space as _;
-    // SAFETY: msg_control points to 64 aligned bytes, more than `space`, so that CMSG_FIRSTHDR returns a
-    // pointer to a whole `cmsghdr` in them, and CMSG_DATA one with room for a u16 after it.
+    // SAFETY: msg_control points to 64 aligned bytes, more than `space`, so that CMSG_FIRSTHDR
+    // returns a pointer to a whole `cmsghdr` in them, and CMSG_DATA one with room for a u16 after
+    // it.
     unsafe {
         let cmsg = libc::CMSG_FIRSTHDR(hdr);
         (*cmsg).cmsg_level = libc::SOL_UDP;
@@ -226,8 +234,8 @@ unsafe impl Send for ReceiveArrays {}
 impl ReceiveArrays {
     /// Allocates the slab. Pages of it that no datagram ever touches cost no memory.
     pub fn new(slots: usize, slot_len: usize) -> ReceiveArrays {
-        // SAFETY: `sockaddr_storage`, `iovec` and `mmsghdr` are C structs of numbers and pointers; all
-        // zeroes is a valid value of each.
+        // SAFETY: `sockaddr_storage`, `iovec` and `mmsghdr` are C structs of numbers and pointers;
+        // all zeroes is a valid value of each.
         let (name, part, header) = unsafe { (zeroed(), zeroed(), zeroed()) };
         ReceiveArrays {
             slot_len,
@@ -242,9 +250,10 @@ impl ReceiveArrays {
 
     /// One `recvmmsg`: waits for the first message (unless `dont_wait`), then takes what is there.
     ///
-    /// recvmmsg(2), MSG_WAITFORONE: "Turns on MSG_DONTWAIT after the first message has been received."
-    /// The call's own timeout is not used; its BUGS section says why: "The timeout argument does not work
-    /// as intended." SO_RCVTIMEO bounds the wait for the first message instead (EAGAIN).
+    /// recvmmsg(2), MSG_WAITFORONE: "Turns on MSG_DONTWAIT after the first message has been
+    /// received." The call's own timeout is not used; its BUGS section says why: "The timeout
+    /// argument does not work as intended." SO_RCVTIMEO bounds the wait for the first message
+    /// instead (EAGAIN).
     pub fn receive(&mut self, socket: &Socket, dont_wait: bool) -> io::Result<()> {
         self.filled = 0;
         self.write_headers();
@@ -252,9 +261,10 @@ impl ReceiveArrays {
             true => libc::MSG_DONTWAIT,
             false => libc::MSG_WAITFORONE,
         };
-        // SAFETY: `headers` holds that many headers, each of which `write_headers` has just pointed at
-        // memory of this struct: its slot of the slab, its name and its control room, with their true
-        // lengths. All of it is borrowed mutably here, so nothing else reads it while the kernel writes.
+        // SAFETY: `headers` holds that many headers, each of which `write_headers` has just pointed
+        // at memory of this struct: its slot of the slab, its name and its control room, with their
+        // true lengths. All of it is borrowed mutably here, so nothing else reads it while the
+        // kernel writes.
         let count = unsafe {
             libc::recvmmsg(
                 socket.as_raw_fd(),
@@ -269,8 +279,8 @@ impl ReceiveArrays {
     }
 
     /// Points each header at its slot. All fields each time: the kernel writes msg_namelen,
-    /// msg_controllen and msg_flags ("value-result" in recvmsg(2)), and a msg_controllen left over from
-    /// the last call would leave no room for the UDP_GRO message.
+    /// msg_controllen and msg_flags ("value-result" in recvmsg(2)), and a msg_controllen left over
+    /// from the last call would leave no room for the UDP_GRO message.
     fn write_headers(&mut self) {
         let slots = self.slab.chunks_exact_mut(self.slot_len);
         let arrays = (self.parts.iter_mut().zip(&mut self.names)).zip(&mut self.controls);
@@ -302,8 +312,8 @@ impl ReceiveArrays {
     /// If `i` is not below [`filled`](Self::filled).
     pub fn message(&self, i: usize) -> Received<'_> {
         let header = &self.headers[..self.filled][i];
-        // recvmmsg(2): "msg_len is the number of bytes returned for the message in the entry." It is capped
-        // here all the same, so that no kernel can lead out of the slot.
+        // recvmmsg(2): "msg_len is the number of bytes returned for the message in the entry." It
+        // is capped here all the same, so that no kernel can lead out of the slot.
         let len = (header.msg_len as usize).min(self.slot_len);
         let start = i * self.slot_len;
         Received {
@@ -315,15 +325,16 @@ impl ReceiveArrays {
     }
 }
 
-/// udp(7), UDP_GRO: "the receiver will [...] get an additional control message of type UDP_GRO, carrying
-/// an integer": the length of each datagram.
+/// udp(7), UDP_GRO: "the receiver will [...] get an additional control message of type UDP_GRO,
+/// carrying an integer": the length of each datagram.
 fn gro_segment(hdr: &libc::msghdr, control: &Control) -> Option<usize> {
     let header_len = size_of::<libc::cmsghdr>();
     #[allow(clippy::unnecessary_cast)] // msg_controllen is a u32 on musl
     if (hdr.msg_controllen as usize) < header_len + size_of::<c_int>() {
         return None;
     }
-    // SAFETY: `control` is 64 bytes aligned to 8, so that a whole `cmsghdr` can be read at its start.
+    // SAFETY: `control` is 64 bytes aligned to 8, so that a whole `cmsghdr` can be read at its
+    // start.
     let cmsg = unsafe { control.0.as_ptr().cast::<libc::cmsghdr>().read() };
     if cmsg.cmsg_level != libc::SOL_UDP || cmsg.cmsg_type != libc::UDP_GRO {
         return None;
@@ -339,8 +350,8 @@ fn gro_segment(hdr: &libc::msghdr, control: &Control) -> Option<usize> {
 fn socket_addr(name: &libc::sockaddr_storage) -> Option<SocketAddr> {
     match c_int::from(name.ss_family) {
         libc::AF_INET => {
-            // SAFETY: `sockaddr_storage` is larger than and aligned for `sockaddr_in`, and the family says
-            // that it is one; every bit pattern of its fields is valid.
+            // SAFETY: `sockaddr_storage` is larger than and aligned for `sockaddr_in`, and the
+            // family says that it is one; every bit pattern of its fields is valid.
             let v4 = unsafe { ptr::from_ref(name).cast::<libc::sockaddr_in>().read() };
             let ip = IpAddr::from(v4.sin_addr.s_addr.to_ne_bytes());
             Some(SocketAddr::new(ip, u16::from_be(v4.sin_port)))

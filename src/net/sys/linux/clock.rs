@@ -12,8 +12,8 @@ use nix::time::{ClockId, ClockNanosleepFlags, clock_nanosleep};
 
 /// Whether something (NTP, PTP) keeps the system's clock right, and how far it may be off at most.
 pub fn clock_state() -> io::Result<(bool, Duration)> {
-    // adjtimex(2): the return value TIME_ERROR is "The system clock is not synchronized to a reliable server";
-    // STA_UNSYNC (0x40) is "Clock unsynchronized".
+    // adjtimex(2): the return value TIME_ERROR is "The system clock is not synchronized to a
+    // reliable server"; STA_UNSYNC (0x40) is "Clock unsynchronized".
     const TIME_ERROR: i32 = 5;
     const STA_UNSYNC: i32 = 0x40;
     let (state, timex) = read_clock()?;
@@ -22,8 +22,8 @@ pub fn clock_state() -> io::Result<(bool, Duration)> {
     Ok((is_synchronised, max_error))
 }
 
-/// adjtimex(2): "The modes field determines which parameters, if any, to set": with none it only reads, for which
-/// nobody needs a privilege. The state that the call returns, and what it read.
+/// adjtimex(2): "The modes field determines which parameters, if any, to set": with none it only
+/// reads, for which nobody needs a privilege. The state that the call returns, and what it read.
 fn read_clock() -> io::Result<(c_int, libc::timex)> {
     // SAFETY: `timex` is a C struct of numbers; all zeroes is valid, and `modes` 0 sets nothing.
     let mut timex: libc::timex = unsafe { zeroed() };
@@ -34,8 +34,8 @@ fn read_clock() -> io::Result<(c_int, libc::timex)> {
     }
 }
 
-/// Sleeps until this time of the monotonic clock, in nanoseconds.
-/// clock_nanosleep(2), TIMER_ABSTIME: "Using an absolute timer is useful for preventing timer drift".
+/// Sleeps until this time of the monotonic clock, in nanoseconds. clock_nanosleep(2),
+/// TIMER_ABSTIME: "Using an absolute timer is useful for preventing timer drift".
 pub fn sleep_until(nanos: u64) {
     let nanos = i64::try_from(nanos).unwrap_or(i64::MAX);
     let when = TimeSpec::new((nanos / 1_000_000_000) as _, (nanos % 1_000_000_000) as _);
@@ -43,9 +43,10 @@ pub fn sleep_until(nanos: u64) {
     while clock_nanosleep(ClockId::CLOCK_MONOTONIC, flags, &when) == Err(Errno::EINTR) {}
 }
 
-/// Makes the calling thread's timers precise: the kernel may otherwise let each sleep run 50 µs long.
-/// prctl(2), PR_SET_TIMERSLACK.
+/// Makes the calling thread's timers precise: the kernel may otherwise let each sleep run 50 µs
+/// long. prctl(2), PR_SET_TIMERSLACK.
 pub fn make_timers_precise() {
-    // Refused: sleeps are less precise, nothing worse. Threads under SCHED_FIFO have no slack anyway.
+    // Refused: sleeps are less precise, nothing worse. Threads under SCHED_FIFO have no slack
+    // anyway.
     let _ = nix::sys::prctl::set_timerslack(1000);
 }

@@ -33,8 +33,9 @@ pub fn is_payload_gone(error: &io::Error) -> bool {
     errno(error) == Errno::EFAULT
 }
 
-/// The errors of a kernel that cannot segment: EIO without checksum offload, EINVAL (EMSGSIZE in newer ones)
-/// when a segment and its headers exceed the MTU, ENOPROTOOPT and EOPNOTSUPP when it is too old.
+/// The errors of a kernel that cannot segment: EIO without checksum offload, EINVAL (EMSGSIZE in
+/// newer ones) when a segment and its headers exceed the MTU, ENOPROTOOPT and EOPNOTSUPP when it is
+/// too old.
 pub fn may_refuse_segmentation(error: &io::Error) -> bool {
     matches!(
         errno(error),

@@ -19,7 +19,8 @@ pub fn interfaces() -> io::Result<Vec<Interface>> {
     let socket = UdpSocket::bind("0.0.0.0:0")?.into();
     let mut found = BTreeMap::<String, Interface>::new();
     for entry in getifaddrs()? {
-        // An IPv4 address may carry a label of its own, such as `eth0:1`: the part before the colon is the interface.
+        // An IPv4 address may carry a label of its own, such as `eth0:1`: the part before the colon
+        // is the interface.
         let name = entry.interface_name.split(':').next().unwrap_or_default();
         let flags = entry.flags;
         let interface = found.entry(name.to_owned()).or_insert_with(|| Interface {
@@ -32,7 +33,8 @@ pub fn interfaces() -> io::Result<Vec<Interface>> {
             is_point_to_point: flags.contains(InterfaceFlags::IFF_POINTOPOINT),
             is_physical: folder(name).join("device").exists(),
             addresses: Vec::new(),
-            // 1280 is the least that IPv6 allows (RFC 8200 §5): a safe guess if the kernel does not say.
+            // 1280 is the least that IPv6 allows (RFC 8200 §5): a safe guess if the kernel does not
+            // say.
             mtu: interface_mtu(&socket, name).unwrap_or(1280),
             link: link(name, flags),
         });
@@ -63,8 +65,8 @@ fn folder(name: &str) -> PathBuf {
     Path::new("/sys/class/net").join(name)
 }
 
-/// The link's speed from its folder in /sys/class/net. `speed` is in Mbit/s; it says -1, or cannot be
-/// read, when the driver does not know.
+/// The link's speed from its folder in /sys/class/net. `speed` is in Mbit/s; it says -1, or cannot
+/// be read, when the driver does not know.
 fn link_in(folder: &Path) -> Link {
     if folder.join("wireless").exists() || folder.join("phy80211").exists() {
         return Link::Wireless;

@@ -1,6 +1,6 @@
-//! Who on this machine is a member of which group: `/proc/net/igmp` (IPv4) and `/proc/net/igmp6`, which
-//! is what `netstat -g` shows. The parsers are pure; anything that does not look like a membership is
-//! skipped.
+//! Who on this machine is a member of which group: `/proc/net/igmp` (IPv4) and `/proc/net/igmp6`,
+//! which is what `netstat -g` shows. The parsers are pure; anything that does not look like a
+//! membership is skipped.
 
 use std::fs;
 use std::io;
@@ -13,7 +13,8 @@ use super::super::types::Member;
 /// # Errors
 /// `/proc` is missing. A kernel without IPv6 is not an error.
 pub fn memberships() -> io::Result<Vec<Member>> {
-    // Not /proc/net, which is the main thread's: a thread can live in a network namespace of its own.
+    // Not /proc/net, which is the main thread's: a thread can live in a network namespace of its
+    // own.
     let mut members = parse_v4(&fs::read_to_string("/proc/thread-self/net/igmp")?);
     if let Ok(text) = fs::read_to_string("/proc/thread-self/net/igmp6") {
         members.extend(parse_v6(&text));
@@ -21,8 +22,9 @@ pub fn memberships() -> io::Result<Vec<Member>> {
     Ok(members)
 }
 
-/// `/proc/net/igmp`: a line for each interface, `2 eth0 : 1 V3`, then one for each of its groups, indented:
-/// the address as the hexadecimal of a 32-bit word in this machine's byte order, then the users.
+/// `/proc/net/igmp`: a line for each interface, `2 eth0 : 1 V3`, then one for each of its groups,
+/// indented: the address as the hexadecimal of a 32-bit word in this machine's byte order, then the
+/// users.
 pub fn parse_v4(text: &str) -> Vec<Member> {
     let mut members = Vec::new();
     let mut interface = "";
@@ -45,8 +47,8 @@ pub fn parse_v4(text: &str) -> Vec<Member> {
     members
 }
 
-/// `/proc/net/igmp6`: `4 eth0 ff02000000000000000000000000001 1 0000000C 0`: index, interface, address as 32
-/// hexadecimal digits, users, flags, timer.
+/// `/proc/net/igmp6`: `4 eth0 ff02000000000000000000000000001 1 0000000C 0`: index, interface,
+/// address as 32 hexadecimal digits, users, flags, timer.
 pub fn parse_v6(text: &str) -> Vec<Member> {
     let member = |line: &str| {
         let mut words = line.split_whitespace().skip(1);

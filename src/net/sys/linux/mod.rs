@@ -1,4 +1,5 @@
-//! Linux: batches by `sendmmsg` and `recvmmsg` with UDP GSO and GRO, socket options, netlink, the scheduler.
+//! Linux: batches by `sendmmsg` and `recvmmsg` with UDP GSO and GRO, socket options, netlink, the
+//! scheduler.
 
 mod batch;
 mod clock;

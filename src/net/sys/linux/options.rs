@@ -41,8 +41,9 @@ fn set_option<T: OptionValue>(
     }
 }
 
-/// udp(7), UDP_GRO: "Enables UDP receive offload. If enabled, the socket may receive multiple datagrams
-/// worth of data as a single large buffer, together with a cmsg(3) that holds the segment size."
+/// udp(7), UDP_GRO: "Enables UDP receive offload. If enabled, the socket may receive multiple
+/// datagrams worth of data as a single large buffer, together with a cmsg(3) that holds the segment
+/// size."
 pub fn coalesce_received(socket: &Socket) -> io::Result<()> {
     set_option(socket, libc::SOL_UDP, libc::UDP_GRO, &1)
 }
@@ -53,8 +54,8 @@ pub fn force_receive_buffer(socket: &Socket, bytes: c_int) -> io::Result<()> {
     set_option(socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, &bytes)
 }
 
-/// ip(7), IP_MULTICAST_IF: "Set the local device for a multicast socket. The argument [...] is an ip_mreqn". By
-/// index, so that it holds while the interface's addresses change.
+/// ip(7), IP_MULTICAST_IF: "Set the local device for a multicast socket. The argument [...] is an
+/// ip_mreqn". By index, so that it holds while the interface's addresses change.
 pub fn set_multicast_interface_v4(socket: &Socket, index: u32) -> io::Result<()> {
     let any = libc::in_addr { s_addr: 0 };
     let request = libc::ip_mreqn {
@@ -65,8 +66,8 @@ pub fn set_multicast_interface_v4(socket: &Socket, index: u32) -> io::Result<()>
     set_option(socket, libc::IPPROTO_IP, libc::IP_MULTICAST_IF, &request)
 }
 
-/// The interface by which unicast datagrams leave. Takes the index in network byte order; index 0 undoes it.
-/// Unlike SO_BINDTODEVICE it needs no privilege and does not touch what is received.
+/// The interface by which unicast datagrams leave. Takes the index in network byte order; index 0
+/// undoes it. Unlike SO_BINDTODEVICE it needs no privilege and does not touch what is received.
 pub fn set_unicast_interface(socket: &Socket, index: u32, is_ipv6: bool) -> io::Result<()> {
     let value = index.to_be() as c_int;
     match is_ipv6 {
@@ -75,9 +76,9 @@ pub fn set_unicast_interface(socket: &Socket, index: u32, is_ipv6: bool) -> io::
     }
 }
 
-/// Joins or leaves a group on one interface, for all sources or for one. The interface by index, which the options for
-/// one source take only in the protocol-independent form of RFC 3678 §5. `own`: its IPv4 address, for emulators of
-/// processors that lose the index on the way.
+/// Joins or leaves a group on one interface, for all sources or for one. The interface by index,
+/// which the options for one source take only in the protocol-independent form of RFC 3678 §5.
+/// `own`: its IPv4 address, for emulators of processors that lose the index on the way.
 pub fn set_membership(
     socket: &Socket,
     membership: Membership,
@@ -106,7 +107,8 @@ pub fn set_membership(
     set_option(socket, level, name, &request)
 }
 
-/// By the older options, IP_ADD_MEMBERSHIP and IPV6_JOIN_GROUP: they mean the same, and emulators of processors know them.
+/// By the older options, IP_ADD_MEMBERSHIP and IPV6_JOIN_GROUP: they mean the same, and emulators
+/// of processors know them.
 fn set_membership_of_all(
     socket: &Socket,
     membership: Membership,
@@ -124,8 +126,8 @@ fn set_membership_of_all(
             Err(e) if e.raw_os_error() == Some(libc::ENODEV) && !own.is_unspecified() => e,
             result => return result,
         };
-        // qemu-user before 8.1 takes the index from beside the struct. If the interface is really gone, so is its
-        // address, and the first refusal is the one to tell.
+        // qemu-user before 8.1 takes the index from beside the struct. If the interface is really
+        // gone, so is its address, and the first refusal is the one to tell.
         let by_address = libc::ip_mreq {
             imr_multiaddr: in_addr(group),
             imr_interface: in_addr(own),
@@ -151,8 +153,8 @@ fn storage(ip: IpAddr) -> libc::sockaddr_storage {
     // SAFETY: `sockaddr_storage` is a C struct of numbers; all zeroes is valid.
     let mut storage: libc::sockaddr_storage = unsafe { zeroed() };
     let addr = SockAddr::from(SocketAddr::new(ip, 0));
-    // SAFETY: `addr` is `len()` bytes long, at most the size of `sockaddr_storage`; both are plain bytes and
-    // do not overlap.
+    // SAFETY: `addr` is `len()` bytes long, at most the size of `sockaddr_storage`; both are plain
+    // bytes and do not overlap.
     unsafe {
         ptr::copy_nonoverlapping(
             addr.as_ptr().cast::<u8>(),
@@ -163,8 +165,8 @@ fn storage(ip: IpAddr) -> libc::sockaddr_storage {
     storage
 }
 
-/// netdevice(7), SIOCGIFMTU: "Get the MTU (Maximum Transfer Unit) of a device using ifr_mtu." Asked of the
-/// kernel rather than of /sys, which shows the network namespace that it was mounted in.
+/// netdevice(7), SIOCGIFMTU: "Get the MTU (Maximum Transfer Unit) of a device using ifr_mtu." Asked
+/// of the kernel rather than of /sys, which shows the network namespace that it was mounted in.
 pub fn interface_mtu(socket: &Socket, name: &str) -> io::Result<u32> {
     // SAFETY: `ifreq` is a C struct (with a union of plain numbers); all zeroes is valid.
     let mut request: libc::ifreq = unsafe { zeroed() };
@@ -174,8 +176,8 @@ pub fn interface_mtu(socket: &Socket, name: &str) -> io::Result<u32> {
     for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
         *to = from as libc::c_char;
     }
-    // SAFETY: SIOCGIFMTU takes a pointer to an `ifreq` with a NUL-terminated name (the last byte is still
-    // zero, as checked above) and writes within it.
+    // SAFETY: SIOCGIFMTU takes a pointer to an `ifreq` with a NUL-terminated name (the last byte is
+    // still zero, as checked above) and writes within it.
     let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFMTU as _, &mut request) };
     if result != 0 {
         return Err(io::Error::last_os_error());
@@ -185,9 +187,9 @@ pub fn interface_mtu(socket: &Socket, name: &str) -> io::Result<u32> {
     u32::try_from(mtu).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))
 }
 
-/// ip(7), IP_MULTICAST_ALL: "If set to 0, the socket will receive only the messages sent to groups that
-/// it has explicitly joined" (and on the interface that it joined on). Kernels without it receive no worse
-/// than before, so a refusal is no matter.
+/// ip(7), IP_MULTICAST_ALL: "If set to 0, the socket will receive only the messages sent to groups
+/// that it has explicitly joined" (and on the interface that it joined on). Kernels without it
+/// receive no worse than before, so a refusal is no matter.
 pub fn hear_joined_only(socket: &Socket, is_ipv6: bool) {
     let _ = match is_ipv6 {
         false => socket.set_multicast_all_v4(false),

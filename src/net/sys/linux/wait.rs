@@ -12,15 +12,16 @@ use nix::sys::socket::{SockaddrStorage, recvfrom};
 use nix::sys::time::TimeSpec;
 use socket2::Socket;
 
-/// Waits at most `timeout` until one of `sockets` can be read; returns which of them can. A socket's error counts:
-/// reading reports it. All false after a signal.
+/// Waits at most `timeout` until one of `sockets` can be read; returns which of them can. A
+/// socket's error counts: reading reports it. All false after a signal.
 pub fn readable<const N: usize>(sockets: [&Socket; N], timeout: Duration) -> io::Result<[bool; N]> {
     let mut fds = sockets.map(watched);
     poll(&mut fds, timeout)?;
     Ok(fds.map(|fd| fd.any().unwrap_or(false)))
 }
 
-/// Waits at most `timeout` until one of any number of `sockets` can be read; returns whether one can.
+/// Waits at most `timeout` until one of any number of `sockets` can be read; returns whether one
+/// can.
 pub fn any_readable(sockets: &[&Socket], timeout: Duration) -> io::Result<bool> {
     let mut fds: Vec<_> = sockets.iter().copied().map(watched).collect();
     Ok(poll(&mut fds, timeout)? > 0)
@@ -71,8 +72,8 @@ impl Bell {
         Ok((Bell(bell), BellRope(rope)))
     }
 
-    /// Waits at most `timeout` until the bell rings or one of `sockets` can be read; returns which of these can. The
-    /// bell is silent again afterwards.
+    /// Waits at most `timeout` until the bell rings or one of `sockets` can be read; returns which
+    /// of these can. The bell is silent again afterwards.
     pub fn wait<const N: usize>(
         &self,
         sockets: [&Socket; N],

@@ -1,5 +1,5 @@
-//! Changes of links, addresses and routes. netlink(7), rtnetlink(7): the kernel reports to those who have joined the groups of
-//! a routing socket.
+//! Changes of links, addresses and routes. netlink(7), rtnetlink(7): the kernel reports to those
+//! who have joined the groups of a routing socket.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
