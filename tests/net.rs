@@ -567,7 +567,7 @@ fn what_works_is_not_left_for_a_route() {
     assert_eq!(receiver.socket().interface().name, INTERFACE);
     sender.send_datagrams([&b"here"[..]]).unwrap();
     assert_eq!(take(&mut receiver, 1, PATIENCE), [b"here"]);
-    // Nobody watches, and nothing comes: the route is as good a reason as any.
+    // Nobody watches and nothing arrives: the route is as good a reason as any.
     assert!(
         camera
             .inside(|| sender.socket_mut().refresh(false))
