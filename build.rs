@@ -8,8 +8,8 @@ fn main() {
     println!("cargo::rustc-env=LANCAM_COMMIT={}", commit());
 }
 
-/// What whoever builds says; else what git says. A debug build would be made anew after each commit
-/// for nothing but this, and does without; so does one from a source archive.
+/// The commit as the caller gives it, else as git does. A debug build goes without, as otherwise
+/// each commit would trigger a rebuild; so does a build from a source archive.
 fn commit() -> String {
     if let Ok(given) = env::var("LANCAM_COMMIT") {
         return given;

@@ -62,7 +62,7 @@ ensure_rust() {
         return 0
     fi
     if ! rust_ok /usr/bin/; then install_rust; fi
-    # Before an older cargo elsewhere.
+    # Ahead of an older cargo elsewhere.
     export PATH="/usr/bin:$PATH"
     rust_ok "" || die "Rust was installed with apt, but $(command -v cargo) is still older than $RUST_NEEDED"
 }
@@ -73,7 +73,7 @@ install_rust() {
     for suffix in "" -web; do
         version=$(apt_candidate "rustc$suffix")
         if [ -n "$version" ] && at_least "$version" "$RUST_NEEDED"; then
-            # rustc-web takes the place of an old rustc: apt removes that one.
+            # rustc-web replaces an old rustc, which apt removes.
             apt_install "rustc$suffix" "cargo$suffix"
             return 0
         fi
@@ -87,7 +87,7 @@ has_rust_source() {
     sysroot=$("${1}rustc" --print sysroot 2>/dev/null) && [ -e "$sysroot/lib/rustlib/src/rust/library/Cargo.lock" ]
 }
 
-# Rust with the source of its standard library, from which that is built for boards.
+# Rust with the source of its standard library, which is compiled for boards.
 ensure_rust_source() {
     ensure_rust
     has_rust_source "" && return 0
@@ -97,7 +97,7 @@ ensure_rust_source() {
     has_rust_source "" || die "apt installed Rust's source, but $(command -v rustc) does not find it"
 }
 
-# Zig as a C compiler and linker for every ARM board, and cargo's way to use it: PyPI has both ready-made.
+# Zig as a C compiler and linker for every ARM board, and cargo-zigbuild, which lets cargo use it: PyPI has both ready-made.
 ZIG_VERSION=0.15.2
 ZIGBUILD_VERSION=0.24.0
 
@@ -125,7 +125,7 @@ headers_of_zig() {
     done
 }
 
-# What a binary is and needs, read from it.
+# What a binary is and needs, read from the file.
 architecture_of() {
     local header attributes
     header=$(readelf -h "$1" | sed -n 's/^ *Machine: *//p')
@@ -139,7 +139,7 @@ glibc_of() {
     if [ -n "$version" ]; then printf '%s or newer\n' "${version#GLIBC_}"; else echo "not needed"; fi
 }
 
-# simd_of TARGET LIBRARY: how libjpeg-turbo computes there. NEON must be in it, and on ARMv7 beyond doubt: a
+# simd_of TARGET LIBRARY: which SIMD libjpeg-turbo has there. It must have NEON, and on ARMv7 unconditionally: a
 # library that reads /proc/cpuinfo first falls back to plain C where that is silent.
 simd_of() {
     local functions

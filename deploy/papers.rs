@@ -1,6 +1,6 @@
-//! What a package of lancam has beside the binary, made from what is already written elsewhere: man
-//! pages and shell completions from the command line's own definition, and the licence texts of
-//! every library that is linked. deploy/package runs it; it is in no package itself.
+//! What a package of lancam contains besides the binary, made from existing sources: man pages and
+//! shell completions from the command line's definition, and the licence texts of every linked
+//! library. deploy/package runs it; it is not in any package itself.
 //!
 //!     cargo run --example papers -- DIRECTORY FEATURES TARGET-TRIPLE
 

@@ -251,8 +251,8 @@ fn schedules(seeds: &Seeds) {
     frame(&mut two, 50, 1);
     seeds.add("receiving", "two-senders", &two);
 
-    // The schedule's own sender, SSRC 7, starts anew: at other numbers, behind a silence and
-    // without one.
+    // The schedule's own sender, SSRC 7, restarts: with other numbers, after a silence and without
+    // one.
     let mut restarts = Vec::new();
     for first in [30_000, 65_000, 100] {
         (0..3).for_each(|_| frame(&mut restarts, 50, 1));

@@ -617,9 +617,9 @@ fn the_printed_commands_show_the_stream() {
     );
 }
 
-// ---- Who means ill ----
+// ---- Malicious announcements ----
 
-/// Sends what `printf` makes of `text` to the group of announcements, in one piece.
+/// Sends `text`, as formatted by `printf`, to the group of announcements, in one datagram.
 fn announce(net: &Net, folder: &Path, text: &str) {
     let file = folder.join("datagram");
     let file = file.display();

@@ -201,8 +201,8 @@ fn runs_the_demo(board: &Board) {
     Process::spawn("lancam demo", command).succeed();
 }
 
-/// The frames arrive on this machine as they were, sent by a board that may not choose its
-/// interface: the emulator refuses that, so it goes by the address and says so.
+/// The frames arrive unchanged on this machine. The emulator does not let the board choose its
+/// interface, so it sends by its address and logs that.
 fn sends_to_this_machine(board: &Board) {
     let test = "sends_to_this_machine";
     let Some(binary) = board.binary(test) else {

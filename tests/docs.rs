@@ -75,7 +75,7 @@ fn no_line_is_too_long() {
     assert!(long.is_empty(), "too long:\n{}", long.join("\n"));
 }
 
-/// What GitHub makes of a heading.
+/// The anchor that GitHub makes for a heading.
 fn anchor(heading: &str) -> String {
     let heading = heading.trim_start_matches('#').trim().to_lowercase();
     let kept = heading

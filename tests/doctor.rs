@@ -260,7 +260,7 @@ fn all_is_well() {
     assert_eq!(said.report["interface"], INTERFACE);
     assert!(said.report["listened_s"].as_f64().unwrap() >= 2.0);
     assert_eq!(said.stderr, "");
-    // Both are the whole machine's: whatever they are, they are looked at.
+    // Both belong to the whole machine: whatever their state, they are checked.
     for id in ["clock", "rp_filter"] {
         let status = said.check(id)["status"].as_str().unwrap();
         assert!(matches!(status, "ok" | "warn"), "{:#}", said.check(id));

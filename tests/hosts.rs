@@ -173,7 +173,7 @@ fn a_sender_that_starts_before_the_network_goes_out_when_it_comes() {
     terminate(&mut sender);
 }
 
-/// A host's second interface: a pair of virtual ends, the other of which stays here.
+/// A host's second interface: one end of a virtual pair, whose other end stays here.
 fn add_interface(host: &Host, name: &str, more: &str) {
     host.run(&format!(
         "ip link add {name} type veth peer name {name}-peer
@@ -234,7 +234,7 @@ fn a_vpn_that_comes_up_takes_nobody_away() {
         add_interface(host, "vpn0", "");
         host.run("ip route add default dev vpn0 metric 10");
     }
-    // Both have looked at the network since, which they do each second.
+    // Both have checked the network since, as they do each second.
     let totals = wait_for_frames(&viewer, 120);
     assert!(number(&totals, "frames_lost") <= 1.0, "{totals}");
     let list = net.viewer.run(&format!(
@@ -438,7 +438,7 @@ fn sighup_reads_the_config_again_or_keeps_the_old_one() {
 
 // ---- on the wire ----
 
-/// Whether tcpdump runs: in a user namespace it cannot become the user that it wants to be.
+/// Whether tcpdump can run: in a user namespace it cannot switch to its own user.
 fn can_capture(test: &str) -> bool {
     if !have(test, &["tcpdump", "ethtool"]) {
         return false;
@@ -686,7 +686,7 @@ fn assert_size(jpeg: &Path, expected: (usize, usize)) {
 
 // ---- a camera program ----
 
-/// What `rpicam-vid --codec mjpeg -o -` is to lancam: it says something, writes MJPEG, and dies.
+/// Behaves like `rpicam-vid --codec mjpeg -o -`: prints something, writes MJPEG, and dies.
 #[test]
 fn a_camera_program_that_dies_is_started_again() {
     let test = "a_camera_program_that_dies_is_started_again";

@@ -567,7 +567,7 @@ fn what_works_is_not_left_for_a_route() {
     assert_eq!(receiver.socket().interface().name, INTERFACE);
     sender.send_datagrams([&b"here"[..]]).unwrap();
     assert_eq!(take(&mut receiver, 1, PATIENCE), [b"here"]);
-    // Nobody watches, and nothing comes: the route is as good a reason as any.
+    // Nobody watches and nothing arrives: the route is as good a reason as any.
     assert!(
         camera
             .inside(|| sender.socket_mut().refresh(false))
@@ -752,10 +752,6 @@ fn a_network_that_goes_away_comes_back_by_itself() {
     );
     sender.send_datagrams([&b"third"[..]]).unwrap();
     assert_eq!(take(&mut receiver, 1, PATIENCE), [b"third"]);
-
-    viewer.inside(|| receiver.socket_mut().rejoin()).unwrap();
-    sender.send_datagrams([&b"fourth"[..]]).unwrap();
-    assert_eq!(take(&mut receiver, 1, PATIENCE), [b"fourth"]);
 }
 
 #[test]

@@ -18,7 +18,7 @@ use nix::sys::signal::Signal;
 
 const CLIP_TOOLS: [&str; 2] = ["cjpeg", "ffmpeg"];
 
-/// The sizes of ordinary cameras, and one whose right and lower edge lie within a block.
+/// The sizes of ordinary cameras, and one whose right and lower edges are inside a block.
 const SIZES: [(usize, usize); 4] = [(640, 480), (322, 242), (1280, 720), (1920, 1080)];
 
 /// Every size, with and without restart markers.
@@ -160,7 +160,7 @@ fn gst_caps(kind: Kind) -> String {
     }
 }
 
-/// GStreamer receiving: the JPEGs it put together, and the pictures it made of them.
+/// GStreamer receiving: the JPEGs it assembled, and the pictures decoded from them.
 fn gst_receiver(scene: &Scene) -> Process {
     let mut command = scene.net.viewer.command("gst-launch-1.0");
     command.args(["-q", "-e", "udpsrc"]);

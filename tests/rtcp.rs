@@ -24,7 +24,7 @@ fn view(on: &Host, name: &str) -> Process {
 }
 
 fn send(on: &Host, name: &str) -> Process {
-    // The group is chosen: two of them are to be in it.
+    // The group is set because two senders must be in it.
     let arguments = format!(
         "send --source pattern:640x480@30 --interface {INTERFACE} --group 224.3.29.71:10000 --stats -"
     );
@@ -87,7 +87,7 @@ fn the_sender_knows_what_a_viewer_loses() {
     let name = net.viewer.run("hostname");
     assert_eq!(report["name"], name.trim());
 
-    // Loss that ends is told well before the next regular report would.
+    // The end of a loss is reported well before the next regular report.
     net.viewer.run("nft delete table ip lossy");
     let ended = Instant::now();
     sender.wait_for_stats("the end of the losses", |s| {
@@ -236,8 +236,7 @@ fn a_restarted_sender_is_followed_because_the_first_said_goodbye() {
     let mut first = send(&net.sender, "first sender");
     let viewer = view(&net.viewer, "viewer");
     viewer.wait_for_stats("frames", |s| number(s, "frames_whole") > 30.0);
-    // The second one runs beside the first, so that nothing but the goodbye lets the viewer go
-    // over.
+    // The second one runs at the same time, so only the goodbye makes the viewer switch.
     let second = send(&net.sender, "second sender");
     viewer.wait_for_message("a second sender");
     assert!(first.stop(Signal::SIGTERM).success());

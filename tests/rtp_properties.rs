@@ -50,7 +50,7 @@ fn frame(packets: std::ops::Range<usize>) -> impl Strategy<Value = Sent> {
 fn stream() -> impl Strategy<Value = (Vec<Sent>, Vec<Vec<usize>>, u16, u32)> {
     (1..6usize).prop_flat_map(|least| {
         let frames = prop::collection::vec(frame(least..least + 6), 1..12);
-        // So far that a packet never falls behind the frames that are put together at a time.
+        // So far that a packet never falls behind the frames being assembled.
         let delay = 0..=3 * least;
         let copies = prop_oneof![
             8 => prop::collection::vec(delay.clone(), 1..2),

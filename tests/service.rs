@@ -182,7 +182,7 @@ fn a_pipe_that_falls_silent_starves_no_watchdog() {
     );
 }
 
-/// A folder with a good stream's config beside those of films that are wrong in different ways.
+/// A folder with a good stream's config and those of films that are wrong in different ways.
 fn bad_films(folder: &Path, names: &[&str]) -> String {
     std::fs::write(folder.join("empty.avi"), b"").expect("a file");
     let corrupt = [b"RIFF".as_slice(), &[7; 9000]].concat();
@@ -218,7 +218,7 @@ fn a_bad_source_is_its_own_stream_s_trouble_only() {
     let mut sender = Process::spawn("lancam send", net.sender.lancam(&command));
     let is_told = |stats: &Value, name: &str| {
         let film = stream(stats, name);
-        // A file of which no frame passes is open; the others are not.
+        // A file without a valid frame is open; the others are not.
         let reason = if name == "cut.jpg" {
             "no frame can be sent"
         } else {

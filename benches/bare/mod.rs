@@ -1,5 +1,5 @@
-//! The C-like lower bounds that lancam is measured against: bare system calls on buffers that lie
-//! ready. No lancam code, no checks beyond those that keep a wrong figure out.
+//! The C-like lower bounds that lancam is compared with: bare system calls on ready buffers. No
+//! lancam code, and no checks beyond those that prevent a wrong figure.
 #![allow(unsafe_code)]
 // Not every benchmark uses both.
 #![allow(dead_code)]

@@ -272,7 +272,7 @@ fn print(pattern: Pattern, jobs: &[Job], outcomes: &[Outcome]) {
     table.print();
 }
 
-/// What is to be reached.
+/// A goal.
 struct Target {
     percent: u32,
     pattern: Pattern,

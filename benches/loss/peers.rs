@@ -1,5 +1,5 @@
-//! The peers' rows. Their receivers write the JPEGs that they put together to a pipe, without
-//! decoding; a frame counts as whole if its scan is that of a frame sent, byte for byte.
+//! The peers' rows. Their receivers write the JPEGs that they assemble to a pipe, without decoding;
+//! a frame counts as whole if its scan equals that of a frame sent, byte for byte.
 
 use std::io::Read;
 use std::process::{Child, ChildStdout, Command, Stdio};

@@ -202,7 +202,7 @@ fn millis(from: u64, to: u64) -> f64 {
 }
 
 /// A receiver that writes decoded pictures to its standard output. A picture counts as decoded when
-/// its first bytes come: writing it out is no part of the job.
+/// its first bytes arrive: writing it out is not part of the job.
 struct Raw {
     child: Child,
     reader: JoinHandle<Vec<Seen>>,

@@ -1,4 +1,4 @@
-//! The command lines that are compared. What is no part of a job is left out of it, and every
+//! The command lines that are compared. Work that is not part of a job is left out, and every
 //! program gets the settings that suit it best.
 
 use std::fs;
@@ -146,7 +146,7 @@ pub(crate) fn ffmpeg_send(host: &Host, input: Input<'_>) -> Command {
     command
 }
 
-/// `folder`: where its SDP may lie. `has_large_buffer`: asks for a large receive buffer.
+/// `folder`: for its SDP. `has_large_buffer`: asks for a large receive buffer.
 pub(crate) fn ffmpeg_receive(
     host: &Host,
     job: Job,

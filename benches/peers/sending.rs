@@ -12,8 +12,8 @@ use crate::table::{Table, target};
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Sender {
     Lancam(&'static str),
-    /// lancam's packets, from frames that lie in memory: what is left without a file, a pace and a
-    /// program around.
+    /// lancam's packets from frames in memory: what remains without a file, pacing and the rest of
+    /// the program.
     Memory,
     /// The least that any program takes for these bytes.
     Floor,

@@ -1,6 +1,6 @@
-//! What the status page costs the stream: frame times while nobody, ten readers, or ten of which
-//! one is Chromium watch its moving picture. One sender and one viewer all the time; the visitors
-//! come and go.
+//! What the status page costs the stream: frame times while nobody, ten readers, or nine readers
+//! and Chromium watch its moving picture. One sender and one viewer run all the time; visitors come
+//! and go.
 
 use std::thread;
 use std::time::Duration;

@@ -45,7 +45,7 @@ pub(crate) fn target(what: &str, value: f64, unit: &str, is_kept: bool) {
     println!("- {what}: {value:.2}{unit}, {verdict}");
 }
 
-/// The value below which `fraction` of the values lie. NaN of none.
+/// The value below which `fraction` of the values are. NaN if there are none.
 pub(crate) fn percentile(values: &[f64], fraction: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);

@@ -1,7 +1,7 @@
 //! What more viewers cost the sender: nothing of its own. The bridge copies each packet to each
-//! viewer, and the kernel does that within the sender's call; how much that is, is told by bare
-//! `sendmmsg` with GSO of the same packets with the same viewers there. What viewers cost lancam
-//! itself is the thread that hears their reports: the stream's thread does not know of them.
+//! viewer, and the kernel does that within the sender's call. Bare `sendmmsg` with GSO of the same
+//! packets to the same viewers shows how much that is. Viewers cost lancam itself only the thread
+//! that receives their reports: the stream's thread does not know of them.
 
 use crate::Bench;
 use crate::child;

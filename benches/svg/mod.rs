@@ -38,7 +38,7 @@ pub(crate) fn legend_y(n: usize) -> f64 {
     MARGIN.1 + PANEL.1 + 55.0 + n as f64 * LEGEND_LINE
 }
 
-/// Where a value is that lies so far to the right in the panel, and so far up: each 0 to 1.
+/// The position of a value this far to the right and this far up in the panel, each 0 to 1.
 pub(crate) fn place(left: f64, right: f64, up: f64) -> (f64, f64) {
     (left + right * PANEL.0, MARGIN.1 + (1.0 - up) * PANEL.1)
 }

@@ -121,7 +121,7 @@ class Change:
     """One thing to be done to the root file system."""
 
     kind: str  # "directory", "regular", "symlink", "removed"
-    path: str  # as it really lies in the image, without links on the way
+    path: str  # the real one in the image, without symbolic links
     mode: int = 0
     uid: int = 0
     gid: int = 0
@@ -144,7 +144,7 @@ class Ext4:
     def __init__(self, path, part):
         self._where = f"{path}?offset={part.start}"
         self._stats = {}
-        self.changes = {}  # path to Change, in the order in which they are to be made
+        self.changes = {}  # path to Change, in the order of making them
 
     def _debugfs(self, *commands, write=False):
         """debugfs says what went wrong on stderr and ends with 0 all the same, so both come back."""

@@ -487,18 +487,6 @@ impl ReceiveSocket {
         )
     }
 
-    /// Leaves the group and joins it again, so that a membership report goes out: for a switch that
-    /// forgot this viewer (IGMP snooping without a querier) or a link that came back. Packets in
-    /// between are lost.
-    ///
-    /// # Errors
-    /// The group could not be joined; the socket is not a member then. Call it again later.
-    pub fn rejoin(&mut self) -> Result<(), GroupError> {
-        // Not a member any more (the interface was gone): as good as left.
-        let _ = self.membership(Membership::Leave);
-        (self.join()).map_err(|e| GroupError::new(JOIN, self.group(), e))
-    }
-
     /// Looks the interface up again and renews the membership if it changed: new address, new
     /// index, link came back, default route moved. Costs some 100 µs; for when
     /// [`Changes`](super::Changes) says so. Returns whether it rejoined. `works`: packets arrive,

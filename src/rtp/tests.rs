@@ -145,7 +145,8 @@ impl Sink {
                     let scan = frame.picture().scan;
                     assert!(matches!(frame.present(), [all] if *all == (0..scan.len())));
                     assert!(frame.jpeg().ends_with(&[0xFF, 0xD9]));
-                    assert_eq!(&frame.jpeg()[frame.jpeg_header_len()..][..scan.len()], scan);
+                    let header = JpegHeader::parse(frame.jpeg()).unwrap();
+                    assert!(frame.jpeg()[header.scan_start..].starts_with(scan));
                     self.frames.push(scan.to_vec());
                     self.depacketizer.recycle(frame);
                 }
@@ -201,8 +202,8 @@ fn a_frame_comes_back_with_all_that_is_known_of_it() {
         (5, 0, 0)
     );
     let header = JpegHeader::parse(frame.jpeg()).unwrap();
-    assert_eq!(header.scan_start, frame.jpeg_header_len());
     let got = frame.picture();
+    assert!(frame.jpeg()[header.scan_start..].starts_with(got.scan));
     let scan = source.scan(3);
     let sent = picture(&scan);
     assert_eq!((got.sampling, got.restart_interval), (sent.sampling, 0));

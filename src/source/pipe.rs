@@ -222,6 +222,16 @@ impl Reader {
         Err(SourceError::NoSignal(why))
     }
 
+    /// The piece that [`Reader::next`] returned last, as a frame.
+    pub(super) fn frame(&self, piece: &Piece, captured: Mono) -> Frame<'_> {
+        Frame {
+            data: self.bytes(piece),
+            captured,
+            missed: piece.missed,
+            flagged: false,
+        }
+    }
+
     /// The bytes of the piece that [`Reader::next`] returned last.
     pub(super) fn bytes(&self, piece: &Piece) -> &[u8] {
         &self.buffer[piece.range.clone()]
@@ -492,12 +502,7 @@ impl Source for Pipe {
         };
         let captured = self.cadence.wait(&piece)?;
         self.frames += 1;
-        Ok(Some(Frame {
-            data: self.reader.bytes(&piece),
-            captured,
-            missed: piece.missed,
-            flagged: false,
-        }))
+        Ok(Some(self.reader.frame(&piece, captured)))
     }
 
     fn interval(&self) -> Option<Duration> {
@@ -601,15 +606,8 @@ impl Source for Exec {
             return Ok(None);
         };
         let captured = self.cadence.wait(&piece)?;
-        let Some(reader) = &self.reader else {
-            return Ok(None);
-        };
-        Ok(Some(Frame {
-            data: reader.bytes(&piece),
-            captured,
-            missed: piece.missed,
-            flagged: false,
-        }))
+        let reader = self.reader.as_ref();
+        Ok(reader.map(|reader| reader.frame(&piece, captured)))
     }
 
     fn interval(&self) -> Option<Duration> {

@@ -74,7 +74,7 @@ def ext4(work, size, arch, raspberry):
     with open(image, "wb") as file:
         file.truncate(size)
     run("mkfs.ext4", "-q", "-L", "rootfs", "-O", "^64bit", "-d", str(root), str(image))
-    # Owners as they would be, whoever runs this.
+    # The usual owners, whoever runs this.
     for path in [root, *root.rglob("*")]:
         name = f"/{path.relative_to(root)}".replace("/.", "/") if path != root else "/"
         owner = 1000 if name.startswith("/home/") else 0

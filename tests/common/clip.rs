@@ -110,7 +110,7 @@ pub const FPS: usize = 10;
 fn make(kind: Kind, folder: &Path) {
     let parent = folder.parent().unwrap();
     fs::create_dir_all(parent).unwrap();
-    // Made beside its place and moved there in one step: other tests may want it at the same time.
+    // Made next to its place and moved there atomically: other tests may want it at the same time.
     let draft = tempfile::tempdir_in(parent).unwrap();
     let mut all = Vec::new();
     for n in 0..kind.frames {

@@ -1,8 +1,8 @@
 //! Hosts on one wire: network namespaces joined by a veth pair, with the kernel's real multicast.
 //!
-//! A namespace belongs to a process that waits for the end of its input; that input is a pipe from
-//! the test, so the namespace goes when the test does, even if that is killed. There are no names
-//! to clean up. Without root they lie in a user namespace of their own.
+//! A namespace belongs to a process that waits for the end of its input. That input is a pipe from
+//! the test, so the namespace ends with the test, even if the test is killed. There are no names to
+//! clean up. Without root the namespaces are in a user namespace of their own.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
@@ -298,7 +298,7 @@ pub fn is_member(pid: u32, group: &str) -> bool {
         return false;
     };
     let group: Ipv4Addr = group.parse().unwrap();
-    // The kernel prints the address as it lies in memory.
+    // The kernel prints the address in memory order.
     let wanted = format!("{:08X}", u32::from_ne_bytes(group.octets()));
     text.lines()
         .any(|line| line.split_whitespace().next() == Some(wanted.as_str()))

@@ -20,7 +20,7 @@ struct Plane {
 }
 
 impl Plane {
-    /// From rows that lie `stride` bytes apart.
+    /// From rows `stride` bytes apart.
     fn take(raw: &[u8], width: usize, height: usize, stride: usize) -> Plane {
         let rows = (0..height).flat_map(|y| &raw[y * stride..][..width]);
         Plane {
@@ -35,7 +35,7 @@ impl Plane {
     }
 }
 
-/// How raw planes lie in a file.
+/// How raw planes are laid out in a file.
 #[derive(Clone, Copy)]
 pub enum Layout {
     /// Without gaps: ffmpeg's rawvideo.
@@ -85,7 +85,7 @@ impl Planes {
         strides: (usize, usize),
     ) -> Planes {
         let chroma_width = width.div_ceil(2);
-        // Luma may be padded below to an even number of rows; chroma planes lie at the end.
+        // Luma may be padded at the bottom to an even number of rows; chroma planes are at the end.
         let chroma_bytes = strides.1 * chroma_height;
         let chroma = &raw[raw.len() - 2 * chroma_bytes..];
         Planes {

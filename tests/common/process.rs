@@ -131,8 +131,7 @@ impl Process {
         found.unwrap_or_else(|| panic!("{self}\nnever said {text:?}"))
     }
 
-    /// Waits for a JSON object on standard output (`--stats -`), from the next one on, of which
-    /// `wanted` holds.
+    /// Waits for the next JSON object on standard output (`--stats -`) for which `wanted` holds.
     pub fn wait_for_stats(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let found = self.stdout.find(self.stdout.lines().len(), |line| {
             serde_json::from_str(line)

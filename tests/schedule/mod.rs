@@ -147,7 +147,7 @@ impl World {
                 self.is_honest = false;
                 self.next_parity(|d| change(d, at, with));
             }
-            // Silence, at most so long that a sender is taken for gone.
+            // Silence, at most long enough for the sender to count as gone.
             13 => {
                 let pause = match op >> 4 {
                     15 => 2_000_000,

@@ -117,11 +117,6 @@ impl FrameBuffer {
         true
     }
 
-    /// Bytes of [`FrameBuffer::jpeg`] before the scan.
-    pub fn jpeg_header_len(&self) -> usize {
-        HEADROOM - self.jpeg.start
-    }
-
     /// Which parts of the scan (of [`Picture::scan`]) are present, in order; for a whole frame one
     /// part that is all of it.
     pub fn present(&self) -> &[Range<usize>] {

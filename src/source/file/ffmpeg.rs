@@ -136,12 +136,7 @@ impl Source for Transcoded {
             return Ok(None);
         };
         let captured = self.pacer.next()?;
-        Ok(Some(Frame {
-            data: self.reader.bytes(&piece),
-            captured,
-            missed: piece.missed,
-            flagged: false,
-        }))
+        Ok(Some(self.reader.frame(&piece, captured)))
     }
 
     fn interval(&self) -> Option<Duration> {

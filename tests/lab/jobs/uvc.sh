@@ -99,8 +99,8 @@ calls() { awk -v name="$1" '$NF == name {print $4; found = 1} END {if (!found) p
 failed_calls() { awk -v name="$1" '$NF == name {print NF == 6 ? $5 : 0}' /lab/out/strace.txt; }
 polls=$(calls poll) vain=$(failed_calls ioctl) ioctls=$(($(calls ioctl) - $(failed_calls ioctl)))
 echo "      $frames frames, $missed missed: $polls poll, $ioctls ioctl, $vain more in vain"
-# Some 25 calls open, ask, map and close. Behind a frame that is late it is looked for another, in vain
-# or not: what was found and given back was missed.
+# Some 25 calls open, query, map and close. After a late frame lancam looks for another, in vain or
+# not: a frame found and given back counts as missed.
 check "poll, DQBUF and QBUF a frame" '[ $frames = 100 ] && [ $polls -le 110 ] && [ $ioctls -le $((2 * (frames + missed) + 30)) ] && [ $vain -le 70 ]'
 
 echo "== 20 times unplugged and plugged in"

@@ -71,7 +71,7 @@ says "a hole in a menu, answered with its items" '`menu` cannot be 2: it takes 1
 echo "== gone and back"
 probe $raw frames=60 "at:10=echo vivid.0 >/sys/bus/platform/drivers/vivid/unbind; (sleep 2; echo vivid.0 >/sys/bus/platform/drivers/vivid/bind) &"
 says "unbound" "was unplugged"
-# Bound again it has its number and its format anew.
+# Bound again, it gets its number and its format again.
 check "bound again: cards, then frames" '[ $whole = 60 ] && [ $gap -ge 500 ]'
 probe auto frames=1
 says "several cameras, and none was named" "there are several cameras, name one of them as the device: /dev/video10, /dev/video11"
