@@ -15,6 +15,7 @@ use std::time::{Duration, Instant, SystemTime};
 use lancam::clock::Ntp;
 use lancam::display::Frame;
 use lancam::display::decode::fit;
+use lancam::display::lobby::{Lobby, Waiting};
 use lancam::display::window::{Feed, WindowOptions, run};
 use lancam::mailbox::Mailbox;
 use lancam::stats::delay::DelayMeter;
@@ -91,7 +92,6 @@ fn viewer_process() {
     let (stop, sending) = (Arc::new(AtomicBool::new(false)), AtomicBool::new(false));
     let name = Arc::new(Mutex::new("porch".to_owned()));
     let options = WindowOptions {
-        waiting_for: "224.3.29.71:10000".to_owned(),
         scale: Some(2.0),
         overlay: false,
         frames: None,
@@ -137,6 +137,10 @@ fn viewer_process() {
                 let name = Arc::clone(&name);
                 move || name.lock().expect("no panic").clone()
             }),
+            lobby: Arc::new(Lobby::new(Waiting {
+                headline: "waiting for 224.3.29.71:10000".to_owned(),
+                ..Waiting::default()
+            })),
             mailbox: Arc::clone(&mailbox),
             stats: Arc::clone(&stats),
             delay: Arc::clone(&delay),

@@ -15,6 +15,20 @@ pub(super) enum Key {
     Char(char),
     Escape,
     F11,
+    Enter,
+    Up,
+    Down,
+    PageUp,
+    PageDown,
+    Home,
+    End,
+}
+
+/// A place in the window, in pixels from its upper left corner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Point {
+    pub(super) x: usize,
+    pub(super) y: usize,
 }
 
 /// Something that the window's thread answers.
@@ -22,8 +36,15 @@ pub(super) enum Key {
 pub(super) enum Input {
     /// A key went down; what the keyboard repeats while it is held is left out.
     Key(Key),
-    /// The left mouse button, twice.
+    /// The left mouse button, at this place in the window.
+    Click(Point),
+    /// The left mouse button, twice. The second of the clicks is told too, before this.
     DoubleClick,
+    /// The mouse is somewhere else now; told while the window asks for it.
+    Pointer(Point),
+    /// The wheel turned by a step: up, or down.
+    WheelUp,
+    WheelDown,
     /// Another size, or a part was uncovered: it must be drawn again.
     Changed,
     /// The user has closed the window, or another program has destroyed it.

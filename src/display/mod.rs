@@ -1,10 +1,13 @@
 //! What a viewer does with frames: decode, show in a window, draw the overlay, record.
 //! Everything after "a JPEG frame is here"; sockets, packets and threads are not its business.
 
+#[cfg(feature = "view")]
+mod chooser;
 pub mod decode;
 pub mod figures;
 #[cfg(feature = "view")]
 mod input;
+pub mod lobby;
 pub mod overlay;
 #[cfg(feature = "view")]
 pub mod window;

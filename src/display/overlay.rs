@@ -59,7 +59,7 @@ impl<'a> Canvas<'a> {
     }
 
     /// Screen pixels per glyph pixel that read well in this window.
-    fn zoom(&self) -> usize {
+    pub(super) fn zoom(&self) -> usize {
         (self.width / 400).min(self.height / 300).max(1)
     }
 
@@ -86,9 +86,7 @@ impl<'a> Canvas<'a> {
         self.darken(left, top, width, height);
         for (row, line) in lines.iter().enumerate() {
             let y = top + (MARGIN + row * LINE) * zoom;
-            for (column, c) in line.as_ref().chars().enumerate() {
-                self.glyph(c, left + (MARGIN + column * GLYPH) * zoom, y, zoom);
-            }
+            self.text(line.as_ref(), left + MARGIN * zoom, y, zoom);
         }
     }
 
@@ -121,6 +119,57 @@ impl<'a> Canvas<'a> {
         for y in top..(top + side).min(self.height) {
             self.pixels[y * self.width + left..y * self.width + right].fill(WHITE);
         }
+    }
+}
+
+/// What lists are drawn with.
+impl Canvas<'_> {
+    /// Width and height in pixels.
+    pub(super) fn size(&self) -> (usize, usize) {
+        (self.width, self.height)
+    }
+
+    /// From one line's top to the next, in pixels.
+    pub(super) fn line_height(zoom: usize) -> usize {
+        LINE * zoom
+    }
+
+    /// How wide `text` is, in pixels.
+    pub(super) fn text_width(text: &str, zoom: usize) -> usize {
+        text.chars().count() * GLYPH * zoom
+    }
+
+    /// One line of text whose upper left corner is there.
+    pub(super) fn text(&mut self, text: &str, left: usize, top: usize, zoom: usize) {
+        for (column, c) in text.chars().enumerate() {
+            self.glyph(c, left + column * GLYPH * zoom, top, zoom);
+        }
+    }
+
+    /// A rectangle of one colour.
+    pub(super) fn fill(&mut self, area: Area, colour: u32) {
+        let right = (area.left + area.width).min(self.width);
+        let left = area.left.min(right);
+        for y in area.top..(area.top + area.height).min(self.height) {
+            self.pixels[y * self.width + left..y * self.width + right].fill(colour);
+        }
+    }
+}
+
+/// A rectangle, in pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Area {
+    pub(super) left: usize,
+    pub(super) top: usize,
+    pub(super) width: usize,
+    pub(super) height: usize,
+}
+
+impl Area {
+    /// Whether the point is in it.
+    pub(super) fn has(&self, x: usize, y: usize) -> bool {
+        (self.left..self.left + self.width).contains(&x)
+            && (self.top..self.top + self.height).contains(&y)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The window: takes the newest frame from the mailbox, decodes it into the window's pixels, draws
 //! the overlay, and answers keys. A thread of its own, which sleeps until a frame or a key is there,
-//! and which is left behind where the X server does not answer.
+//! and which is left behind where the X server does not answer. Before the first frame it shows what
+//! `chooser` draws.
 //!
 //! Keys: `q` quits, Esc leaves full screen or quits, `f`, F11 or a double click full screen, `s`
 //! saves the JPEG exactly as it came, `i` overlay, space freezes. X11, or XWayland on a Wayland
@@ -15,9 +16,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::Frame;
+use super::chooser::{Answer, Chooser};
 use super::decode::{DecodeError, Decoder, fit};
 use super::figures::Meter;
 use super::input::{Input, Key};
+use super::lobby::Lobby;
 use super::overlay::Canvas;
 use super::x11::{Screen, Window};
 use crate::jpeg::recode::partial::Concealer;
@@ -39,6 +42,8 @@ const MESSAGE: Duration = Duration::from_secs(4);
 /// A sender is lost when this long nothing came; longer for streams of few frames, up to the other.
 const LOST: Duration = Duration::from_secs(2);
 const LOST_SLOW: Duration = Duration::from_secs(10);
+/// Who chooses from the list by a double click does not mean full screen.
+const CHOOSING: Duration = Duration::from_millis(500);
 /// Figures (made once a second) between two turns of the recent delays.
 const ROTATE_EVERY: u32 = 5;
 
@@ -64,8 +69,6 @@ pub enum WindowError {
 /// How the window is to be.
 #[derive(Clone, Debug)]
 pub struct WindowOptions {
-    /// What is awaited until the first frame, such as `224.3.29.71:10000`.
-    pub waiting_for: String,
     /// Size of the window against the picture's; `None`: its own size, or what fits on the screen.
     pub scale: Option<f32>,
     /// Whether the overlay is on from the start.
@@ -80,6 +83,8 @@ pub struct WindowOptions {
 pub struct Feed<T> {
     /// Gives the stream's present name, for title, overlay and the names of saved pictures.
     pub name: Box<dyn Fn() -> String + Send>,
+    /// What to say until the first frame, and where to leave what the user chooses.
+    pub lobby: Arc<Lobby>,
     /// Where the frames come from; the window ends when it is closed.
     pub mailbox: Arc<Mailbox<T>>,
     /// The window counts `frames_shown` and, of the frames that it took, `frames_skipped`,
@@ -144,6 +149,8 @@ struct Viewer<T> {
     frozen: bool,
     overlay: bool,
     shown: u64,
+    chooser: Chooser,
+    chosen: Option<Instant>,
     signal: Signal,
     meter: Meter,
     updates: u32,
@@ -179,7 +186,9 @@ impl<T: Frame + Send + 'static> Viewer<T> {
             frozen: false,
             overlay: options.overlay,
             shown: 0,
-            signal: Signal::new(&options.waiting_for),
+            chooser: Chooser::default(),
+            chosen: None,
+            signal: Signal::new(),
             meter,
             updates: 0,
             title: String::new(),
@@ -240,6 +249,7 @@ impl<T: Frame + Send + 'static> Viewer<T> {
         if let Some(used) = self.current.replace(frame) {
             self.feed.mailbox.recycle(used);
         } else {
+            self.follow_pointer(false);
             self.first_picture(size);
         }
         self.picture = size;
@@ -289,6 +299,27 @@ impl<T: Frame + Send + 'static> Viewer<T> {
             self.dirty = true;
         }
         self.dirty |= self.signal.has_changed(now);
+        self.listen();
+    }
+
+    /// Takes what there is to say or to choose from before the first frame.
+    fn listen(&mut self) {
+        if self.current.is_some() || !self.chooser.update(self.feed.lobby.waiting()) {
+            return;
+        }
+        self.follow_pointer(self.is_choosing());
+        self.show_figures();
+        self.dirty = true;
+    }
+
+    fn is_choosing(&self) -> bool {
+        self.current.is_none() && self.chooser.is_choosing()
+    }
+
+    fn follow_pointer(&self, is_wanted: bool) {
+        if let Err(error) = self.window.follow_pointer(is_wanted) {
+            tracing::debug!(%error, "cannot ask for the mouse");
+        }
     }
 
     fn show_figures(&mut self) {
@@ -296,6 +327,7 @@ impl<T: Frame + Send + 'static> Viewer<T> {
         let figures = self.meter.figures();
         let title = match self.frozen {
             true => format!("{} - frozen", self.name),
+            false if self.is_choosing() => format!("{} - choose a stream", self.name),
             false => figures.title(&self.name),
         };
         if title != self.title {
@@ -333,6 +365,9 @@ impl<T: Frame + Send + 'static> Viewer<T> {
             None => pixels.fill(0),
         }
         let mut canvas = Canvas::new(pixels, size);
+        if current.is_none() {
+            self.chooser.draw(&mut canvas);
+        }
         if self.overlay {
             canvas.panel(&self.lines);
         }
@@ -359,7 +394,11 @@ impl<T: Frame + Send + 'static> Viewer<T> {
         while let Some(input) = self.window.next_input() {
             match input {
                 Input::Key(key) => self.answer(key),
+                Input::DoubleClick if self.has_just_chosen() => {}
                 Input::DoubleClick => self.toggle_full_screen(),
+                Input::Click(_) | Input::Pointer(_) | Input::WheelUp | Input::WheelDown => {
+                    self.answer_mouse(input);
+                }
                 Input::Changed => self.dirty = true,
                 Input::Closed => self.quit = true,
                 Input::Lost => return Err(WindowError::Lost),
@@ -368,7 +407,45 @@ impl<T: Frame + Send + 'static> Viewer<T> {
         Ok(())
     }
 
+    fn answer_mouse(&mut self, input: Input) {
+        if !self.is_choosing() {
+            return;
+        }
+        let answer = match input {
+            Input::Click(at) => self.chooser.click(at),
+            Input::Pointer(at) => self.chooser.point(at),
+            Input::WheelUp => self.chooser.wheel(false),
+            Input::WheelDown => self.chooser.wheel(true),
+            _ => return,
+        };
+        self.follow(answer);
+    }
+
+    /// Does what an answer of the list asks for; false: nothing, the input means something else.
+    fn follow(&mut self, answer: Answer) -> bool {
+        match answer {
+            Answer::Unused => return false,
+            Answer::Used => {}
+            Answer::Chosen(key) => {
+                self.chosen = Some(Instant::now());
+                self.feed.lobby.choose(key);
+            }
+        }
+        self.dirty = true;
+        true
+    }
+
+    fn has_just_chosen(&self) -> bool {
+        self.chosen.is_some_and(|at| at.elapsed() < CHOOSING)
+    }
+
     fn answer(&mut self, key: Key) {
+        if self.is_choosing() {
+            let answer = self.chooser.press(key);
+            if self.follow(answer) {
+                return;
+            }
+        }
         match key {
             // What fills the screen must be easy to get out of.
             Key::Escape if self.window.is_full_screen() => self.toggle_full_screen(),
@@ -384,7 +461,14 @@ impl<T: Frame + Send + 'static> Viewer<T> {
                 self.show_figures();
                 self.dirty = true;
             }
-            Key::Char(_) => {}
+            Key::Char(_)
+            | Key::Enter
+            | Key::Up
+            | Key::Down
+            | Key::PageUp
+            | Key::PageDown
+            | Key::Home
+            | Key::End => {}
         }
     }
 
@@ -445,7 +529,7 @@ fn first_size(
     (rect.width.max(1), rect.height.max(1))
 }
 
-/// Whether frames come, and what to say on the picture when they do not.
+/// Whether frames come, and what to say on the picture when they do no longer.
 #[derive(Debug)]
 struct Signal {
     last: Option<Instant>,
@@ -457,12 +541,12 @@ struct Signal {
 }
 
 impl Signal {
-    fn new(waiting_for: &str) -> Signal {
+    fn new() -> Signal {
         Signal {
             last: None,
             patience: LOST,
             lost_for: None,
-            notice: Some(format!("waiting for {waiting_for}")),
+            notice: None,
         }
     }
 
@@ -507,9 +591,8 @@ mod tests {
     fn a_lost_sender_is_said_second_by_second_and_forgotten_with_the_next_frame() {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
-        let mut signal = Signal::new("224.3.29.71:10000");
+        let mut signal = Signal::new();
         assert!(!signal.has_changed(at(60_000)));
-        assert_eq!(signal.notice(), Some("waiting for 224.3.29.71:10000"));
         signal.frame(at(0));
         assert_eq!(signal.notice(), None);
         assert!(!signal.has_changed(at(1_900)));
@@ -524,7 +607,7 @@ mod tests {
     #[test]
     fn a_slow_stream_is_no_lost_one() {
         let start = Instant::now();
-        let mut signal = Signal::new("");
+        let mut signal = Signal::new();
         for s in [0, 3, 6] {
             signal.frame(start + Duration::from_secs(s));
         }

@@ -20,10 +20,14 @@ use x11rb::rust_connection::RustConnection;
 use super::atoms::Atoms;
 use super::keyboard::Keyboard;
 use crate::clock::{Mono, Ntp};
-use crate::display::input::{Input, OnScreen};
+use crate::display::input::{Input, OnScreen, Point};
 
 /// Two presses of the button within this time, in ms, are one double click.
 const DOUBLE_CLICK: u32 = 400;
+/// The numbers of the mouse's buttons; a step of its wheel is a press of one.
+const LEFT: u8 = 1;
+const WHEEL_UP: u8 = 4;
+const WHEEL_DOWN: u8 = 5;
 /// A monitor begins its next picture sooner than that; only a window that nobody sees is told later.
 const LATEST_VBLANK: Duration = Duration::from_millis(100);
 
@@ -158,7 +162,10 @@ impl Events {
                     }
                 }
                 Event::KeyRelease(event) => self.keyboard.release(&event),
-                Event::ButtonPress(event) => self.click(&event, &mut clicked),
+                Event::ButtonPress(event) => self.button(&event, &mut clicked),
+                Event::MotionNotify(event) => {
+                    self.say(Input::Pointer(point(event.event_x, event.event_y)));
+                }
                 Event::Expose(event) if event.count == 0 => self.say(Input::Changed),
                 Event::ConfigureNotify(event) if event.window == self.window => {
                     let size = pack((event.width, event.height));
@@ -198,9 +205,12 @@ impl Events {
         self.x.flush()
     }
 
-    fn click(&self, event: &ButtonPressEvent, before: &mut Option<u32>) {
-        if event.detail != 1 {
-            return;
+    fn button(&self, event: &ButtonPressEvent, before: &mut Option<u32>) {
+        match event.detail {
+            LEFT => self.say(Input::Click(point(event.event_x, event.event_y))),
+            WHEEL_UP => return self.say(Input::WheelUp),
+            WHEEL_DOWN => return self.say(Input::WheelDown),
+            _ => return,
         }
         let is_double = before.is_some_and(|at| event.time.wrapping_sub(at) <= DOUBLE_CLICK);
         *before = (!is_double).then_some(event.time);
@@ -224,6 +234,15 @@ impl Events {
             self.x.flush()?;
         }
         Ok(())
+    }
+}
+
+/// A place in the window; outside of it, above or to the left, the nearest in it.
+fn point(x: i16, y: i16) -> Point {
+    let inside = |v: i16| usize::try_from(v).unwrap_or(0);
+    Point {
+        x: inside(x),
+        y: inside(y),
     }
 }
 

@@ -17,8 +17,8 @@ use x11rb::errors::{ConnectError, ConnectionError, ReplyError, ReplyOrIdError};
 use x11rb::properties::{WmHints, WmSizeHints};
 use x11rb::protocol::present::{self, ConnectionExt as _};
 use x11rb::protocol::xproto::{
-    Atom, AtomEnum, ClientMessageEvent, ConfigureWindowAux, ConnectionExt as _, CreateGCAux,
-    CreateWindowAux, EventMask, Gravity, PropMode, WindowClass,
+    Atom, AtomEnum, ChangeWindowAttributesAux, ClientMessageEvent, ConfigureWindowAux,
+    ConnectionExt as _, CreateGCAux, CreateWindowAux, EventMask, Gravity, PropMode, WindowClass,
 };
 use x11rb::rust_connection::RustConnection;
 use x11rb::wrapper::ConnectionExt as _;
@@ -246,6 +246,17 @@ impl Window {
         })
     }
 
+    /// Whether the mouse's moves are told: they are many, and a picture has no use for them.
+    pub(super) fn follow_pointer(&self, is_wanted: bool) -> Result<(), ConnectionError> {
+        let moves = match is_wanted {
+            true => EventMask::POINTER_MOTION,
+            false => EventMask::NO_EVENT,
+        };
+        let wish = ChangeWindowAttributesAux::new().event_mask(events() | moves);
+        self.x.change_window_attributes(self.id, &wish)?;
+        self.x.flush()
+    }
+
     /// Whether the window fills the screen.
     pub(super) fn is_full_screen(&self) -> bool {
         let has_state = || -> Result<bool, ReplyError> {
@@ -326,6 +337,15 @@ impl Drop for Window {
     }
 }
 
+/// What the server is to tell of the window.
+fn events() -> EventMask {
+    EventMask::EXPOSURE
+        | EventMask::STRUCTURE_NOTIFY
+        | EventMask::KEY_PRESS
+        | EventMask::KEY_RELEASE
+        | EventMask::BUTTON_PRESS
+}
+
 /// The window and its graphics context.
 fn create(
     x: &RustConnection,
@@ -334,16 +354,11 @@ fn create(
     pixels: &Pixels,
 ) -> Result<(u32, u32), ReplyOrIdError> {
     let (id, gc) = (x.generate_id()?, x.generate_id()?);
-    let events = EventMask::EXPOSURE
-        | EventMask::STRUCTURE_NOTIFY
-        | EventMask::KEY_PRESS
-        | EventMask::KEY_RELEASE
-        | EventMask::BUTTON_PRESS;
     let attributes = CreateWindowAux::new()
         .background_pixel(0)
         // By default the server paints the window black at each change of size: it would flicker.
         .bit_gravity(Gravity::NORTH_WEST)
-        .event_mask(events);
+        .event_mask(events());
     let class = WindowClass::INPUT_OUTPUT;
     let (depth, visual) = (pixels.depth(), 0); // CopyFromParent
     x.create_window(
