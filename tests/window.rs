@@ -22,6 +22,11 @@ use lancam::stats::delay::DelayMeter;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+#[cfg(feature = "send")]
+#[path = "window/chooser.rs"]
+mod chooser;
+#[cfg(feature = "send")]
+mod common;
 #[path = "common/skip.rs"]
 mod skip;
 #[path = "common/xserver.rs"]

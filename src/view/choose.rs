@@ -71,7 +71,8 @@ fn ask(
 ) -> Result<Option<Found>> {
     info!("{:#}, or choose in the window", search.which());
     while !is_over() {
-        let choices = search.choices();
+        let mut choices = search.choices();
+        choices.sort_by_cached_key(|l| (l.stream.name.to_lowercase(), l.from, l.stream.addr));
         lobby.say(waiting::choosing(config, &choices));
         search.listen()?;
         let Some(chosen) = lobby.take_choice() else {
