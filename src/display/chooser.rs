@@ -8,7 +8,7 @@ use super::lobby::{Choice, Waiting};
 use super::overlay::{Area, Canvas};
 
 /// How to choose, below each list.
-const KEYS: &str = "Choose by arrows and Enter, 1 to 9, or the mouse; q quits";
+const KEYS: &str = "choose by arrows and Enter, 1 to 9, or the mouse; q quits";
 /// Of the chosen row, and of the bar that shows which part of a long list is seen.
 const SELECTED: u32 = 0x0022_5c9c;
 const TRACK: u32 = 0x0030_3030;
@@ -151,8 +151,8 @@ impl Chooser {
         let lines = waiting.lines.iter().map(String::as_str).chain(keys);
         let lines: Vec<String> = lines.flat_map(|line| wrap(line, zoom, room)).collect();
 
-        let line = Canvas::line_height(zoom);
-        let row = line * 3 / 2;
+        let line = Canvas::line_height(zoom) * 5 / 4;
+        let row = Canvas::line_height(zoom) * 3 / 2;
         let headline_height = headline.len() * Canvas::line_height(large);
         let texts = headline_height + lines.len() * line + 2 * line;
         self.scroll(height.saturating_sub(texts) / row);

@@ -1,12 +1,16 @@
 //! The window before there is a picture: it is there at once, says what is looked for, and lets the
 //! user choose. Senders and viewer are on two hosts, and the announcements real ones.
 
+use std::fs::File;
+use std::io::Read;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
 use super::common::net::{INTERFACE, Net};
 use super::common::process::Process;
+use super::xserver::Kept;
 use super::{Desktop, Shot, Viewer, signal, until};
 
 /// A window that opened after this long was not there at once: it takes 0.1 s where nothing else runs.
@@ -30,8 +34,19 @@ fn view<'a>(desktop: &'a Desktop, net: &Net, arguments: &str) -> Viewer<'a> {
     let mut command = net.viewer.lancam(&format!("view {arguments}"));
     command
         .env("DISPLAY", &desktop.display)
-        .env_remove("WAYLAND_DISPLAY");
+        .env_remove("WAYLAND_DISPLAY")
+        // As from a menu: with a terminal, some things are said there.
+        .stderr(Stdio::null());
     desktop.open(command)
+}
+
+/// What the desktop's menu entry says behind `lancam view`.
+fn menu_entry() -> String {
+    let entry = include_str!("../../deploy/debian/lancam.desktop");
+    let mut arguments = entry
+        .lines()
+        .filter_map(|l| l.strip_prefix("Exec=lancam view"));
+    arguments.next().expect("it starts the viewer").to_owned()
 }
 
 impl Viewer<'_> {
@@ -143,7 +158,7 @@ fn of_several_streams_a_key_or_the_mouse_chooses() {
     let _left = send(&net, "left", "320x240", 1);
     let _right = send(&net, "right", "640x480", 2);
 
-    let viewer = view(&desktop, &net, "");
+    let viewer = view(&desktop, &net, &menu_entry());
     viewer.is_choosing("lancam");
     // Headline, two rows, how to choose.
     let list = viewer.shot_that("choose", |shot| {
@@ -252,4 +267,26 @@ fn what_goes_wrong_stands_in_the_window() {
         viewer.process.0.try_wait().expect("a child")
     });
     assert_eq!(status.code(), Some(1));
+}
+
+/// There it is read, and whoever typed a command wants an end.
+#[test]
+fn with_a_terminal_what_goes_wrong_ends_it() {
+    let Some((desktop, net)) = hosts("with a terminal what goes wrong ends it") else {
+        return;
+    };
+    let pty = nix::pty::openpty(None, None).expect("a terminal");
+    let mut command = net.viewer.lancam("view --interface nonesuch0");
+    command
+        .env("DISPLAY", &desktop.display)
+        .env_remove("WAYLAND_DISPLAY")
+        .stderr(pty.slave);
+    let mut viewer = Kept(command.spawn().expect("the viewer starts"));
+    drop(command);
+    let status = until("the viewer ends", || viewer.0.try_wait().expect("a child"));
+    assert_eq!(status.code(), Some(1));
+    let mut text = [0; 4096];
+    let n = File::from(pty.master).read(&mut text).expect("read");
+    let said = String::from_utf8_lossy(&text[..n]);
+    assert!(said.contains("no interface \"nonesuch0\""), "{said}");
 }
