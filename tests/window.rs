@@ -25,13 +25,10 @@ use nix::unistd::Pid;
 #[cfg(feature = "send")]
 #[path = "window/chooser.rs"]
 mod chooser;
-#[cfg(feature = "send")]
 mod common;
-#[path = "common/skip.rs"]
-mod skip;
 #[path = "common/xserver.rs"]
 mod xserver;
-use skip::have;
+use common::have;
 use xserver::Kept;
 
 const SCREEN: (usize, usize) = (1600, 1000);

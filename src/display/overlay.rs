@@ -59,7 +59,7 @@ impl<'a> Canvas<'a> {
     }
 
     /// Screen pixels per glyph pixel that read well in this window.
-    pub(super) fn zoom(&self) -> usize {
+    pub fn zoom(&self) -> usize {
         (self.width / 400).min(self.height / 300).max(1)
     }
 
@@ -125,29 +125,29 @@ impl<'a> Canvas<'a> {
 /// What lists are drawn with.
 impl Canvas<'_> {
     /// Width and height in pixels.
-    pub(super) fn size(&self) -> (usize, usize) {
+    pub fn size(&self) -> (usize, usize) {
         (self.width, self.height)
     }
 
     /// From one line's top to the next, in pixels.
-    pub(super) fn line_height(zoom: usize) -> usize {
+    pub fn line_height(zoom: usize) -> usize {
         LINE * zoom
     }
 
     /// How wide `text` is, in pixels.
-    pub(super) fn text_width(text: &str, zoom: usize) -> usize {
+    pub fn text_width(text: &str, zoom: usize) -> usize {
         text.chars().count() * GLYPH * zoom
     }
 
     /// One line of text whose upper left corner is there.
-    pub(super) fn text(&mut self, text: &str, left: usize, top: usize, zoom: usize) {
+    pub fn text(&mut self, text: &str, left: usize, top: usize, zoom: usize) {
         for (column, c) in text.chars().enumerate() {
             self.glyph(c, left + column * GLYPH * zoom, top, zoom);
         }
     }
 
     /// A rectangle of one colour.
-    pub(super) fn fill(&mut self, area: Area, colour: u32) {
+    pub fn fill(&mut self, area: Area, colour: u32) {
         let right = (area.left + area.width).min(self.width);
         let left = area.left.min(right);
         for y in area.top..(area.top + area.height).min(self.height) {
@@ -158,16 +158,20 @@ impl Canvas<'_> {
 
 /// A rectangle, in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Area {
-    pub(super) left: usize,
-    pub(super) top: usize,
-    pub(super) width: usize,
-    pub(super) height: usize,
+pub struct Area {
+    /// Its left edge.
+    pub left: usize,
+    /// Its upper edge.
+    pub top: usize,
+    /// From its left edge to its right one.
+    pub width: usize,
+    /// From its upper edge to its lower one.
+    pub height: usize,
 }
 
 impl Area {
     /// Whether the point is in it.
-    pub(super) fn has(&self, x: usize, y: usize) -> bool {
+    pub fn has(&self, x: usize, y: usize) -> bool {
         (self.left..self.left + self.width).contains(&x)
             && (self.top..self.top + self.height).contains(&y)
     }
