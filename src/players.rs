@@ -106,7 +106,7 @@ fn gstreamer(stream: &Watched<'_>, size: Option<(u16, u16)>) -> String {
 }
 
 /// `text` as one word of a shell command.
-fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+,".contains(c);
     if !text.is_empty() && !text.starts_with('-') && text.chars().all(is_plain) {
         return text.to_owned();

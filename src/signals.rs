@@ -1,5 +1,5 @@
 //! Signals: SIGTERM and SIGINT ask to stop (the second one ends the process at once), SIGHUP asks
-//! to reload the config. The handlers only raise flags and wake whoever waits.
+//! to reload the config. The handlers only raise flags and wake whoever waits. SIGXFSZ is no end.
 
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, poll};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::{flag, low_level};
 
 /// How long stopping may take after the signal, once [`Signals::limit_end`] was called.
@@ -55,6 +55,8 @@ impl Signals {
             flag::register(signal, Arc::clone(&stop))?;
             low_level::pipe::register(signal, writer.try_clone()?)?;
         }
+        // Where a file may not grow (RLIMIT_FSIZE), the call fails instead.
+        flag::register(SIGXFSZ, Arc::default())?;
         flag::register(SIGHUP, Arc::clone(&reload))?;
         low_level::pipe::register(SIGHUP, writer.try_clone()?)?;
         Ok(Signals {

@@ -1,7 +1,9 @@
-//! The viewing pipeline: one thread receives packets, assembles frames and waits for nothing else;
-//! one handles signals and writes statistics; the window has its own, on which the caller's waits.
-//! The only module that wires sockets, depacketizer and window together.
+//! The viewing pipeline: the window's thread is there first, and the caller's waits for it; one finds
+//! the stream and starts the others; one receives packets, assembles frames and waits for nothing
+//! else; one handles signals and writes statistics. The only module that wires sockets, depacketizer
+//! and window together.
 
+mod choose;
 mod control;
 pub(crate) mod find;
 mod follow;
@@ -12,17 +14,17 @@ mod rtcp;
 mod shared;
 mod sockets;
 mod threads;
+mod waiting;
 mod wanted;
 
 pub(crate) use wanted::Wanted;
 
 pub use plan::{BadSdp, OnLoss, Record, Target, ViewPlan};
 
-use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, SyncSender};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -30,11 +32,13 @@ use tracing::{info, warn};
 
 use crate::clock::{Mono, Ntp};
 use crate::display::arriving::{Arriving, Progress};
+use crate::display::lobby::Lobby;
 use crate::jpeg::Picture;
 use crate::jpeg::recode::partial::Concealer;
 use crate::mailbox::Mailbox;
 use crate::net::thread::join;
 use crate::net::{Interface, ReceiveOptions, ReceiveSocket, choice};
+use crate::record::Recorder;
 use crate::rtp::FrameBuffer;
 use crate::signals::{Signal, Signals};
 use crate::stats::delay::DelayMeter;
@@ -105,14 +109,15 @@ pub fn run(config: &ViewPlan, signals: Signals) -> Result<()> {
     run_with(config, signals, window)
 }
 
-/// [`run`] with `show` in place of the window; not called if `config` is headless. It returns when
-/// the mailbox is closed, or earlier to end the viewer.
+/// [`run`] with `show` in place of the window; not called if `config` is headless. It is called at
+/// once, whatever is to be found first, and returns when the mailbox is closed, or earlier to end
+/// the viewer.
 ///
 /// # Errors
 /// Those of [`run`], and those of `show`.
 pub fn run_with(
     config: &ViewPlan,
-    mut signals: Signals,
+    signals: Signals,
     show: impl FnOnce(Feed<'_>) -> Result<()>,
 ) -> Result<()> {
     let stats_file = config.stats.as_ref().map(StatsWriter::open).transpose()?;
@@ -120,86 +125,160 @@ pub fn run_with(
         record_path(config.record.as_ref()),
         config.snapshot.as_deref(),
     )?;
-    let Some(found) = find(config, &mut signals)? else {
-        return Ok(());
-    };
-    let (wanted, socket) = (Arc::new(found.wanted), found.socket);
-    let shared = Arc::new(Shared::new(Arc::clone(&wanted), &signals)?);
-    let socket = match socket {
-        Some(open) => open,
-        None => ReceiveSocket::open(&wanted.receive)?,
-    };
-    if let Some(advice) = socket.buffer().advice() {
-        warn!("{advice}");
-    }
-    introduce(&wanted.receive, socket.interface());
-    let board = Arc::new(Board::new(Role::Viewer));
-    let page = Page::start(&config.status, &board)?;
-    let recording = Recording::start(recorder, config.snapshot.clone(), &shared)?;
-    let mailbox = (!config.headless).then(|| Arc::new(Mailbox::new(SPARES)));
-    let arriving = (mailbox.is_some() && config.decoders > 0).then(Arc::<Arriving>::default);
     let (messages, received) = mpsc::sync_channel(8);
-    let reporter = Reporter::start(&shared)?;
-    let receiver = Receiver {
-        shared: Arc::clone(&shared),
-        link: reporter.link(),
-        wanted: Arc::clone(&wanted),
-        retransmit: config.retransmit,
-        mailbox: mailbox.clone(),
-        arriving: arriving.clone().map(|slot| (slot, Progress::default())),
-        recording: recording.as_ref().map(Recording::input),
-        frames: config.headless.then_some(config.frames).flatten(),
+    let has_window = !config.headless;
+    let pipeline = Pipeline {
+        config: config.clone(),
+        stats_file,
+        recorder,
+        mailbox: has_window.then(|| Arc::new(Mailbox::new(SPARES))),
+        arriving: (has_window && config.decoders > 0).then(Arc::default),
+        lobby: Arc::new(Lobby::new(waiting::at_first(config))),
+        stats: Arc::default(),
+        delay: Arc::default(),
+        shared: Arc::default(),
         messages,
     };
-    let receiving = spawn("lancam-receive", move || receiver.run(socket))?;
-    let outputs = Outputs {
-        stats: stats_file,
-        board,
-        is_headless: config.headless,
+    let Some(mailbox) = pipeline.mailbox.clone() else {
+        return pipeline.run(signals);
     };
-    let control = Control::new(Arc::clone(&shared), outputs);
-    let controlling = spawn("lancam-control", move || control.run(signals))?;
-    let following = found.follower.map(|follower| {
-        let (shared, config) = (Arc::clone(&shared), config.clone());
-        spawn("lancam-follow", move || {
-            follower.run(&shared, |wanted| settle(&config, wanted));
-        })
-    });
-    let following = following.transpose()?;
-
-    let shown = match mailbox {
-        Some(mailbox) => show(Feed {
-            config,
-            name: Box::new({
-                let shared = Arc::clone(&shared);
-                move || shared.wanted.get().name.clone()
-            }),
-            reason: Box::new({
-                let shared = Arc::clone(&shared);
-                move || shared.no_signal()
-            }),
-            group: wanted.receive.group,
-            mailbox,
-            arriving,
-            stats: Arc::clone(&shared.stats),
-            delay: Arc::clone(&shared.delay),
-            stop: Arc::clone(&shared.stop),
-            messages: received,
+    let waker = signals.waker().context("no file descriptors are left")?;
+    let stop = signals.stop();
+    let feed = Feed {
+        config,
+        name: Box::new({
+            let (shared, title) = (Arc::clone(&pipeline.shared), waiting::title(config));
+            move || match shared.get() {
+                Some(shared) => shared.wanted.get().name.clone(),
+                None => title.clone(),
+            }
         }),
-        None => Ok(()),
+        reason: Box::new({
+            let shared = Arc::clone(&pipeline.shared);
+            move || shared.get().and_then(|shared| shared.no_signal())
+        }),
+        lobby: Arc::clone(&pipeline.lobby),
+        mailbox,
+        arriving: pipeline.arriving.clone(),
+        stats: Arc::clone(&pipeline.stats),
+        delay: Arc::clone(&pipeline.delay),
+        stop: Arc::clone(&stop),
+        messages: received,
     };
-    // Headless, the control thread ends when asked to stop; a window ends by itself.
-    if !config.headless {
-        shared.finish();
+    let viewing = spawn("lancam-view", move || pipeline.run_beside_window(signals))?;
+    let shown = show(feed);
+    stop.store(true, Ordering::Relaxed);
+    waker.wake();
+    shown.and(join(viewing))
+}
+
+/// All of a viewer but its window.
+struct Pipeline {
+    config: ViewPlan,
+    stats_file: Option<StatsWriter>,
+    recorder: Option<Recorder>,
+    /// To the window; `None` if there is none.
+    mailbox: Option<Arc<Mailbox<FrameBuffer>>>,
+    /// What has come of the next frame, for the window.
+    arriving: Option<Arc<Arriving>>,
+    lobby: Arc<Lobby>,
+    stats: Arc<ViewerStats>,
+    delay: Arc<DelayMeter>,
+    /// Set when the stream is found.
+    shared: Arc<OnceLock<Arc<Shared>>>,
+    messages: SyncSender<String>,
+}
+
+impl Pipeline {
+    /// Runs until the viewer ends, and then ends the window. What goes wrong is said there, if it
+    /// would not be seen elsewhere.
+    fn run_beside_window(self, signals: Signals) -> Result<()> {
+        let (mailbox, lobby) = (self.mailbox.clone(), Arc::clone(&self.lobby));
+        let stop = signals.stop();
+        let ended = self.run(signals);
+        if let Err(error) = &ended {
+            if !choose::has_terminal() {
+                choose::explain(&lobby, error, &stop);
+            }
+            stop.store(true, Ordering::Relaxed);
+        }
+        if let Some(mailbox) = mailbox {
+            mailbox.close();
+        }
+        ended
     }
-    join(controlling);
-    shared.finish();
-    join(receiving);
-    reporter.join();
-    following.map(join);
-    drop(page);
-    let recorded = recording.map_or(Ok(()), Recording::finish);
-    shown.and(recorded)
+
+    /// Finds the stream, and receives it until the viewer ends.
+    fn run(self, mut signals: Signals) -> Result<()> {
+        let config = &self.config;
+        let Some(found) = find(
+            config,
+            self.mailbox.as_ref().map(|_| &*self.lobby),
+            &mut signals,
+        )?
+        else {
+            return Ok(());
+        };
+        let is_announced = found.follower.is_some();
+        let (wanted, socket) = (Arc::new(found.wanted), found.socket);
+        let shared = Arc::new(Shared::new(
+            Arc::clone(&wanted),
+            self.stats,
+            self.delay,
+            &signals,
+        )?);
+        let _ = self.shared.set(Arc::clone(&shared));
+        let socket = match socket {
+            Some(open) => open,
+            None => ReceiveSocket::open(&wanted.receive)?,
+        };
+        if let Some(advice) = socket.buffer().advice() {
+            warn!("{advice}");
+        }
+        introduce(&wanted.receive, socket.interface());
+        let board = Arc::new(Board::new(Role::Viewer));
+        let page = Page::start(&config.status, &board)?;
+        let recording = Recording::start(self.recorder, config.snapshot.clone(), &shared)?;
+        let reporter = Reporter::start(&shared)?;
+        let has_window = self.mailbox.is_some();
+        let receiver = Receiver {
+            shared: Arc::clone(&shared),
+            link: reporter.link(),
+            wanted,
+            retransmit: config.retransmit,
+            mailbox: self.mailbox,
+            arriving: self.arriving.map(|slot| (slot, Progress::default())),
+            recording: recording.as_ref().map(Recording::input),
+            frames: config.headless.then_some(config.frames).flatten(),
+            messages: self.messages,
+        };
+        let receiving = spawn("lancam-receive", move || receiver.run(socket))?;
+        let outputs = Outputs {
+            stats: self.stats_file,
+            board,
+            is_headless: config.headless,
+        };
+        let control = Control::new(Arc::clone(&shared), outputs);
+        let controlling = spawn("lancam-control", move || control.run(signals))?;
+        let following = found.follower.map(|follower| {
+            let (shared, config) = (Arc::clone(&shared), config.clone());
+            spawn("lancam-follow", move || {
+                follower.run(&shared, |wanted| settle(&config, wanted));
+            })
+        });
+        let following = following.transpose()?;
+        if has_window {
+            choose::wait_for_picture(config, &self.lobby, &shared, is_announced);
+        }
+        // It ends when it is asked to stop: by a signal, the window, or the number of frames.
+        join(controlling);
+        shared.finish();
+        join(receiving);
+        reporter.join();
+        following.map(join);
+        drop(page);
+        recording.map_or(Ok(()), Recording::finish)
+    }
 }
 
 /// What `show` works with in [`run_with`].
@@ -210,8 +289,8 @@ pub struct Feed<'a> {
     pub name: Box<dyn Fn() -> String + Send>,
     /// Why no frames arrive, as far as that is known.
     pub reason: Box<dyn Fn() -> Option<String> + Send>,
-    /// The stream's group.
-    pub group: SocketAddr,
+    /// What to say before the first frame, and where to leave what the user chooses.
+    pub lobby: Arc<Lobby>,
     /// The frames.
     pub mailbox: Arc<Mailbox<FrameBuffer>>,
     /// What has come of the next frame; `None`: nobody wants it sooner.
@@ -232,7 +311,6 @@ fn window(feed: Feed<'_>) -> Result<()> {
 
     let config = feed.config;
     let options = WindowOptions {
-        waiting_for: feed.group.to_string(),
         scale: config.scale,
         overlay: config.overlay,
         decoders: config.decoders,
@@ -243,6 +321,7 @@ fn window(feed: Feed<'_>) -> Result<()> {
     let feed = window::Feed {
         name: feed.name,
         reason: feed.reason,
+        lobby: feed.lobby,
         mailbox: feed.mailbox,
         arriving: feed.arriving,
         stats: feed.stats,
@@ -266,15 +345,16 @@ fn record_path(record: Option<&Record>) -> Option<&Path> {
 }
 
 /// Resolves the target: a group as given, an SDP file, or an announced stream. `None` if the user
-/// stopped waiting.
-fn find(config: &ViewPlan, signals: &mut Signals) -> Result<Option<Found>> {
+/// stopped waiting. With a window, its `lobby` says what there is, and the user may choose there.
+fn find(config: &ViewPlan, lobby: Option<&Lobby>, signals: &mut Signals) -> Result<Option<Found>> {
     let interface = config.interface.as_deref();
     let is_over = || signals.wait(Duration::ZERO) == Some(Signal::Stop);
-    let mut found = match &config.target {
-        Target::Group(group) => Some(Wanted::group(*group).into()),
-        Target::Sdp(path) => Some(Wanted::of_file(path).context(BadSdp)?.into()),
-        Target::Name(name) => find::by_name(name, interface, is_over)?,
-        Target::Any => find::only(interface, is_over)?,
+    let mut found = match (&config.target, lobby) {
+        (Target::Group(group), _) => Some(Wanted::group(*group).into()),
+        (Target::Sdp(path), _) => Some(Wanted::of_file(path).context(BadSdp)?.into()),
+        (_, Some(lobby)) => choose::find(config, lobby, is_over)?,
+        (Target::Name(name), None) => find::by_name(name, interface, is_over)?,
+        (Target::Any, None) => find::only(interface, is_over)?,
     };
     if let Some(found) = &mut found {
         settle(config, &mut found.wanted);

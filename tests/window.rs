@@ -15,6 +15,7 @@ use std::time::{Duration, Instant, SystemTime};
 use lancam::clock::Ntp;
 use lancam::display::Frame;
 use lancam::display::layout::fit;
+use lancam::display::lobby::{Lobby, Waiting};
 use lancam::display::window::{Feed, WindowOptions, run};
 use lancam::mailbox::Mailbox;
 use lancam::stats::delay::DelayMeter;
@@ -23,11 +24,13 @@ use nix::unistd::Pid;
 use x11rb::protocol::xfixes::ConnectionExt as _;
 use x11rb::rust_connection::RustConnection;
 
-#[path = "common/skip.rs"]
-mod skip;
+#[cfg(feature = "send")]
+#[path = "window/chooser.rs"]
+mod chooser;
+mod common;
 #[path = "common/xserver.rs"]
 mod xserver;
-use skip::have;
+use common::have;
 use xserver::Kept;
 
 const SCREEN: (usize, usize) = (1600, 1000);
@@ -94,7 +97,6 @@ fn viewer_process() {
     let (stop, sending) = (Arc::new(AtomicBool::new(false)), AtomicBool::new(false));
     let name = Arc::new(Mutex::new("porch".to_owned()));
     let options = WindowOptions {
-        waiting_for: "224.3.29.71:10000".to_owned(),
         scale: Some(2.0),
         overlay: false,
         decoders: 1,
@@ -143,6 +145,10 @@ fn viewer_process() {
                 move || name.lock().expect("no panic").clone()
             }),
             reason: Box::new(|| Some("the sender said goodbye".to_owned())),
+            lobby: Arc::new(Lobby::new(Waiting {
+                headline: "waiting for 224.3.29.71:10000".to_owned(),
+                ..Waiting::default()
+            })),
             mailbox: Arc::clone(&mailbox),
             arriving: None,
             stats: Arc::clone(&stats),

@@ -157,7 +157,8 @@ fn after_help() -> String {
 Keys in the window:
 {keys}
 If no stream is named, the one in 224.3.29.71:10000 is shown, or else the only
-one announced.
+one announced. If several are meant, the window lists them: choose by arrows
+and Enter, 1 to 9, or the mouse. Without a window that is an error.
 
 Examples:
   lancam view

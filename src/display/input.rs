@@ -15,6 +15,20 @@ pub(super) enum Key {
     Char(char),
     Escape,
     F11,
+    Enter,
+    Up,
+    Down,
+    PageUp,
+    PageDown,
+    Home,
+    End,
+}
+
+/// A place in the window, in pixels from its upper left corner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Point {
+    pub(super) x: usize,
+    pub(super) y: usize,
 }
 
 /// Something that the window's thread answers.
@@ -22,10 +36,15 @@ pub(super) enum Key {
 pub(super) enum Input {
     /// A key went down; what the keyboard repeats while it is held is left out.
     Key(Key),
-    /// The left mouse button, twice.
+    /// The left mouse button, at this place in the window.
+    Click(Point),
+    /// The left mouse button, twice. The second of the clicks is told too, before this.
     DoubleClick,
-    /// The pointer; not told each time.
-    PointerMoved,
+    /// The pointer is here now; not told of each move, but while the window follows it.
+    Pointer(Point),
+    /// The wheel turned by a step: up, or down.
+    WheelUp,
+    WheelDown,
     /// The window may have begun or ceased to fill the screen.
     State,
     /// Another size, or a part was uncovered: it must be drawn again.

@@ -2,6 +2,8 @@
 //! Everything after "a JPEG frame is here"; sockets, packets and threads are not its business.
 
 pub mod arriving;
+#[cfg(feature = "view")]
+mod chooser;
 pub mod decode;
 pub mod figures;
 #[cfg(feature = "view")]
@@ -10,6 +12,7 @@ pub mod help;
 #[cfg(feature = "view")]
 mod input;
 pub mod layout;
+pub mod lobby;
 pub mod overlay;
 mod scale;
 #[cfg(feature = "view")]

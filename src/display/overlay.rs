@@ -1,6 +1,6 @@
 //! What is drawn over the picture: a panel of figures, the list of keys, one message, a large notice across the
-//! middle, the mark of a frozen picture. Draws on a window's pixels; clips at its edges; finds sizes that read well
-//! and fit; knows nothing of what the texts mean.
+//! middle, the mark of a frozen picture; and what is drawn in its place is drawn with. Draws on a window's pixels;
+//! clips at its edges; finds sizes that read well and fit; knows nothing of what the texts mean.
 
 use crate::font::{Font, SMALLEST};
 
@@ -11,8 +11,10 @@ const LARGEST: usize = 400;
 /// A window that is drawn larger needs new sizes; so many are kept.
 const FONTS: usize = 8;
 
-const WHITE: u32 = 0x00ff_ffff;
-const SOFT: u32 = 0x00b4_bcc6;
+/// Of text.
+pub const WHITE: u32 = 0x00ff_ffff;
+/// Of text that matters less.
+pub const SOFT: u32 = 0x00b4_bcc6;
 /// What boxes are tinted with.
 const TINT: u32 = 0x000a_0d12;
 const FROZEN: u32 = 0x0038_9bff;
@@ -42,16 +44,22 @@ pub struct Canvas<'a> {
     foot: usize,
 }
 
+/// A rectangle, in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Area {
-    x: usize,
-    y: usize,
-    width: usize,
-    height: usize,
+pub struct Area {
+    /// Its left edge.
+    pub x: usize,
+    /// Its upper edge.
+    pub y: usize,
+    /// From its left edge to its right one.
+    pub width: usize,
+    /// From its upper edge to its lower one.
+    pub height: usize,
 }
 
-/// Lines of text of one size and their colours.
-struct Block {
+/// Lines of text of one size and colour.
+#[derive(Debug)]
+pub struct Block {
     size: usize,
     lines: Vec<String>,
     colour: u32,
@@ -137,8 +145,7 @@ impl Canvas<'_> {
         }
         let usual = self.text();
         let (width, height) = (self.width * 8 / 10, self.height / 3);
-        let large = Font::fitting(text, width, 2 * usual).size().max(usual);
-        let mut blocks = vec![Block::fitting(text, WHITE, large, width, height)];
+        let mut blocks = vec![Block::large(text, usual, width, height)];
         if let Some(reason) = reason.filter(|reason| !reason.is_empty()) {
             blocks.push(Block::fitting(reason, SOFT, usual, width, height));
         }
@@ -174,8 +181,13 @@ impl Canvas<'_> {
         self.foot = tab.height;
     }
 
+    /// Width and height in pixels.
+    pub fn size(&self) -> (usize, usize) {
+        (self.width, self.height)
+    }
+
     /// The size of text that reads well in this window.
-    fn text(&self) -> usize {
+    pub fn text(&self) -> usize {
         let of_window = (self.width / 64).min(self.height / 40).min(LARGEST);
         let usual = (TEXT * self.overlay.scale) as usize;
         of_window.max(usual).clamp(SMALLEST, LARGEST)
@@ -224,17 +236,23 @@ impl Canvas<'_> {
         self.darken(area, self.text() / 2);
         let mut y = area.y + padding(self.text());
         for block in blocks {
-            let step = Font::new(block.size).line();
-            for line in &block.lines {
-                let width = self.overlay.font(block.size).width(line);
-                let x = area.x + area.width.saturating_sub(width) / 2;
-                self.line(line, x, y, block.size, block.colour);
-                y += step;
-            }
+            self.block(block, Area { y, ..area });
+            y += block.height();
         }
     }
 
-    fn line(&mut self, text: &str, x: usize, y: usize, size: usize, colour: u32) {
+    /// Lines from the top of an area on, each in its middle.
+    pub fn block(&mut self, block: &Block, area: Area) {
+        let step = Font::new(block.size).line();
+        for (line, n) in block.lines.iter().zip(0..) {
+            let width = self.overlay.font(block.size).width(line);
+            let x = area.x + area.width.saturating_sub(width) / 2;
+            self.line(line, x, area.y + n * step, block.size, block.colour);
+        }
+    }
+
+    /// One line of text with its upper left corner there.
+    pub fn line(&mut self, text: &str, x: usize, y: usize, size: usize, colour: u32) {
         let (width, height) = (self.width, self.height);
         let pixels = &mut *self.pixels;
         self.overlay
@@ -275,7 +293,8 @@ impl Canvas<'_> {
         }
     }
 
-    fn fill(&mut self, area: Area, colour: u32) {
+    /// A rectangle of one colour.
+    pub fn fill(&mut self, area: Area, colour: u32) {
         let right = (area.x + area.width).min(self.width);
         for y in area.y..(area.y + area.height).min(self.height) {
             if let Some(row) = self
@@ -342,12 +361,14 @@ impl<'a> Table<'a> {
 
 impl Block {
     /// `text` in lines of at most `width` pixels, of text of `size`, or smaller if it would be higher than `height`.
-    fn fitting(text: &str, colour: u32, size: usize, width: usize, height: usize) -> Block {
+    /// Each of its own lines begins a new one, where there is room for that.
+    pub fn fitting(text: &str, colour: u32, size: usize, width: usize, height: usize) -> Block {
         let mut size = size.max(SMALLEST);
         loop {
             let font = Font::new(size);
             let most = (height / font.line()).max(1);
-            let lines = font.wrap(text, width, most + 1);
+            let own = text.lines();
+            let lines: Vec<String> = own.flat_map(|l| font.wrap(l, width, most + 1)).collect();
             if lines.len() <= most {
                 return Block {
                     size,
@@ -366,13 +387,20 @@ impl Block {
         }
     }
 
+    /// The same in white and up to twice as large as usual, so that it still is one line.
+    pub fn large(text: &str, usual: usize, width: usize, height: usize) -> Block {
+        let size = Font::fitting(text, width, 2 * usual).size().max(usual);
+        Block::fitting(text, WHITE, size, width, height)
+    }
+
     fn width(&self) -> usize {
         let font = Font::new(self.size);
         let widths = self.lines.iter().map(|line| font.width(line));
         widths.max().unwrap_or(0)
     }
 
-    fn height(&self) -> usize {
+    /// Of all lines.
+    pub fn height(&self) -> usize {
         self.lines.len() * Font::new(self.size).line()
     }
 }
@@ -385,6 +413,11 @@ impl Area {
             width,
             height,
         }
+    }
+
+    /// Whether the point is in it.
+    pub fn has(&self, x: usize, y: usize) -> bool {
+        (self.x..self.x + self.width).contains(&x) && (self.y..self.y + self.height).contains(&y)
     }
 
     fn touches(&self, other: &Area) -> bool {

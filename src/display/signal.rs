@@ -10,7 +10,6 @@ const QUIET: Duration = Duration::from_millis(200);
 
 #[derive(Debug)]
 pub(super) struct Signal {
-    waiting_for: String,
     last: Option<Instant>,
     /// How long may nothing come.
     patience: Duration,
@@ -19,10 +18,9 @@ pub(super) struct Signal {
 }
 
 impl Signal {
-    /// No frame came yet of what is called `waiting_for`.
-    pub(super) fn new(waiting_for: &str) -> Signal {
+    /// No frame came yet.
+    pub(super) fn new() -> Signal {
         Signal {
-            waiting_for: waiting_for.to_owned(),
             last: None,
             patience: LOST,
             lost_for: None,
@@ -50,13 +48,11 @@ impl Signal {
         true
     }
 
-    /// What to say of the stream called `name`; `None` while frames come.
+    /// What to say of the stream called `name` when no frames come any longer; `None` while they do, and before the
+    /// first one.
     pub(super) fn notice(&self, name: &str) -> Option<String> {
-        match (self.last, self.lost_for) {
-            (None, _) => Some(format!("waiting for {}", self.waiting_for)),
-            (Some(_), Some(seconds)) => Some(format!("{name}: no signal for {}", time(seconds))),
-            (Some(_), None) => None,
-        }
+        let seconds = self.lost_for?;
+        Some(format!("{name}: no signal for {}", time(seconds)))
     }
 
     /// Whether no frame is to be expected in the next moment.
@@ -83,10 +79,10 @@ mod tests {
     fn a_lost_sender_is_said_second_by_second_and_forgotten_with_the_next_frame() {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
-        let mut signal = Signal::new("224.3.29.71:10000");
+        let mut signal = Signal::new();
         let notice = |signal: &Signal| signal.notice("porch").unwrap_or_default();
         assert!(!signal.has_changed(at(60_000)));
-        assert_eq!(notice(&signal), "waiting for 224.3.29.71:10000");
+        assert_eq!(signal.notice("porch"), None);
         signal.frame(at(0));
         assert_eq!(signal.notice("porch"), None);
         assert!(!signal.has_changed(at(1_900)));
@@ -105,7 +101,7 @@ mod tests {
     #[test]
     fn a_slow_stream_is_no_lost_one() {
         let start = Instant::now();
-        let mut signal = Signal::new("");
+        let mut signal = Signal::new();
         for s in [0, 3, 6] {
             signal.frame(start + Duration::from_secs(s));
         }

@@ -1,6 +1,7 @@
 //! The window: takes the newest frame from the mailbox, decodes it into the window's pixels, draws
 //! the overlay, and answers keys. A thread of its own, which sleeps until a frame or a key is there,
-//! and which is left behind where the X server does not answer.
+//! and which is left behind where the X server does not answer. Before the first frame it shows what
+//! `chooser` draws.
 //!
 //! [`super::help`] lists the keys. X11, or XWayland on a Wayland desktop.
 
@@ -14,12 +15,14 @@ use std::time::{Duration, Instant};
 
 use super::Frame;
 use super::arriving::{Arriving, Head};
+use super::chooser::{Answer, Chooser};
 use super::decode::{DecodeError, Decoder};
 use super::figures::Meter;
 use super::follow::{ArrivingScan, Ways};
 use super::help::KEYS;
 use super::input::{Input, Key};
 use super::layout::fit;
+use super::lobby::Lobby;
 use super::overlay::{Overlay, Row};
 use super::signal::Signal;
 use super::strips::StripDecoder;
@@ -42,6 +45,8 @@ const CLOSING: Duration = Duration::from_millis(500);
 const MESSAGE: Duration = Duration::from_secs(4);
 /// How long the pointer may rest in full screen until it is hidden.
 const POINTER: Duration = Duration::from_secs(2);
+/// Who chooses from the list by a double click does not mean full screen.
+const CHOOSING: Duration = Duration::from_millis(500);
 /// Figures (made once a second) between two turns of the recent delays.
 const ROTATE_EVERY: u32 = 5;
 
@@ -67,8 +72,6 @@ pub enum WindowError {
 /// How the window is to be.
 #[derive(Clone, Debug)]
 pub struct WindowOptions {
-    /// What is awaited until the first frame, such as `224.3.29.71:10000`.
-    pub waiting_for: String,
     /// Size of the window against the picture's; `None`: its own size, or what fits on the screen.
     pub scale: Option<f32>,
     /// Whether the overlay is on from the start.
@@ -87,6 +90,8 @@ pub struct WindowOptions {
 pub struct Feed<T> {
     /// Gives the stream's present name, for title, overlay and the names of saved pictures.
     pub name: Box<dyn Fn() -> String + Send>,
+    /// What to say until the first frame, and where to leave what the user chooses.
+    pub lobby: Arc<Lobby>,
     /// Where the frames come from; the window ends when it is closed.
     pub mailbox: Arc<Mailbox<T>>,
     /// What has come of the next frame.
@@ -169,6 +174,8 @@ struct Viewer<T> {
     is_unsized: bool,
     pointer_moved: Instant,
     shown: u64,
+    chooser: Chooser,
+    chosen: Option<Instant>,
     signal: Signal,
     meter: Meter,
     updates: u32,
@@ -216,7 +223,9 @@ impl<T: Frame + Send + 'static> Viewer<T> {
             is_unsized: false,
             pointer_moved: now,
             shown: 0,
-            signal: Signal::new(&options.waiting_for),
+            chooser: Chooser::default(),
+            chosen: None,
+            signal: Signal::new(),
             meter,
             updates: 0,
             title: String::new(),
@@ -312,6 +321,7 @@ impl<T: Frame + Send + 'static> Viewer<T> {
         if let Some(used) = self.current.replace(frame) {
             self.feed.mailbox.recycle(used);
         } else {
+            self.window.follow_pointer(false);
             self.first_picture(size);
         }
         self.picture = size;
@@ -379,6 +389,21 @@ impl<T: Frame + Send + 'static> Viewer<T> {
         self.dirty |= self.signal.has_changed(now);
         let rests = now.saturating_duration_since(self.pointer_moved) >= POINTER;
         self.window.hide_pointer(rests);
+        self.listen();
+    }
+
+    /// Takes what there is to say or to choose from before the first frame.
+    fn listen(&mut self) {
+        if self.current.is_some() || !self.chooser.update(self.feed.lobby.waiting()) {
+            return;
+        }
+        self.window.follow_pointer(self.is_choosing());
+        self.show_figures();
+        self.dirty = true;
+    }
+
+    fn is_choosing(&self) -> bool {
+        self.current.is_none() && self.chooser.is_choosing()
     }
 
     fn show_figures(&mut self) {
@@ -386,6 +411,7 @@ impl<T: Frame + Send + 'static> Viewer<T> {
         let figures = self.meter.figures();
         let title = match self.frozen {
             true => format!("{} - frozen", self.name),
+            false if self.is_choosing() => format!("{} - choose a stream", self.name),
             false => figures.title(&self.name),
         };
         if title != self.title {
@@ -425,6 +451,9 @@ impl<T: Frame + Send + 'static> Viewer<T> {
             None => pixels.fill(0),
         }
         let mut canvas = self.overlay.canvas(pixels, size);
+        if current.is_none() && !self.help {
+            self.chooser.draw(&mut canvas);
+        }
         if self.frozen {
             canvas.frozen("frozen");
         }
@@ -460,8 +489,11 @@ impl<T: Frame + Send + 'static> Viewer<T> {
         while let Some(input) = self.window.next_input() {
             match input {
                 Input::Key(key) => self.answer(key),
+                Input::DoubleClick if self.has_just_chosen() => {}
                 Input::DoubleClick => self.toggle_full_screen(),
-                Input::PointerMoved => self.pointer_moved = Instant::now(),
+                Input::Click(_) | Input::Pointer(_) | Input::WheelUp | Input::WheelDown => {
+                    self.answer_mouse(input);
+                }
                 Input::State => self.state_changed(),
                 Input::Changed => self.dirty = true,
                 Input::Closed => self.quit = true,
@@ -471,7 +503,53 @@ impl<T: Frame + Send + 'static> Viewer<T> {
         Ok(())
     }
 
+    fn answer_mouse(&mut self, input: Input) {
+        if let Input::Pointer(_) = input {
+            self.pointer_moved = Instant::now();
+        }
+        if !self.takes_choice() {
+            return;
+        }
+        let answer = match input {
+            Input::Click(at) => self.chooser.click(at),
+            Input::Pointer(at) => self.chooser.point(at),
+            Input::WheelUp => self.chooser.wheel(false),
+            Input::WheelDown => self.chooser.wheel(true),
+            _ => return,
+        };
+        self.follow(answer);
+    }
+
+    /// Does what an answer of the list asks for; false: nothing, the input means something else.
+    fn follow(&mut self, answer: Answer) -> bool {
+        match answer {
+            Answer::Unused => return false,
+            Answer::Used => {}
+            Answer::Chosen(key) => {
+                self.chosen = Some(Instant::now());
+                self.feed.lobby.choose(key);
+            }
+        }
+        self.dirty = true;
+        true
+    }
+
+    /// Whether the list is seen: the list of keys takes its place.
+    fn takes_choice(&self) -> bool {
+        self.is_choosing() && !self.help
+    }
+
+    fn has_just_chosen(&self) -> bool {
+        self.chosen.is_some_and(|at| at.elapsed() < CHOOSING)
+    }
+
     fn answer(&mut self, key: Key) {
+        if self.takes_choice() {
+            let answer = self.chooser.press(key);
+            if self.follow(answer) {
+                return;
+            }
+        }
         match key {
             Key::Char('h' | '?') => self.toggle_help(),
             Key::Escape if self.help => self.toggle_help(),
@@ -489,7 +567,14 @@ impl<T: Frame + Send + 'static> Viewer<T> {
                 self.show_figures();
                 self.dirty = true;
             }
-            Key::Char(_) => {}
+            Key::Char(_)
+            | Key::Enter
+            | Key::Up
+            | Key::Down
+            | Key::PageUp
+            | Key::PageDown
+            | Key::Home
+            | Key::End => {}
         }
     }
 

@@ -1,5 +1,6 @@
-//! Finds the stream to watch among those announced: by name, or the only one there is.
-//! [`super::follow`] keeps track of it afterwards.
+//! Finds the stream to watch among those announced: by name, or the only one there is. Where several
+//! are meant that is an error here; [`super::choose`] asks the user instead. [`super::follow`] keeps
+//! track of the stream afterwards.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use super::wanted::{self, Wanted};
 use crate::announced::{Announced, can_show};
 use crate::config::DEFAULT_GROUP;
 use crate::net::{ReceiveOptions, ReceiveSocket, has_datagram};
-use crate::rtp::sap::Listing;
+use crate::rtp::sap::{Directory, Listing};
 
 /// Every lancam stream is announced once within this time; longer where many hosts announce.
 const SETTLED: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(5));
@@ -22,8 +23,10 @@ pub(crate) const LONGEST: Duration = Duration::from_secs(6);
 const TELL_PERIOD: Duration = Duration::from_secs(5);
 /// Streams named in one message.
 const MOST_LISTED: usize = 8;
+/// Characters of a name in such a list.
+const NAME_SHOWN: usize = 40;
 /// How often signals are checked.
-const TICK: Duration = Duration::from_millis(20);
+pub(super) const TICK: Duration = Duration::from_millis(20);
 
 /// Waits until a stream called `name` is announced, and long enough to know whether there is
 /// another of that name: anybody can announce any name. `None`: `is_over` ended the wait.
@@ -35,46 +38,259 @@ pub(crate) fn by_name(
     interface: Option<&str>,
     mut is_over: impl FnMut() -> bool,
 ) -> Result<Option<Found>> {
-    let mut announced = Announced::open(interface)?;
-    let started = Instant::now();
-    let mut tell_at = started + SETTLED.0;
+    let mut search = Search::by_name(name, interface)?;
     while !is_over() {
-        announced.receive(TICK)?;
-        let is_settled = is_settled(&announced, started);
-        match announced.directory().find(name, is_settled).as_slice() {
-            [] => {}
-            [one] if is_settled || has_address(name, one) => {
-                return named(name, Arc::clone(one), announced).map(Some);
-            }
-            [_] => {}
-            several => {
-                return Err(anyhow!(
-                    "{} streams match {name:?}, say which: {}",
-                    several.len(),
-                    choice(several)
-                ));
-            }
+        search.listen()?;
+        match search.sight()? {
+            Sight::One(one) => return search.found(&one).map(Some),
+            Sight::Several => return Err(search.which()),
+            Sight::Nothing | Sight::DefaultGroup(_) => {}
         }
-        if Instant::now() >= tell_at {
-            tell_at += TELL_PERIOD;
-            info!(
-                "waiting for a stream called {name:?}; {}",
-                present(&announced)
-            );
-        }
+        search.tell();
     }
     Ok(None)
 }
 
-fn is_settled(announced: &Announced, started: Instant) -> bool {
-    let longest = announced.directory().longest_interval();
-    started.elapsed() >= longest.clamp(SETTLED.0, SETTLED.1)
+/// The stream in the default group, if packets arrive there; else the only announced stream that
+/// can be shown; else whatever comes to the default group later. `None`: `is_over` ended the wait.
+///
+/// # Errors
+/// Several streams are announced.
+pub(crate) fn only(
+    interface: Option<&str>,
+    mut is_over: impl FnMut() -> bool,
+) -> Result<Option<Found>> {
+    let mut search = match Search::any(interface)? {
+        Begun::Search(search) => *search,
+        Begun::Found(found) => return Ok(Some(*found)),
+    };
+    while search.waited() < LONGEST && !is_over() {
+        search.listen()?;
+        match search.sight()? {
+            Sight::DefaultGroup(found) => return Ok(Some(*found)),
+            Sight::One(one) => return search.found(&one).map(Some),
+            Sight::Several if search.is_settled => return Err(search.which()),
+            Sight::Several | Sight::Nothing => {}
+        }
+    }
+    if is_over() {
+        return Ok(None);
+    }
+    debug!("no stream is announced that can be shown");
+    Ok(search.default_group())
 }
 
-/// Whether `name` is `NAME@ADDRESS`.
-fn has_address(name: &str, listing: &Listing) -> bool {
-    let address = name.rsplit_once('@').map(|(_, address)| address.parse());
-    address == Some(Ok(listing.from))
+/// What is looked for.
+enum Wish {
+    Name(String),
+    /// Any stream; the socket is in the default group.
+    Any {
+        interface: Option<String>,
+        socket: Option<ReceiveSocket>,
+    },
+}
+
+/// How a search for any stream begins.
+pub(super) enum Begun {
+    Search(Box<Search>),
+    /// Announcements cannot be received, so there is nothing to look for.
+    Found(Box<Found>),
+}
+
+/// What a [`Search`] has come to.
+pub(super) enum Sight {
+    Nothing,
+    /// Packets come to the default group: it is shown, whatever else there is.
+    DefaultGroup(Box<Found>),
+    /// There is one, and it is known that there is no other.
+    One(Arc<Listing>),
+    /// There are several.
+    Several,
+}
+
+/// Looks at announcements until it is known which stream is meant.
+pub(super) struct Search {
+    wish: Wish,
+    announced: Announced,
+    started: Instant,
+    tell_at: Instant,
+    /// Whether all streams have been announced once.
+    pub(super) is_settled: bool,
+    /// Those that may be meant.
+    candidates: Vec<Arc<Listing>>,
+}
+
+impl Search {
+    /// For the stream called `name`.
+    ///
+    /// # Errors
+    /// Announcements cannot be received.
+    pub(super) fn by_name(name: &str, interface: Option<&str>) -> Result<Search> {
+        let wish = Wish::Name(name.to_owned());
+        Ok(Search::new(wish, Announced::open(interface)?))
+    }
+
+    /// For any stream.
+    ///
+    /// # Errors
+    /// Nothing at all can be received.
+    pub(super) fn any(interface: Option<&str>) -> Result<Begun> {
+        let mut options = ReceiveOptions::new(DEFAULT_GROUP);
+        options.interface = interface.map(str::to_owned);
+        let socket = Some(ReceiveSocket::open(&options)?);
+        Ok(match Announced::open(interface) {
+            Ok(announced) => {
+                let interface = options.interface;
+                let wish = Wish::Any { interface, socket };
+                Begun::Search(Box::new(Search::new(wish, announced)))
+            }
+            Err(error) => {
+                info!("{error:#}; only {DEFAULT_GROUP} is looked at");
+                Begun::Found(Box::new(Found::in_default_group(socket)))
+            }
+        })
+    }
+
+    fn new(wish: Wish, announced: Announced) -> Search {
+        let started = Instant::now();
+        Search {
+            wish,
+            announced,
+            started,
+            tell_at: started + SETTLED.0,
+            is_settled: false,
+            candidates: Vec::new(),
+        }
+    }
+
+    /// Takes the announcements that come within a moment.
+    ///
+    /// # Errors
+    /// The kernel refused to wait.
+    pub(super) fn listen(&mut self) -> Result<()> {
+        let changes = self.announced.receive(TICK)?;
+        let longest = self.directory().longest_interval();
+        let is_settled = self.waited() >= longest.clamp(SETTLED.0, SETTLED.1);
+        if !changes.is_empty() || is_settled != self.is_settled {
+            self.is_settled = is_settled;
+            self.candidates = match &self.wish {
+                Wish::Name(name) => self.directory().find(name, is_settled),
+                Wish::Any { .. } => shown(self.directory().streams()),
+            };
+        }
+        Ok(())
+    }
+
+    /// What is known now.
+    ///
+    /// # Errors
+    /// The kernel refused to look for packets, or the stream in the default group cannot be shown.
+    pub(super) fn sight(&mut self) -> Result<Sight> {
+        if let Wish::Any { interface, socket } = &mut self.wish {
+            let has_packets = match socket {
+                Some(socket) => has_datagram(socket).context("cannot wait for packets")?,
+                None => false,
+            };
+            if has_packets {
+                let wanted = in_default_group(&self.announced, interface.as_deref())?;
+                return Ok(Sight::DefaultGroup(Box::new(Found {
+                    socket: socket.take(),
+                    ..Found::from(wanted)
+                })));
+            }
+        }
+        Ok(match self.candidates.as_slice() {
+            [] => Sight::Nothing,
+            [one] if self.is_settled || self.has_address(one) => Sight::One(Arc::clone(one)),
+            [_] => Sight::Nothing,
+            _ => Sight::Several,
+        })
+    }
+
+    /// Whether the name is `NAME@ADDRESS`.
+    fn has_address(&self, listing: &Listing) -> bool {
+        let Wish::Name(name) = &self.wish else {
+            return false;
+        };
+        let address = name.rsplit_once('@').map(|(_, address)| address.parse());
+        address == Some(Ok(listing.from))
+    }
+
+    /// How long it has gone on.
+    pub(super) fn waited(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    pub(super) fn directory(&self) -> &Directory {
+        self.announced.directory()
+    }
+
+    /// Those that may be meant and can be shown here.
+    pub(super) fn choices(&self) -> Vec<Arc<Listing>> {
+        shown(&self.candidates)
+    }
+
+    /// That the user must say which of several streams is meant.
+    pub(super) fn which(&self) -> anyhow::Error {
+        let (count, which) = (self.candidates.len(), choice(&self.candidates));
+        match &self.wish {
+            Wish::Name(name) => anyhow!("{count} streams match {name:?}, say which: {which}"),
+            Wish::Any { .. } => anyhow!("{count} streams are announced, say which: {which}"),
+        }
+    }
+
+    /// Logs now and then what is waited for.
+    pub(super) fn tell(&mut self) {
+        let Wish::Name(name) = &self.wish else {
+            return;
+        };
+        if Instant::now() < self.tell_at {
+            return;
+        }
+        self.tell_at += TELL_PERIOD;
+        let present = present(self.directory());
+        let present = present.unwrap_or_else(|| "none is announced here".to_owned());
+        info!("waiting for a stream called {name:?}; {present}");
+    }
+
+    /// The stream of this announcement is watched: by the name that was looked for, else by its own.
+    ///
+    /// # Errors
+    /// It cannot be shown.
+    pub(super) fn found(self, listing: &Arc<Listing>) -> Result<Found> {
+        let name = match &self.wish {
+            Wish::Name(name) if self.candidates.len() == 1 => name.clone(),
+            _ => self.own_name(listing),
+        };
+        let wanted = wanted::announced(listing, self.directory())?;
+        info!(
+            "{:?} is announced by {}: {}",
+            wanted.name, listing.from, wanted.receive.group
+        );
+        let listing = Arc::clone(listing);
+        Ok(Found {
+            follower: Some(Follower::new(&name, listing, self.announced)),
+            ..Found::from(wanted)
+        })
+    }
+
+    /// The name by which it can be found again; with its address where another has the same.
+    fn own_name(&self, listing: &Listing) -> String {
+        let name = &listing.stream.name;
+        let mut others = self.directory().streams().iter();
+        match others.any(|o| o.stream.name == *name && !o.is_same(listing)) {
+            true => format!("{name}@{}", listing.from),
+            false => name.clone(),
+        }
+    }
+
+    /// Whatever comes to the default group is watched; `None` if that is not what is looked for.
+    fn default_group(self) -> Option<Found> {
+        match self.wish {
+            Wish::Name(_) => None,
+            Wish::Any { socket, .. } => Some(Found::in_default_group(socket)),
+        }
+    }
 }
 
 /// The stream to watch.
@@ -84,6 +300,16 @@ pub(crate) struct Found {
     pub(crate) socket: Option<ReceiveSocket>,
     /// Keeps track of a stream that was found by its announcement.
     pub(crate) follower: Option<Follower>,
+}
+
+impl Found {
+    /// Whatever comes to the default group.
+    fn in_default_group(socket: Option<ReceiveSocket>) -> Found {
+        Found {
+            socket,
+            ..Found::from(Wanted::group(DEFAULT_GROUP))
+        }
+    }
 }
 
 impl From<Wanted> for Found {
@@ -96,79 +322,10 @@ impl From<Wanted> for Found {
     }
 }
 
-fn named(name: &str, listing: Arc<Listing>, announced: Announced) -> Result<Found> {
-    let wanted = wanted::announced(&listing, announced.directory())?;
-    info!(
-        "{:?} is announced by {}: {}",
-        wanted.name, listing.from, wanted.receive.group
-    );
-    Ok(Found {
-        follower: Some(Follower::new(name, listing, announced)),
-        ..Found::from(wanted)
-    })
-}
-
-/// The stream in the default group, if packets arrive there; else the only announced stream that
-/// can be shown; else whatever comes to the default group later. `None`: `is_over` ended the wait.
-///
-/// # Errors
-/// Several streams are announced.
-pub(crate) fn only(
-    interface: Option<&str>,
-    mut is_over: impl FnMut() -> bool,
-) -> Result<Option<Found>> {
-    let mut options = ReceiveOptions::new(DEFAULT_GROUP);
-    options.interface = interface.map(str::to_owned);
-    let socket = ReceiveSocket::open(&options)?;
-    let found = |wanted, socket| {
-        Ok(Some(Found {
-            socket,
-            ..Found::from(wanted)
-        }))
-    };
-    let mut announced = match Announced::open(interface) {
-        Ok(announced) => announced,
-        Err(error) => {
-            info!("{error:#}; only {DEFAULT_GROUP} is looked at");
-            return found(Wanted::group(DEFAULT_GROUP), Some(socket));
-        }
-    };
-    let started = Instant::now();
-    while started.elapsed() < LONGEST && !is_over() {
-        announced.receive(TICK)?;
-        if has_datagram(&socket).context("cannot wait for packets")? {
-            return found(in_default_group(&announced, interface)?, Some(socket));
-        }
-        if !is_settled(&announced, started) {
-            continue;
-        }
-        match shown(&announced).as_slice() {
-            [] => {}
-            [one] => {
-                let (name, one) = (one.stream.name.clone(), Arc::clone(one));
-                return named(&name, one, announced).map(Some);
-            }
-            several => {
-                return Err(anyhow!(
-                    "{} streams are announced, say which: {}",
-                    several.len(),
-                    choice(several)
-                ));
-            }
-        }
-    }
-    if is_over() {
-        return Ok(None);
-    }
-    debug!("no stream is announced that can be shown");
-    found(Wanted::group(DEFAULT_GROUP), Some(socket))
-}
-
 /// The streams that can be shown here.
-fn shown(announced: &Announced) -> Vec<Arc<Listing>> {
-    let streams = announced.directory().streams().iter();
+fn shown(streams: &[Arc<Listing>]) -> Vec<Arc<Listing>> {
     let is_shown = |l: &&Arc<Listing>| can_show(&l.stream).is_ok();
-    streams.filter(is_shown).cloned().collect()
+    streams.iter().filter(is_shown).cloned().collect()
 }
 
 /// The stream in the default group, with its name if it is announced.
@@ -205,13 +362,12 @@ fn choice(streams: &[Arc<Listing>]) -> String {
     some(streams.iter().map(command))
 }
 
-fn present(announced: &Announced) -> String {
-    let streams = announced.directory().streams().iter();
-    let names: Vec<String> = streams.map(|l| format!("{:?}", l.stream.name)).collect();
-    match names.is_empty() {
-        true => "none is announced here".to_owned(),
-        false => format!("announced here: {}", some(names.into_iter())),
-    }
+/// The names that are announced; `None`: there are none.
+pub(super) fn present(directory: &Directory) -> Option<String> {
+    let streams = directory.streams().iter();
+    let short = |name: &str| name.chars().take(NAME_SHOWN).collect::<String>();
+    let names = streams.map(|l| format!("{:?}", short(&l.stream.name)));
+    (names.len() > 0).then(|| format!("announced here: {}", some(names)))
 }
 
 /// The first few: strangers can announce any number.

@@ -31,15 +31,21 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// Nothing counted yet of the stream `wanted`. A stop signal of `signals` ends all threads.
+    /// Of the stream `wanted`, with the counters that the window has already. A stop signal of
+    /// `signals` ends all threads.
     ///
     /// # Errors
     /// No file descriptors are left.
-    pub(super) fn new(wanted: Arc<Wanted>, signals: &Signals) -> Result<Shared> {
+    pub(super) fn new(
+        wanted: Arc<Wanted>,
+        stats: Arc<ViewerStats>,
+        delay: Arc<DelayMeter>,
+        signals: &Signals,
+    ) -> Result<Shared> {
         Ok(Shared {
             wanted: Latest::new(wanted),
-            stats: Arc::default(),
-            delay: Arc::default(),
+            stats,
+            delay,
             state: Latest::default(),
             format: FormatSeen::default(),
             preview: Arc::default(),

@@ -20,12 +20,16 @@ use x11rb::rust_connection::RustConnection;
 use super::atoms::Atoms;
 use super::keyboard::Keyboard;
 use crate::clock::{Mono, Ntp};
-use crate::display::input::{Input, OnScreen};
+use crate::display::input::{Input, OnScreen, Point};
 
 /// Two presses of the button within this time, in ms, are one double click.
 const DOUBLE_CLICK: u32 = 400;
-/// How often it is told that the pointer moves, in ms.
+/// How often it is told that the pointer moves, in ms, unless the window follows it.
 const MOVES: u32 = 200;
+/// The numbers of the mouse's buttons; a step of its wheel is a press of one.
+const LEFT: u8 = 1;
+const WHEEL_UP: u8 = 4;
+const WHEEL_DOWN: u8 = 5;
 /// A monitor begins its next picture sooner than that; only a window that nobody sees is told later.
 const LATEST_VBLANK: Duration = Duration::from_millis(100);
 
@@ -35,6 +39,7 @@ pub(super) struct State {
     size: AtomicU32,
     slots: [Slot; 2],
     is_refused: AtomicBool,
+    is_followed: AtomicBool,
 }
 
 /// A segment on its way to the screen.
@@ -52,6 +57,7 @@ impl State {
             size: AtomicU32::new(pack(size)),
             slots: Default::default(),
             is_refused: AtomicBool::new(false),
+            is_followed: AtomicBool::new(false),
         }
     }
 
@@ -63,6 +69,11 @@ impl State {
     /// Whether the server refuses to read a segment that it took.
     pub(super) fn is_refused(&self) -> bool {
         self.is_refused.load(Ordering::Acquire)
+    }
+
+    /// Whether each of the pointer's moves is to be told.
+    pub(super) fn follow_pointer(&self, is_wanted: bool) {
+        self.is_followed.store(is_wanted, Ordering::Relaxed);
     }
 
     /// Whether the server reads the segment of this number.
@@ -161,7 +172,7 @@ impl Events {
                     }
                 }
                 Event::KeyRelease(event) => self.keyboard.release(&event),
-                Event::ButtonPress(event) => self.click(&event, &mut clicked),
+                Event::ButtonPress(event) => self.button(&event, &mut clicked),
                 Event::MotionNotify(event) => self.motion(&event, &mut moved),
                 Event::PropertyNotify(event) if event.atom == self.atoms._NET_WM_STATE => {
                     self.say(Input::State);
@@ -205,9 +216,12 @@ impl Events {
         self.x.flush()
     }
 
-    fn click(&self, event: &ButtonPressEvent, before: &mut Option<u32>) {
-        if event.detail != 1 {
-            return;
+    fn button(&self, event: &ButtonPressEvent, before: &mut Option<u32>) {
+        match event.detail {
+            LEFT => self.say(Input::Click(point(event.event_x, event.event_y))),
+            WHEEL_UP => return self.say(Input::WheelUp),
+            WHEEL_DOWN => return self.say(Input::WheelDown),
+            _ => return,
         }
         let is_double = before.is_some_and(|at| event.time.wrapping_sub(at) <= DOUBLE_CLICK);
         *before = (!is_double).then_some(event.time);
@@ -217,11 +231,12 @@ impl Events {
     }
 
     fn motion(&self, event: &MotionNotifyEvent, before: &mut Option<u32>) {
-        if before.is_some_and(|at| event.time.wrapping_sub(at) < MOVES) {
+        let is_recent = before.is_some_and(|at| event.time.wrapping_sub(at) < MOVES);
+        if is_recent && !self.state.is_followed.load(Ordering::Relaxed) {
             return;
         }
         *before = Some(event.time);
-        self.say(Input::PointerMoved);
+        self.say(Input::Pointer(point(event.event_x, event.event_y)));
     }
 
     /// What the window manager asks: to close, or whether we still answer.
@@ -239,6 +254,15 @@ impl Events {
             self.x.flush()?;
         }
         Ok(())
+    }
+}
+
+/// A place in the window; outside of it, above or to the left, the nearest in it.
+fn point(x: i16, y: i16) -> Point {
+    let inside = |v: i16| usize::try_from(v).unwrap_or(0);
+    Point {
+        x: inside(x),
+        y: inside(y),
     }
 }
 

@@ -10,6 +10,14 @@ use crate::display::input::Key;
 
 const ESCAPE: u32 = 0xff1b;
 const F11: u32 = 0xffc8;
+const RETURN: u32 = 0xff0d;
+const KEYPAD_ENTER: u32 = 0xff8d;
+const HOME: u32 = 0xff50;
+const UP: u32 = 0xff52;
+const DOWN: u32 = 0xff54;
+const PAGE_UP: u32 = 0xff55;
+const PAGE_DOWN: u32 = 0xff56;
+const END: u32 = 0xff57;
 
 /// The keyboard as it is laid out at present.
 #[derive(Debug)]
@@ -74,6 +82,13 @@ fn key_of(symbol: u32) -> Option<Key> {
         0x20..=0x7e => char::from_u32(symbol).map(|c| Key::Char(c.to_ascii_lowercase())),
         ESCAPE => Some(Key::Escape),
         F11 => Some(Key::F11),
+        RETURN | KEYPAD_ENTER => Some(Key::Enter),
+        HOME => Some(Key::Home),
+        UP => Some(Key::Up),
+        DOWN => Some(Key::Down),
+        PAGE_UP => Some(Key::PageUp),
+        PAGE_DOWN => Some(Key::PageDown),
+        END => Some(Key::End),
         _ => None,
     }
 }
@@ -87,10 +102,30 @@ mod tests {
             first: 8,
             each: 4,
             symbols: vec![
-                ESCAPE, 0, 0, 0, // 8
-                0x71, 0x51, 0, 0, // 9: q Q
-                0x6ca, 0x6ea, 0x71, 0x51, // 10: Cyrillic short i, then q
-                0x2f, 0x3f, 0, 0, // 11: / ?
+                ESCAPE,
+                0,
+                0,
+                0, // 8
+                0x71,
+                0x51,
+                0,
+                0, // 9: q Q
+                0x6ca,
+                0x6ea,
+                0x71,
+                0x51, // 10: Cyrillic short i, then q
+                0x2f,
+                0x3f,
+                0,
+                0, // 11: / ?
+                UP,
+                0,
+                0,
+                0, // 12
+                KEYPAD_ENTER,
+                0,
+                0,
+                0, // 13
             ],
             released: None,
         }
@@ -125,6 +160,8 @@ mod tests {
         assert_eq!(press(10, none), Some(Key::Char('q')));
         assert_eq!(press(11, none), Some(Key::Char('/')));
         assert_eq!(press(11, KeyButMask::SHIFT), Some(Key::Char('?')));
+        assert_eq!(press(12, none), Some(Key::Up));
+        assert_eq!(press(13, none), Some(Key::Enter));
         assert_eq!(press(9, KeyButMask::MOD1), None);
         assert_eq!(press(7, none), None);
         assert_eq!(press(255, none), None);

@@ -289,6 +289,11 @@ impl Window {
         })
     }
 
+    /// Whether each of the pointer's moves is told: they are many, and a picture has no use for them.
+    pub(super) fn follow_pointer(&self, is_wanted: bool) {
+        self.state.follow_pointer(is_wanted);
+    }
+
     /// Whether the window fills the screen.
     pub(super) fn is_full_screen(&self) -> bool {
         let has_state = || -> Result<bool, ReplyError> {

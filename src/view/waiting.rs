@@ -1,0 +1,279 @@
+//! What the window says while there is no picture: what is looked for or waited for, what there is
+//! instead, and what to do about it. Texts only; who looks and waits is elsewhere.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::find::present;
+use super::plan::{Target, ViewPlan};
+use super::wanted::Wanted;
+use crate::announced::can_show;
+use crate::display::lobby::{Choice, Waiting};
+use crate::players::quoted;
+use crate::rtp::sap::{Directory, Listing};
+use crate::text::{printable, without_codes};
+
+/// All of lancam's streams are announced once within this time.
+const ANNOUNCED: Duration = Duration::from_secs(3);
+/// After this long the user is told what to do.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Characters of a name in a line or a row, and of a whole error.
+const NAME: usize = 24;
+const ERROR: usize = 600;
+
+/// What is looked for or waited for, before anything is known.
+pub(super) fn at_first(config: &ViewPlan) -> Waiting {
+    let headline = match &config.target {
+        Target::Name(name) => format!("looking for {:?}", printable(name, NAME)),
+        Target::Any => "looking for a stream".to_owned(),
+        Target::Group(group) => format!("waiting for {group}"),
+        Target::Sdp(path) => {
+            let file = path.file_name().unwrap_or_default().to_string_lossy();
+            format!("waiting for {}", printable(&file, NAME))
+        }
+    };
+    Waiting {
+        headline,
+        ..Waiting::default()
+    }
+}
+
+/// What the window is called before the stream's name is known.
+pub(super) fn title(config: &ViewPlan) -> String {
+    match (&config.name, &config.target) {
+        (Some(name), _) | (None, Target::Name(name)) => name.clone(),
+        (None, Target::Group(group)) => group.to_string(),
+        (None, Target::Any | Target::Sdp(_)) => "lancam".to_owned(),
+    }
+}
+
+/// The stream that is meant is not found yet.
+pub(super) fn looking(config: &ViewPlan, directory: &Directory, waited: Duration) -> Waiting {
+    let target = match &config.target {
+        // The beginning of a name is enough.
+        Target::Name(name) => format!(" {}", quoted(&printable(name, NAME))),
+        _ => String::new(),
+    };
+    let mut lines = Vec::from_iter(there(Some(directory), waited));
+    if waited >= PATIENCE {
+        if config.target == Target::Any {
+            lines.extend(directory.streams().first().and_then(|l| obstacle(l)));
+        }
+        lines.extend(advice(&target));
+    }
+    Waiting {
+        lines,
+        ..at_first(config)
+    }
+}
+
+/// The user is to choose one of `streams`.
+pub(super) fn choosing(config: &ViewPlan, streams: &[Arc<Listing>]) -> Waiting {
+    if streams.is_empty() {
+        return Waiting {
+            lines: vec!["all streams that were announced are gone".to_owned()],
+            ..at_first(config)
+        };
+    }
+    let headline = match &config.target {
+        Target::Name(name) => format!("several match {:?}", printable(name, NAME)),
+        _ => "choose a stream".to_owned(),
+    };
+    Waiting {
+        headline,
+        choices: streams.iter().map(|listing| choice(listing)).collect(),
+        lines: Vec::new(),
+    }
+}
+
+/// Name, size, sender and group.
+fn choice(listing: &Listing) -> Choice {
+    let stream = &listing.stream;
+    let size = (stream.size).map_or(String::new(), |(width, height)| format!("{width}x{height}"));
+    Choice {
+        key: key(listing),
+        cells: vec![
+            printable(&stream.name, NAME),
+            size,
+            listing.from.to_string(),
+            stream.addr.to_string(),
+        ],
+    }
+}
+
+/// Tells an announced stream from all others: see [`Listing::is_same`].
+pub(super) fn key(listing: &Listing) -> String {
+    format!("{} {}", listing.from, listing.stream.addr)
+}
+
+/// The stream is known, and its first frame awaited. `is_announced`: it was found that way;
+/// `directory`: what else is announced, where that is known; `reason`: why no frame comes, likewise.
+pub(super) fn expecting(
+    wanted: &Wanted,
+    is_announced: bool,
+    directory: Option<&Directory>,
+    reason: Option<&str>,
+    waited: Duration,
+) -> Waiting {
+    let group = wanted.receive.group.to_string();
+    let headline = match wanted.name == group {
+        true => format!("waiting for {group}"),
+        false => format!("waiting for {:?}, {group}", printable(&wanted.name, NAME)),
+    };
+    let mut lines = Vec::from_iter(there(directory, waited));
+    match reason {
+        Some(reason) => lines.insert(0, printable(reason, ERROR)),
+        None if waited >= PATIENCE => {
+            let announced = "it is announced, but no picture comes";
+            lines.extend(is_announced.then(|| announced.to_owned()));
+            lines.extend(advice(&format!(" {group}")));
+        }
+        None => {}
+    }
+    Waiting {
+        headline,
+        choices: Vec::new(),
+        lines,
+    }
+}
+
+/// Nothing can be shown, and this is why.
+pub(super) fn failed(error: &anyhow::Error) -> Waiting {
+    Waiting {
+        headline: "no picture".to_owned(),
+        choices: Vec::new(),
+        lines: vec![
+            printable(&without_codes(format_args!("{error:#}")), ERROR),
+            "q closes this window".to_owned(),
+        ],
+    }
+}
+
+/// Why this stream is not the one that is shown.
+fn obstacle(listing: &Listing) -> Option<String> {
+    let why = can_show(&listing.stream).err()?;
+    let name = printable(&listing.stream.name, NAME);
+    Some(format!(
+        "{name:?} cannot be shown: {}",
+        printable(&why, ERROR)
+    ))
+}
+
+/// What is announced; that nothing is, once that is known.
+fn there(directory: Option<&Directory>, waited: Duration) -> Option<String> {
+    let directory = directory?;
+    let nothing = || "no stream is announced here".to_owned();
+    present(directory).or_else(|| (waited >= ANNOUNCED).then(nothing))
+}
+
+fn advice(target: &str) -> [String; 2] {
+    [
+        "check that the sender runs: lancam list".to_owned(),
+        format!("check for a firewall: sudo lancam doctor{target}"),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Mono;
+    use crate::rtp::sap::{self, Packet};
+
+    fn directory(streams: &[(&str, &str)]) -> Directory {
+        let mut directory = Directory::default();
+        for (name, group) in streams {
+            let sdp = format!(
+                "v=0\r\no=- 1 1 IN IP4 10.0.0.1\r\ns={name}\r\nc=IN IP4 {group}\r\nt=0 0\r\n\
+                 m=video 10000 RTP/AVP 26\r\na=framesize:26 320-240\r\n"
+            );
+            let mut datagram = Vec::new();
+            let packet = Packet {
+                is_deletion: false,
+                hash: sap::hash(sdp.as_bytes()),
+                origin: "10.0.0.1".parse().unwrap(),
+                sdp: sdp.as_bytes(),
+            };
+            packet.write(&mut datagram);
+            directory.push(Mono(0), packet.origin, "eth0", &datagram);
+        }
+        directory
+    }
+
+    fn plan(target: Target) -> ViewPlan {
+        ViewPlan {
+            target,
+            ..ViewPlan::default()
+        }
+    }
+
+    fn seconds(n: u64) -> Duration {
+        Duration::from_secs(n)
+    }
+
+    #[test]
+    fn what_is_looked_for_comes_first_then_what_there_is_then_what_to_do() {
+        let plan = plan(Target::Name("back porch".to_owned()));
+        let empty = directory(&[]);
+        let first = looking(&plan, &empty, seconds(0));
+        assert_eq!(first, at_first(&plan));
+        assert_eq!(first.headline, "looking for \"back porch\"");
+        assert!(first.lines.is_empty());
+        let later = looking(&plan, &empty, seconds(3));
+        assert_eq!(later.lines, ["no stream is announced here"]);
+        let two = directory(&[("garden", "239.255.0.1/1"), ("lab", "239.255.0.2/1")]);
+        assert_eq!(
+            looking(&plan, &two, seconds(6)).lines,
+            [
+                "announced here: \"garden\", \"lab\"",
+                "check that the sender runs: lancam list",
+                "check for a firewall: sudo lancam doctor 'back porch'",
+            ]
+        );
+    }
+
+    #[test]
+    fn for_any_stream_it_says_why_the_one_there_is_is_not_shown() {
+        let there = directory(&[("desk", "203.0.113.5")]);
+        let lines = looking(&plan(Target::Any), &there, seconds(6)).lines;
+        let why =
+            "\"desk\" cannot be shown: it is sent to 203.0.113.5 only, which is another machine";
+        assert!(lines.contains(&why.to_owned()), "{lines:?}");
+        assert!(lines.contains(&"check for a firewall: sudo lancam doctor".to_owned()));
+    }
+
+    #[test]
+    fn of_a_stream_that_is_known_the_picture_is_awaited() {
+        let group = "239.255.0.1:10000".parse().unwrap();
+        let mut wanted = Wanted::group(group);
+        let unnamed = expecting(&wanted, false, Some(&directory(&[])), None, seconds(6));
+        assert_eq!(unnamed.headline, "waiting for 239.255.0.1:10000");
+        assert_eq!(unnamed.lines.len(), 3);
+        wanted.name = "porch".to_owned();
+        let named = expecting(&wanted, true, None, None, seconds(6));
+        assert_eq!(named.headline, "waiting for \"porch\", 239.255.0.1:10000");
+        assert_eq!(named.lines[0], "it is announced, but no picture comes");
+        assert!(named.lines[2].ends_with("sudo lancam doctor 239.255.0.1:10000"));
+        // What is known needs no advice on what it might be.
+        let why = "10.0.0.7 sends H.264";
+        let other = expecting(&wanted, true, None, Some(why), seconds(6));
+        assert_eq!(other.lines, [why]);
+    }
+
+    #[test]
+    fn strangers_names_are_bounded_and_cannot_act() {
+        let long = format!("a\u{1b}[2J\u{202e}{}", "x".repeat(3000));
+        let hostile = directory(&[(&long, "239.255.0.1/1"), ("b", "239.255.0.2/1")]);
+        let waiting = choosing(&plan(Target::Any), hostile.streams());
+        assert_eq!(waiting.headline, "choose a stream");
+        let [a, b] = &waiting.choices[..] else {
+            panic!("{waiting:?}")
+        };
+        assert_eq!(a.cells[0].chars().count(), NAME);
+        assert!(!a.cells[0].chars().any(crate::text::is_invisible));
+        assert_eq!(b.cells[1..], ["320x240", "10.0.0.1", "239.255.0.2:10000"]);
+        assert_ne!(a.key, b.key);
+        let there = looking(&plan(Target::Any), &hostile, seconds(0)).lines;
+        assert!(there[0].len() < 400, "{there:?}");
+        assert!(!there[0].chars().any(crate::text::is_invisible));
+    }
+}

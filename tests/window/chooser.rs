@@ -1,0 +1,292 @@
+//! The window before there is a picture: it is there at once, says what is looked for, and lets the
+//! user choose. Senders and viewer are on two hosts, and the announcements real ones.
+
+use std::fs::File;
+use std::io::Read;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use super::common::net::{INTERFACE, Net};
+use super::common::process::Process;
+use super::xserver::Kept;
+use super::{Desktop, Shot, Viewer, signal, until};
+
+/// A window that opened after this long was not there at once: it takes 0.1 s where nothing else runs.
+const AT_ONCE: Duration = Duration::from_secs(1);
+/// The chosen row.
+const SELECTED: [u8; 3] = [0x22, 0x5c, 0x9c];
+
+fn hosts(test: &str) -> Option<(Desktop, Net)> {
+    Some((Desktop::start(false)?, Net::pair(test)?))
+}
+
+fn send(net: &Net, name: &str, size: &str, last: u8) -> Process {
+    let source = format!("send --source pattern:{size}@15 --interface {INTERFACE}");
+    let command = format!("{source} --name {name} --group 239.255.7.{last}:5000");
+    let sender = Process::spawn("lancam send", net.sender.lancam(&command));
+    sender.wait_for_message("watch ");
+    sender
+}
+
+fn view<'a>(desktop: &'a Desktop, net: &Net, arguments: &str) -> Viewer<'a> {
+    let mut command = net.viewer.lancam(&format!("view {arguments}"));
+    command
+        .env("DISPLAY", &desktop.display)
+        .env_remove("WAYLAND_DISPLAY")
+        // As from a menu: with a terminal, some things are said there.
+        .stderr(Stdio::null());
+    desktop.open(command)
+}
+
+/// What the desktop's menu entry says behind `lancam view`.
+fn menu_entry() -> String {
+    let entry = include_str!("../../deploy/debian/lancam.desktop");
+    let mut arguments = entry
+        .lines()
+        .filter_map(|l| l.strip_prefix("Exec=lancam view"));
+    arguments.next().expect("it starts the viewer").to_owned()
+}
+
+impl Viewer<'_> {
+    /// Waits for this title.
+    fn title_is(&self, what: &str, is_it: impl Fn(&str) -> bool) {
+        until(&format!("the title says {what}"), || {
+            is_it(&self.title()).then_some(())
+        });
+    }
+
+    fn shows(&self, name: &str, size: &str) {
+        let title = format!("{name} - {size} - ");
+        self.title_is(&title, |now| now.starts_with(&title));
+    }
+
+    fn is_choosing(&self, name: &str) {
+        let title = format!("{name} - choose a stream");
+        self.title_is(&title, |now| now == title);
+    }
+
+    fn point(&self, (x, y): (usize, usize)) {
+        let (x, y) = (x.to_string(), y.to_string());
+        self.desktop
+            .output("xdotool", &["mousemove", "--window", &self.id, &x, &y]);
+    }
+}
+
+impl Shot {
+    /// Lines of text, one below the other.
+    fn lines(&self) -> usize {
+        let is_lit = |row: &[[u8; 3]]| row.iter().any(|p| p.iter().all(|&v| v > 140));
+        let rows: Vec<bool> = self.pixels.chunks(self.size.0).map(is_lit).collect();
+        let starts = rows.windows(2).filter(|pair| !pair[0] && pair[1]);
+        starts.count()
+    }
+
+    /// Top and height of the row that is selected.
+    fn selected(&self) -> Option<(usize, usize)> {
+        let has = |row: &[[u8; 3]]| row.contains(&SELECTED);
+        let rows = self.pixels.chunks(self.size.0).map(has);
+        let rows: Vec<usize> = rows
+            .enumerate()
+            .filter_map(|(y, has)| has.then_some(y))
+            .collect();
+        Some((*rows.first()?, rows.len()))
+    }
+}
+
+#[test]
+fn whatever_is_looked_for_the_window_is_there_at_once() {
+    let Some((desktop, net)) = hosts("the window is there at once") else {
+        return;
+    };
+    let sdp = desktop.folder.path().join("porch.sdp");
+    let text = "v=0\r\no=- 7 1 IN IP4 10.77.0.1\r\ns=porch\r\nc=IN IP4 239.255.7.7/1\r\nt=0 0\r\n\
+                m=video 5000 RTP/AVP 26\r\n";
+    std::fs::write(&sdp, text).expect("written");
+    let sdp = sdp.to_string_lossy().into_owned();
+    for (target, title) in [
+        ("porch", "porch - waiting"),
+        ("", "lancam - waiting"),
+        ("239.255.7.7:5000", "239.255.7.7:5000 - waiting"),
+        (&sdp, "porch - waiting"),
+    ] {
+        let started = Instant::now();
+        let viewer = view(&desktop, &net, target);
+        let took = started.elapsed();
+        eprintln!("{target:?}: a window after {took:?}");
+        assert!(took < AT_ONCE, "{target:?}: {took:?}");
+        viewer.title_is(title, |now| now == title);
+        viewer.shot_that("waiting", |shot| shot.lines() > 0);
+        // Whoever does not want to wait ends it as ever.
+        match target {
+            "" => signal(&viewer.process, Signal::SIGTERM),
+            "porch" => viewer.press("Escape"),
+            _ => viewer.press("q"),
+        }
+        viewer.ends();
+    }
+}
+
+#[test]
+fn while_it_waits_it_says_what_there_is_and_what_to_do() {
+    let Some((desktop, net)) = hosts("while it waits it says what there is") else {
+        return;
+    };
+    let _garden = send(&net, "garden", "320x240", 1);
+    let _lab = send(&net, "lab", "320x240", 2);
+    for target in ["porch", "239.255.7.7:5000"] {
+        let started = Instant::now();
+        let viewer = view(&desktop, &net, target);
+        // What is looked for, then what there is, and after 5 s what to do.
+        viewer.shot_that(&format!("there-{}", target.len()), |shot| shot.lines() == 2);
+        assert!(started.elapsed() < Duration::from_secs(5));
+        viewer.shot_that(&format!("advice-{}", target.len()), |shot| {
+            shot.lines() == 4
+        });
+        assert!(started.elapsed() > Duration::from_secs(5));
+        viewer.press("q");
+        viewer.ends();
+    }
+}
+
+#[test]
+fn of_several_streams_a_key_or_the_mouse_chooses() {
+    let Some((desktop, net)) = hosts("of several streams a key chooses") else {
+        return;
+    };
+    let _left = send(&net, "left", "320x240", 1);
+    let _right = send(&net, "right", "640x480", 2);
+
+    let viewer = view(&desktop, &net, &menu_entry());
+    viewer.is_choosing("lancam");
+    // Headline, two rows, how to choose.
+    let list = viewer.shot_that("choose", |shot| {
+        shot.lines() == 4 && shot.selected().is_some()
+    });
+    let (top, height) = list.selected().expect("just seen");
+    viewer.press("Down");
+    viewer.shot_that("choose-down", |shot| {
+        shot.selected() == Some((top + height, height))
+    });
+    viewer.press("Return");
+    viewer.shows("right", "640x480");
+    assert_eq!(viewer.size(), (640, 480));
+    viewer.press("q");
+    viewer.ends();
+
+    let viewer = view(&desktop, &net, "");
+    viewer.is_choosing("lancam");
+    viewer.shot_that("choose-again", |shot| shot.lines() == 4);
+    viewer.press("1");
+    viewer.shows("left", "320x240");
+    viewer.press("q");
+    viewer.ends();
+
+    // What the mouse points at is selected. A double click chooses it, and does not fill the screen.
+    let viewer = view(&desktop, &net, "");
+    viewer.is_choosing("lancam");
+    viewer.shot_that("choose-by-mouse", |shot| {
+        shot.selected() == Some((top, height))
+    });
+    viewer.point((320, top + height + height / 2));
+    viewer.shot_that("pointed", |shot| {
+        shot.selected() == Some((top + height, height))
+    });
+    desktop.output("xdotool", &["click", "4"]);
+    viewer.shot_that("wheel", |shot| shot.selected() == Some((top, height)));
+    desktop.output("xdotool", &["click", "--repeat", "2", "--delay", "50", "1"]);
+    viewer.shows("right", "640x480");
+    assert_eq!(viewer.size(), (640, 480));
+    viewer.press("q");
+    viewer.ends();
+}
+
+#[test]
+fn a_name_that_means_several_is_asked_back_in_the_window() {
+    let Some((desktop, net)) = hosts("a name that means several") else {
+        return;
+    };
+    let _left = send(&net, "porch-left", "320x240", 1);
+    let _right = send(&net, "porch-right", "640x480", 2);
+    let _garden = send(&net, "garden", "160x120", 3);
+    let viewer = view(&desktop, &net, "porch");
+    viewer.is_choosing("porch");
+    viewer.shot_that("which", |shot| shot.lines() == 4);
+    viewer.press("2");
+    viewer.shows("porch-right", "640x480");
+    viewer.press("q");
+    viewer.ends();
+}
+
+#[test]
+fn the_list_follows_what_comes_and_goes() {
+    let Some((desktop, net)) = hosts("the list follows what comes and goes") else {
+        return;
+    };
+    let mut a = send(&net, "a", "320x240", 1);
+    let mut b = send(&net, "b", "640x480", 2);
+    let viewer = view(&desktop, &net, "");
+    viewer.is_choosing("lancam");
+    viewer.shot_that("two", |shot| shot.lines() == 4);
+    viewer.press("Down");
+    let mut c = send(&net, "c", "160x120", 3);
+    let three = viewer.shot_that("three", |shot| shot.lines() == 5);
+    let (top, height) = three.selected().expect("b");
+    // The first one goes: the selection goes up with its stream.
+    assert!(a.stop(Signal::SIGTERM).success());
+    viewer.shot_that("two-again", |shot| {
+        let up = shot
+            .selected()
+            .is_some_and(|(now, _)| now + height / 2 == top || now < top);
+        shot.lines() == 4 && up
+    });
+    // All go: it waits, and offers what comes then.
+    assert!(b.stop(Signal::SIGTERM).success());
+    assert!(c.stop(Signal::SIGTERM).success());
+    viewer.shot_that("none", |shot| shot.selected().is_none());
+    let _again = send(&net, "b", "640x480", 2);
+    viewer.is_choosing("lancam");
+    viewer.press("Return");
+    viewer.shows("b", "640x480");
+    viewer.press("q");
+    viewer.ends();
+}
+
+/// Started from a menu, nobody reads what is written to standard error.
+#[test]
+fn what_goes_wrong_stands_in_the_window() {
+    let Some((desktop, net)) = hosts("what goes wrong stands in the window") else {
+        return;
+    };
+    let mut viewer = view(&desktop, &net, "--interface nonesuch0");
+    viewer.shot_that("failed", |shot| shot.lines() >= 3);
+    assert!(viewer.process.0.try_wait().expect("a child").is_none());
+    viewer.press("q");
+    let status = until("the viewer ends", || {
+        viewer.process.0.try_wait().expect("a child")
+    });
+    assert_eq!(status.code(), Some(1));
+}
+
+/// There it is read, and whoever typed a command wants an end.
+#[test]
+fn with_a_terminal_what_goes_wrong_ends_it() {
+    let Some((desktop, net)) = hosts("with a terminal what goes wrong ends it") else {
+        return;
+    };
+    let pty = nix::pty::openpty(None, None).expect("a terminal");
+    let mut command = net.viewer.lancam("view --interface nonesuch0");
+    command
+        .env("DISPLAY", &desktop.display)
+        .env_remove("WAYLAND_DISPLAY")
+        .stderr(pty.slave);
+    let mut viewer = Kept(command.spawn().expect("the viewer starts"));
+    drop(command);
+    let status = until("the viewer ends", || viewer.0.try_wait().expect("a child"));
+    assert_eq!(status.code(), Some(1));
+    let mut text = [0; 4096];
+    let n = File::from(pty.master).read(&mut text).expect("read");
+    let said = String::from_utf8_lossy(&text[..n]);
+    assert!(said.contains("no interface \"nonesuch0\""), "{said}");
+}
