@@ -406,7 +406,13 @@ fn mistakes_are_said() {
         ),
         (
             "view --headless --fullscreen",
-            "--fullscreen is for a window",
+            "--fullscreen is for a window, but --headless shows none; drop one of them",
+        ),
+        ("view --headless --overlay", "--overlay is for a window"),
+        ("view --headless --decoders 1", "--decoders is for a window"),
+        (
+            "view --decoders 4",
+            "--decoders <N>': expected a whole number from 0 to 3",
         ),
         (
             "view --headless --scale 2",

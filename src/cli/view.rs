@@ -57,6 +57,10 @@ pub struct ViewArgs {
         value_parser = number(NUMBER, 0.1..=8.0_f32))]
     pub scale: Option<f32>,
 
+    /// Show the figures from the start
+    #[arg(long)]
+    pub overlay: bool,
+
     /// Threads that help to decode a frame while it arrives, 0 to 3 [default: one
     /// for each processor core but one]
     #[arg(long, value_name = "N", allow_negative_numbers = true,
@@ -103,16 +107,17 @@ impl ViewArgs {
                 "this lancam was built without a window; add --headless".to_owned(),
             ));
         }
-        if self.headless && self.scale.is_some() {
-            return Err(UsageError::Usage(
-                "--scale is for a window, but --headless shows none; drop one of them".to_owned(),
-            ));
-        }
-        if self.headless && self.fullscreen {
-            return Err(UsageError::Usage(
-                "--fullscreen is for a window, but --headless shows none; drop one of them"
-                    .to_owned(),
-            ));
+        let of_window = [
+            ("--scale", self.scale.is_some()),
+            ("--fullscreen", self.fullscreen),
+            ("--overlay", self.overlay),
+            ("--decoders", self.decoders.is_some()),
+        ];
+        let of_window = of_window.into_iter().find(|(_, is_given)| *is_given);
+        if let Some((flag, _)) = of_window.filter(|_| self.headless) {
+            return Err(UsageError::Usage(format!(
+                "{flag} is for a window, but --headless shows none; drop one of them"
+            )));
         }
         one_writer_on_stdout(self.record.as_ref(), self.stats.as_ref())?;
         Ok(ViewPlan {
@@ -128,7 +133,7 @@ impl ViewArgs {
             record: self.record.clone(),
             snapshot: self.snapshot.clone(),
             scale: self.scale,
-            overlay: false,
+            overlay: self.overlay,
             decoders: self.decoders.unwrap_or_else(default_helpers),
             full_screen: self.fullscreen,
             on_loss: self.on_loss,

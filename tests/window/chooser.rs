@@ -290,3 +290,53 @@ fn with_a_terminal_what_goes_wrong_ends_it() {
     let said = String::from_utf8_lossy(&text[..n]);
     assert!(said.contains("no interface \"nonesuch0\""), "{said}");
 }
+
+/// A frame is decoded while it arrives, in memory that is shared or not, and looks the same.
+#[test]
+fn a_real_stream_fills_the_screen_with_helpers_or_without_and_with_no_file_that_may_grow() {
+    let Some((desktop, net)) = hosts("a real stream fills the screen") else {
+        return;
+    };
+    let source = format!(
+        "send --source pattern:1280x720@15 --pacing 0.5 --interface {INTERFACE} --group 239.255.7.1:5000"
+    );
+    let sender = Process::spawn("lancam send", net.sender.lancam(&source));
+    sender.wait_for_message("watch ");
+    for (decoders, has_room) in [("0", true), ("1", true), ("3", false)] {
+        let arguments = format!("view 239.255.7.1:5000 --fullscreen --decoders {decoders}");
+        let mut command = match has_room {
+            true => net.viewer.lancam(&arguments),
+            false => {
+                let mut command = net.viewer.command("prlimit");
+                command
+                    .args(["--fsize=0", env!("CARGO_BIN_EXE_lancam")])
+                    .args(arguments.split(' '));
+                command
+            }
+        };
+        command
+            .env("DISPLAY", &desktop.display)
+            .env_remove("WAYLAND_DISPLAY")
+            .stderr(Stdio::null());
+        let mut viewer = desktop.open(command);
+        viewer.shot_that(&format!("decoders-{decoders}"), |shot| {
+            // The pattern's bars, from grey to black, in the upper part.
+            let bar = |n: usize| {
+                shot.pixels[shot.size.0 * shot.size.1 / 5 + shot.size.0 * (2 * n + 1) / 16]
+            };
+            let near = |a: [u8; 3], b: [u8; 3]| a.iter().zip(b).all(|(a, b)| a.abs_diff(b) < 24);
+            let bars = [
+                [191, 191, 0],
+                [0, 191, 191],
+                [0, 191, 0],
+                [191, 0, 191],
+                [191, 0, 0],
+                [0, 0, 191],
+            ];
+            // The sweeping bar may hide one.
+            (1..7).filter(|&n| near(bar(n), bars[n - 1])).count() >= 5
+        });
+        viewer.press("q");
+        viewer.ends();
+    }
+}
