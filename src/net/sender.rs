@@ -1,7 +1,7 @@
 //! Batch sending: the packets of one frame in as few system calls as the kernel allows. With UDP
 //! GSO one `sendmmsg` carries a frame in messages of up to 64 packets that the kernel (or the
 //! network card) cuts; without it, one message per packet in the same single call. Headers and scan
-//! are read where they lie: only the kernel copies. Does not wait between packets: see
+//! are read in place: only the kernel copies. Does not wait between packets: see
 //! [`super::pacing`].
 
 use std::io;
@@ -74,7 +74,7 @@ impl BatchSender {
         &mut self.socket
     }
 
-    /// Sends packets, each of a header and a payload that may lie anywhere. When it returns, the
+    /// Sends packets, each of a header and a payload that may be anywhere in memory. When it returns, the
     /// kernel has its copy and both may be reused.
     ///
     /// # Errors

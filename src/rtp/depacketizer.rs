@@ -489,7 +489,7 @@ impl Depacketizer {
         Some((packet, self.stream.read(&packet)?))
     }
 
-    /// Starts afresh with the source of `first`.
+    /// Starts over with the source of `first`.
     fn follow(&mut self, now: Mono, address: IpAddr, first: &Packet<'_>, cause: Cause) {
         while !self.slots.is_empty() {
             self.close_oldest();
@@ -501,7 +501,7 @@ impl Depacketizer {
     }
 
     /// Takes the packet that was held; if the source at `address` began again with it, starts
-    /// afresh.
+    /// over.
     fn take_held(&mut self, now: Mono, restarted: Option<IpAddr>) {
         let held = self.sources.take_held();
         if let Some((packet, fragment)) = self.read(&held) {

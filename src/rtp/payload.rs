@@ -9,12 +9,12 @@ use super::jpeg::{self, FrameBuffer};
 use super::packets::{Arrived, Limits, Outcome, Packets, Placed, ReceivedPacket};
 use crate::jpeg::{MAX_SCAN, Picture};
 
-/// The payload type unless something else is said.
+/// The default payload type.
 pub(super) const DEFAULT_TYPE: u8 = PAYLOAD_TYPE;
 /// The largest frame that any format can carry, in bytes.
 pub(super) const MAX_DATA: usize = MAX_SCAN;
 
-/// What a datagram holds that is not of the stream's payload type, as far as it tells.
+/// What a datagram of another payload type contains, as far as known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OtherFormat {
     /// RTP with another payload type.

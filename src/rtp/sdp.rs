@@ -303,7 +303,7 @@ fn frame_size(text: &str) -> Option<(u16, u16)> {
     pair(text.split_whitespace().nth(1)?, '-')
 }
 
-/// Two sides, none of them 0.
+/// Two sides, neither of them 0.
 fn pair(text: &str, separator: char) -> Option<(u16, u16)> {
     let (width, height) = text.split_once(separator)?;
     let size = (width.trim().parse().ok()?, height.trim().parse().ok()?);

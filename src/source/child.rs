@@ -271,7 +271,7 @@ impl Log {
     }
 }
 
-/// Logs what comes until the pipe is closed or the bell's other end is; gives the last line.
+/// Logs what arrives until the pipe is closed or the bell's other end is; gives the last line.
 fn forward(mut stderr: Pipe, mut lines: Lines, mut bell: UnixStream) -> String {
     let mut is_over = false;
     while !is_over && !stderr.is_closed {

@@ -110,7 +110,7 @@ fn install() -> nix::Result<()> {
 
 extern "C" fn on_sigbus(_: c_int, info: *mut libc::siginfo_t, _: *mut c_void) {
     // SAFETY: The kernel gives a handler with SA_SIGINFO a valid siginfo_t; for SIGBUS it has
-    // si_addr (sigaction(2)), and in one that a process has sent it is a number that lies in no
+    // si_addr (sigaction(2)), and in one sent by a process it is a number in no
     // range.
     let at = unsafe { (*info).si_addr() } as usize;
     if !replace(at) {

@@ -359,7 +359,7 @@ impl fmt::Display for TimeOfDay {
 /// The blocks along the bottom edge: three rows of 36. Each row begins with white, black and ends
 /// with black, white; between them stand 32 bits, the highest first, white for 1. The rows are the
 /// frame counter; a check of 16 bits with bits 47..32 of the time; bits 31..0 of the time, in
-/// milliseconds since 1970. Blocks lie on the JPEG's own 8 x 8 grid, so that each is flat.
+/// milliseconds since 1970. Blocks are on the JPEG's own 8 x 8 grid, so that each is flat.
 #[derive(Clone, Copy, Debug)]
 struct Strip {
     x: usize,

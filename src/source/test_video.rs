@@ -84,7 +84,7 @@ fn list(kind: &[u8; 4], parts: &[Vec<u8>]) -> Vec<u8> {
     chunk(b"LIST", &[kind, &parts.concat()[..]].concat())
 }
 
-/// How a test's AVI tells where its frames are.
+/// How a test's AVI lists its frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AviIndex {
     /// `idx1`, counted from `movi`.
@@ -117,7 +117,7 @@ pub(super) fn avi(jpegs: &[Vec<u8>], index: AviIndex) -> Vec<u8> {
     sound[44] = 1;
     // PCM, one channel, 8 bits.
     let wave = [1, 0, 1, 0, 0x40, 0x1f, 0, 0, 0x40, 0x1f, 0, 0, 1, 0, 8, 0].to_vec();
-    // The OpenDML index lies in the header, at a fixed size, and is filled in below.
+    // The OpenDML index is in the header, at a fixed size, and is filled in below.
     let indx = if index == AviIndex::OpenDml {
         chunk(b"indx", &[0; 40])
     } else {

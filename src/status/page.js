@@ -85,7 +85,7 @@ function figures(stream, uptime) {
   return shown;
 }
 
-// A <dl> of which only values change.
+// A <dl> in which only values change.
 function list(place, pairs) {
   while (place.children.length > pairs.length) place.lastElementChild.remove();
   pairs.forEach(([name, value], i) => {

@@ -28,10 +28,10 @@ const LEAST_BANDWIDTH: f64 = 8_000.0;
 const DEFAULT_BANDWIDTH: f64 = 125_000.0;
 /// Assumed size of a report before any was seen: a receiver report with its description.
 const DEFAULT_SIZE: f64 = 128.0;
-/// RFC 3550 §6.2 counts what lies under RTCP: UDP and IPv4 headers.
+/// RFC 3550 §6.2 also counts the UDP and IPv4 headers.
 const HEADERS: usize = 28;
 
-/// What is to be sent now. Call [`Timing::sent`] once it is.
+/// What to send now. Call [`Timing::sent`] once it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Due {
     /// The regular report.

@@ -1,4 +1,4 @@
-//! A mapped file: each frame is lent where it lies. Others may change the file meanwhile: before
+//! A mapped file: each frame is lent in place. Others may change the file meanwhile: before
 //! each frame a check shows whether the file of this name is still the one that was mapped.
 
 use std::fs;

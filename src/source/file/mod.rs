@@ -448,7 +448,7 @@ mod tests {
                     &other
                 }
                 _ => {
-                    // Not shorter, but nothing lies where it did.
+                    // Not shorter, but nothing is where it was.
                     rewrite(&path, &[&other.concat()[..], &[0; 1 << 20]].concat());
                     &other
                 }

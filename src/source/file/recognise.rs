@@ -6,7 +6,7 @@ use super::{avi, mov};
 use crate::jpeg::header::{Header, marker, segments};
 use crate::jpeg::split::next_jpeg;
 
-/// How a file is to be read.
+/// How to read a file.
 #[derive(Debug)]
 pub(super) enum Container {
     /// JPEGs, with or without a container around them.
@@ -301,7 +301,7 @@ mod tests {
         file[stco + 12..stco + 16].fill(0xff); // three frames in the first of three chunks
         assert_eq!(frames(&file), want[3..]);
         assert_eq!(found(&file).lost, 3);
-        file[stco + 11] = 2; // and the last chunk is not told
+        file[stco + 11] = 2; // and the last chunk is not listed
         assert_eq!(frames(&file), want[3..6]);
         assert_eq!(found(&file).lost, 4);
     }
@@ -448,7 +448,7 @@ mod tests {
         }
     }
 
-    /// Whatever the bytes, every frame lies in the file.
+    /// Whatever the bytes, every frame is inside the file.
     fn hostile(file: &[u8]) {
         for range in frame_ranges(file) {
             assert!(range.end <= file.len());
