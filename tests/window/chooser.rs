@@ -75,6 +75,16 @@ impl Viewer<'_> {
 }
 
 impl Shot {
+    /// Whether the overlay's text is in the upper left corner.
+    fn has_panel(&self) -> bool {
+        let corner = self
+            .pixels
+            .chunks(self.size.0)
+            .take(100)
+            .map(|row| &row[..60]);
+        corner.flatten().any(|p| p.iter().all(|&v| v > 240))
+    }
+
     /// Lines of text, one below the other.
     fn lines(&self) -> usize {
         let is_lit = |row: &[[u8; 3]]| row.iter().any(|p| p.iter().all(|&v| v > 140));
@@ -150,13 +160,31 @@ fn while_it_waits_it_says_what_there_is_and_what_to_do() {
     }
 }
 
+/// Longer than a viewer without a window looks for one.
+#[test]
+fn the_only_stream_is_shown_whenever_it_comes() {
+    let Some((desktop, net)) = hosts("the only stream is shown whenever it comes") else {
+        return;
+    };
+    let started = Instant::now();
+    let viewer = view(&desktop, &net, "");
+    viewer.shot_that("nothing", |shot| shot.lines() == 4);
+    until("it has looked for long", || {
+        (started.elapsed() > Duration::from_secs(7)).then_some(())
+    });
+    let _garden = send(&net, "garden", "320x240", 1);
+    viewer.shows("garden", "320x240");
+    viewer.press("q");
+    viewer.ends();
+}
+
 #[test]
 fn of_several_streams_a_key_or_the_mouse_chooses() {
     let Some((desktop, net)) = hosts("of several streams a key chooses") else {
         return;
     };
     let _left = send(&net, "left", "320x240", 1);
-    let _right = send(&net, "right", "640x480", 2);
+    let right = send(&net, "right", "640x480", 2);
 
     let viewer = view(&desktop, &net, &menu_entry());
     viewer.is_choosing("lancam");
@@ -195,9 +223,17 @@ fn of_several_streams_a_key_or_the_mouse_chooses() {
     });
     desktop.output("xdotool", &["click", "4"]);
     viewer.shot_that("wheel", |shot| shot.selected() == Some((top, height)));
-    desktop.output("xdotool", &["click", "--repeat", "2", "--delay", "50", "1"]);
+    // No picture comes yet, which would give the window its size.
+    right.signal(Signal::SIGSTOP);
+    let twice = ["click", "--repeat", "2", "--delay", "50", "1"];
+    desktop.output("xdotool", &twice);
+    viewer.title_is("what was clicked", |now| now == "right - waiting");
+    // Answered after both clicks.
+    viewer.press("i");
+    viewer.shot_that("clicked", |shot| shot.has_panel());
+    assert_eq!(viewer.size(), (640, 360));
+    right.signal(Signal::SIGCONT);
     viewer.shows("right", "640x480");
-    assert_eq!(viewer.size(), (640, 480));
     viewer.press("q");
     viewer.ends();
 }
