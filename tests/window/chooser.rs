@@ -354,7 +354,7 @@ fn a_real_stream_fills_the_screen_with_helpers_or_without_and_with_no_file_that_
             .env("DISPLAY", &desktop.display)
             .env_remove("WAYLAND_DISPLAY")
             .stderr(Stdio::null());
-        let mut viewer = desktop.open(command);
+        let viewer = desktop.open(command);
         viewer.shot_that(&format!("decoders-{decoders}"), |shot| {
             // The pattern's bars, from grey to black, in the upper part.
             let bar = |n: usize| {
