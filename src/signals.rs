@@ -1,5 +1,6 @@
 //! Signals: SIGTERM and SIGINT ask to stop (the second one ends the process at once), SIGHUP asks
-//! to reload the config. The handlers only raise flags and wake whoever waits. SIGXFSZ is no end.
+//! to reload the config. The handlers only raise flags and wake whoever waits.
+//! SIGXFSZ is caught, so that a write beyond a size limit fails instead of ending the process.
 
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
@@ -55,7 +56,7 @@ impl Signals {
             flag::register(signal, Arc::clone(&stop))?;
             low_level::pipe::register(signal, writer.try_clone()?)?;
         }
-        // Where a file may not grow (RLIMIT_FSIZE), the call fails instead.
+        // setrlimit(2), RLIMIT_FSIZE: caught, the call fails with EFBIG.
         flag::register(SIGXFSZ, Arc::default())?;
         flag::register(SIGHUP, Arc::clone(&reload))?;
         low_level::pipe::register(SIGHUP, writer.try_clone()?)?;

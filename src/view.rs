@@ -1,7 +1,7 @@
-//! The viewing pipeline: the window's thread is there first, and the caller's waits for it; one finds
-//! the stream and starts the others; one receives packets, assembles frames and waits for nothing
-//! else; one handles signals and writes statistics. The only module that wires sockets, depacketizer
-//! and window together.
+//! The viewing pipeline: the window's thread is there first, and the caller's waits for it; one
+//! finds the stream and starts the others; one receives packets, assembles frames and waits for
+//! nothing else; one handles signals and writes statistics. The only module that wires sockets,
+//! depacketizer and window together.
 
 mod choose;
 mod control;

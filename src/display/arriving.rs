@@ -1,5 +1,5 @@
-//! What has come of the frame that is arriving, on its way to the decoder: one slot, in which a newer
-//! frame displaces an older one. Only an accelerator: the whole frame comes by the mailbox, always.
+//! The parts of a frame that have arrived, on their way to the decoder: one slot, in which a newer
+//! frame displaces an older one. Only an accelerator: the whole frame always comes by the mailbox.
 
 use std::mem::swap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,12 +7,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::jpeg::strips::Shape;
 use crate::jpeg::{Picture, Sampling};
 
-/// The part of a frame that is worth a call of the consumer.
+/// The consumer is woken for this part of a frame.
 const PART: usize = 32;
-/// And at least so many bytes.
+/// And for no fewer bytes than this.
 const LEAST: usize = 4096;
 
-/// A picture but for its scan.
+/// A picture without its scan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
     /// Width in pixels.
@@ -26,7 +26,7 @@ pub struct Head {
 }
 
 impl Head {
-    /// That of `picture`.
+    /// The head of `picture`.
     pub fn of(picture: &Picture<'_>) -> Head {
         Head {
             width: picture.width,
@@ -37,7 +37,7 @@ impl Head {
         }
     }
 
-    /// Whether its scan must be searched for the places where it can be cut.
+    /// Whether its scan has restart markers, so that no walk is needed to cut it.
     pub fn has_restarts(&self) -> bool {
         self.restart_interval != 0
     }
@@ -59,18 +59,18 @@ pub struct Arriving(Mutex<Slot>);
 
 #[derive(Debug, Default)]
 struct Slot {
-    /// The number and the head of the frame that `bytes` belong to.
+    /// Number and head of the frame that `bytes` belong to.
     frame: Option<(u64, Head)>,
-    /// Bytes of its scan that nobody has taken yet. At most a frame: 16 MiB.
+    /// Bytes of its scan not taken yet; at most 16 MiB.
     bytes: Vec<u8>,
     /// How many have been taken before.
     taken: usize,
 }
 
-/// What the slot had.
+/// What the slot held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Taken {
-    /// Bytes of the frame that was asked for, perhaps none.
+    /// The frame that was asked for; there may be no new bytes.
     More,
     /// Another frame is arriving.
     Other,
@@ -81,15 +81,14 @@ impl Arriving {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Starts to take the frame in the slot, if its number is larger than `after` and none of it was
-    /// taken.
+    /// The frame in the slot, if its number is larger than `after` and none of it has been taken.
     pub fn begin(&self, after: u64) -> Option<(u64, Head)> {
         let slot = self.lock();
         slot.frame
             .filter(|(number, _)| *number > after && slot.taken == 0)
     }
 
-    /// Replaces `bytes` with those of the frame `number` that came since the last call.
+    /// Replaces `bytes` with what has arrived of frame `number` since the last call.
     pub fn take(&self, number: u64, bytes: &mut Vec<u8>) -> Taken {
         bytes.clear();
         let mut slot = self.lock();
@@ -112,9 +111,9 @@ pub struct Progress {
 }
 
 impl Arriving {
-    /// Puts what is new of the frame `number` into the slot; `picture` has its scan from the start on,
-    /// as far as it came. True if the consumer is to be woken. Never waits: what finds the slot taken
-    /// comes with the next call.
+    /// Adds what is new of frame `number`; `picture` holds its scan from the start as far as it has
+    /// arrived. Returns whether to wake the consumer. Never waits: if the slot is locked, the bytes
+    /// follow with the next call.
     pub fn offer(&self, progress: &mut Progress, number: u64, picture: &Picture<'_>) -> bool {
         if progress.number != number {
             *progress = Progress {

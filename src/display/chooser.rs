@@ -1,5 +1,5 @@
-//! What the window shows before there is a picture: what is awaited, and a list to choose from. How
-//! it is drawn, and what keys and mouse do in it; what is in the list is not decided here.
+//! What the window shows before the first picture: what is awaited, and a list of streams to choose
+//! from. Draws it and handles its keys and mouse; what is in the list is decided elsewhere.
 
 use std::sync::Arc;
 
@@ -8,40 +8,40 @@ use super::lobby::{Choice, Waiting};
 use super::overlay::{Area, Block, Canvas, SOFT, WHITE};
 use crate::font::{Font, SMALLEST};
 
-/// How to choose, below each list.
+/// Instructions below the list.
 const KEYS: &str = "choose by arrows and Enter, 1 to 9, or the mouse; q quits";
-/// Of the chosen row, and of the bar that shows which part of a long list is seen.
+/// Colours of the selected row, and of the scroll bar.
 const SELECTED: u32 = 0x0022_5c9c;
 const TRACK: u32 = 0x0030_3030;
 const THUMB: u32 = 0x00a0_a0a0;
-/// Rows that have a figure to choose them by.
+/// Rows that can be chosen by a digit.
 const FIGURES: usize = 9;
-/// The column of what is called by its name, after that of the figures.
+/// The column of names, after that of the digits.
 const NAME: usize = 1;
-/// Rows that one step of the wheel goes.
+/// Rows per step of the wheel.
 const WHEEL: usize = 1;
 
 /// What became of a key or a click.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// It means nothing here.
+    /// It was not used.
     Unused,
-    /// The list looks different now, or nothing has changed.
+    /// It was used; the list may look different.
     Used,
-    /// This was chosen, by its key.
+    /// The stream with this key was chosen.
     Chosen(String),
 }
 
-/// What is said at present, and where in the list the user is.
+/// What is shown, and which row is selected.
 #[derive(Debug, Default)]
 pub(super) struct Chooser {
     waiting: Arc<Waiting>,
     selected: usize,
-    /// The first row that is seen of a list that is too long.
+    /// The first visible row of a long list.
     first: usize,
-    /// How many rows were seen last.
+    /// How many rows were visible last.
     seen: usize,
-    /// Where they were, and what they were of.
+    /// Where they were drawn, and the key of each.
     rows: Vec<(Area, String)>,
 }
 
@@ -51,8 +51,8 @@ impl Chooser {
         !self.waiting.choices.is_empty()
     }
 
-    /// Takes what is said now; false if it is what was said before. The same stream stays selected,
-    /// wherever it is in the list; if it is gone, the one in its place is.
+    /// Takes what to show now; returns whether it is new. The selection follows its stream; if that
+    /// is gone, the one in its place is selected.
     pub(super) fn update(&mut self, waiting: Arc<Waiting>) -> bool {
         if Arc::ptr_eq(&waiting, &self.waiting) {
             return false;
@@ -69,7 +69,7 @@ impl Chooser {
         self.waiting.choices.get(self.selected)
     }
 
-    /// Answers a key.
+    /// Handles a key.
     pub(super) fn press(&mut self, key: Key) -> Answer {
         if !self.is_choosing() {
             return Answer::Unused;
@@ -92,7 +92,7 @@ impl Chooser {
         Answer::Used
     }
 
-    /// The mouse is there: what it points at is selected.
+    /// Selects what the mouse points at.
     pub(super) fn point(&mut self, at: Point) -> Answer {
         match self.row_at(at) {
             Some(row) if row != self.selected => self.select(row),
@@ -101,7 +101,7 @@ impl Chooser {
         Answer::Used
     }
 
-    /// A click chooses what it hits.
+    /// Chooses what was clicked.
     pub(super) fn click(&mut self, at: Point) -> Answer {
         match self.row_at(at) {
             Some(row) => self.choose(row),
@@ -109,7 +109,7 @@ impl Chooser {
         }
     }
 
-    /// The wheel turned by a step.
+    /// Handles a step of the wheel.
     pub(super) fn wheel(&mut self, is_down: bool) -> Answer {
         match is_down {
             true => self.select(self.selected + WHEEL),
@@ -130,14 +130,14 @@ impl Chooser {
         Answer::Chosen(choice.key.clone())
     }
 
-    /// What was drawn at this place, if it is still there: the list may have changed since.
+    /// The row drawn at this point, if it still exists: the list may have changed since.
     fn row_at(&self, at: Point) -> Option<usize> {
         let (_, key) = self.rows.iter().find(|(area, _)| area.has(at.x, at.y))?;
         let choices = &self.waiting.choices;
         choices.iter().position(|choice| choice.key == *key)
     }
 
-    /// Draws all of it across the middle of the window.
+    /// Draws everything in the middle of the window.
     pub(super) fn draw(&mut self, canvas: &mut Canvas<'_>) {
         let (width, height) = canvas.size();
         let usual = canvas.text();
@@ -171,7 +171,7 @@ impl Chooser {
         canvas.block(&lines, area);
     }
 
-    /// So many rows can be seen: the selected one is among them.
+    /// Scrolls so that the selected row is among the visible ones.
     fn scroll(&mut self, rows: usize) {
         let all = self.waiting.choices.len();
         self.seen = rows.max(1).min(all);
@@ -203,7 +203,7 @@ impl Chooser {
         }
     }
 
-    /// Which part of the list is seen.
+    /// Draws the scroll bar.
     fn draw_bar(&self, canvas: &mut Canvas<'_>, list: &List, right: usize, top: usize) {
         let all = self.waiting.choices.len();
         let (width, height) = ((list.size / 4).max(2), self.seen * list.row);

@@ -75,8 +75,9 @@ impl Decoder {
         })
     }
 
-    /// Decodes `jpeg` into `window`, a buffer of `size` (width, height) pixels in rows without gaps:
-    /// as large as it fits with its aspect ratio kept, black around it. On an error `window` is as it was.
+    /// Decodes `jpeg` into `window`, a buffer of `size` (width, height) pixels in rows without
+    /// gaps: as large as it fits with its aspect ratio kept, black around it. On an error `window`
+    /// is as it was.
     pub fn decode(
         &mut self,
         jpeg: &[u8],

@@ -1,5 +1,5 @@
-//! The figures that the title and the overlay show, once a second: rates of the last seconds, from the viewer's
-//! counters. No clock of its own: it is told the time.
+//! The figures that the title and the overlay show, once a second: rates of the last seconds, from
+//! the viewer's counters. No clock of its own: it is told the time.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -21,7 +21,8 @@ pub struct Figures {
     pub loss_percent: f64,
     /// Counters since the start.
     pub total: ViewerSnapshot,
-    /// Capture-to-screen delay of the last seconds; `None` where the stream carries no capture time.
+    /// Capture-to-screen delay of the last seconds; `None` where the stream carries no capture
+    /// time.
     pub delay: Option<Percentiles>,
 }
 

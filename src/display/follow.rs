@@ -1,6 +1,6 @@
-//! The scan of a frame while it arrives: what has come of it, and in the end the rest of it, from the
-//! whole frame in the mailbox. Only what is certain to be the beginning of that frame counts. And
-//! whether it is worth while to follow it.
+//! The scan of a frame while it arrives: first the parts that have arrived, then the rest, from the
+//! whole frame in the mailbox, if that is the same frame. Also decides whether following frames is
+//! faster than waiting for them.
 
 use std::time::{Duration, Instant};
 
@@ -10,9 +10,9 @@ use super::strips::{Next, Scan};
 use crate::clock::Mono;
 use crate::mailbox::Mailbox;
 
-/// Longer times between the last packet and the picture are not the decoder's.
+/// Longer times between last packet and picture count as this.
 const MOST: Duration = Duration::from_millis(100);
-/// How long a frame is followed that does not go on.
+/// How long to follow a frame of which nothing more arrives.
 const STALLED: Duration = Duration::from_millis(50);
 /// The scan of a frame that is arriving, until the mailbox has it whole.
 pub(super) struct ArrivingScan<'a, T> {
@@ -38,7 +38,7 @@ impl<T: Frame> Scan for ArrivingScan<'_, T> {
                 return Next::Bytes(self.bytes);
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            // It wakes for other things too.
+            // The mailbox wakes this thread for other things too.
             self.frame = match taken {
                 Taken::More => self.mailbox.take(left),
                 Taken::Other => self.mailbox.take(Duration::ZERO),
@@ -61,7 +61,7 @@ impl<T: Frame> Scan for ArrivingScan<'_, T> {
 }
 
 impl<'a, T: Frame> ArrivingScan<'a, T> {
-    /// The scan of the frame that [`Arriving::begin`] gave. `bytes` is memory that is used again.
+    /// The scan of the frame that [`Arriving::begin`] returned. `bytes` is memory to reuse.
     pub(super) fn new(
         number: u64,
         head: &'a Head,
@@ -80,7 +80,7 @@ impl<'a, T: Frame> ArrivingScan<'a, T> {
         }
     }
 
-    /// The frame that the mailbox had, whichever it is.
+    /// The frame taken from the mailbox, which may be another one.
     pub(super) fn into_frame(self) -> Option<Box<T>> {
         self.frame
     }
@@ -98,11 +98,11 @@ impl<'a, T: Frame> ArrivingScan<'a, T> {
     }
 }
 
-/// Every so many frames the way is tried that was slower.
+/// The slower way is tried again every so many frames.
 const TRIAL: u32 = 64;
 
-/// Which way is faster, by the time from a frame's last packet until it is decoded: to follow it while
-/// it arrives, or to decode it as a whole. That depends on how long frames take to arrive, on the
+/// Which way is faster, measured from a frame's last packet until it is decoded: following it while
+/// it arrives, or decoding it as a whole. That depends on how long frames take to arrive, on the
 /// cores, and on what else they do.
 #[derive(Debug, Default)]
 pub(super) struct Ways {
@@ -111,13 +111,12 @@ pub(super) struct Ways {
     frames: u32,
 }
 
-/// About the least of the last times: what else the machine does makes them longer, never shorter.
+/// Roughly the minimum of recent times: other load makes them longer, never shorter.
 #[derive(Debug, Default)]
 struct Way(Option<Duration>);
 
 impl Way {
     fn record(&mut self, time: Duration) {
-        // Of frames that waited for something else, nothing is learnt.
         let time = time.min(MOST);
         let least = self.0.map_or(time, |least| (least * 7 + time) / 8);
         self.0 = Some(least.min(time));
@@ -134,12 +133,12 @@ impl Ways {
         (followed < whole) != (self.frames % TRIAL == 0)
     }
 
-    /// A frame was followed to its end in vain.
+    /// A frame was followed to its end but not decoded.
     pub(super) fn record_failure(&mut self) {
         self.followed.record(MOST);
     }
 
-    /// A frame is decoded whose last packet came then.
+    /// A frame was decoded whose last packet arrived then.
     pub(super) fn record(&mut self, is_followed: bool, last_arrival: Option<Mono>) {
         let Some(last) = last_arrival else { return };
         let time = Mono::now().since(last);
@@ -219,8 +218,8 @@ mod tests {
         }
     }
 
-    /// Offers `arrives` piece by piece as far as `offered`, then puts `comes` into the mailbox; what the decoder makes
-    /// of it, and the number of the frame that it has taken.
+    /// Offers `arrives` piece by piece as far as `offered`, then puts `comes` into the mailbox;
+    /// what the decoder makes of it, and the number of the frame that it has taken.
     fn follow(
         arrives: &Received,
         offered: usize,

@@ -1,5 +1,5 @@
-//! The keys of the window and what they do, for the list in the window and the help of `lancam view`. What they do is
-//! done in [`super::window`].
+//! The window's keys and what they do, for the list in the window and the help of `lancam view`.
+//! [`super::window`] handles them.
 
 /// Keys, and what they do.
 pub const KEYS: &[(&str, &str)] = &[

@@ -1,5 +1,5 @@
-//! What the window says before there is a picture, and what the user chooses there: shared by the
-//! window's thread and by whoever looks for the stream. How it looks is `chooser`'s business.
+//! What the window says before the first picture, and what the user chooses there. Shared by the
+//! window's thread and the one that looks for the stream. How it looks is `chooser`'s business.
 
 use std::sync::Arc;
 
@@ -10,22 +10,22 @@ use crate::counters::Latest;
 pub struct Waiting {
     /// What is awaited, in large letters.
     pub headline: String,
-    /// What the user may choose from; nothing: there is only to wait.
+    /// What the user can choose from; empty: there is nothing to do but wait.
     pub choices: Vec<Choice>,
     /// What else there is to say.
     pub lines: Vec<String>,
 }
 
-/// Something that can be chosen. Its texts are fit to be shown.
+/// Something that can be chosen. Its texts are safe to show.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Choice {
-    /// Tells it from all others, whatever it is called at present.
+    /// Identifies it, whatever its present name.
     pub key: String,
     /// Its texts, one for each column of the list.
     pub cells: Vec<String>,
 }
 
-/// Where the window's thread finds what to say, and leaves what was chosen.
+/// Where the window's thread finds what to show, and leaves what was chosen.
 #[derive(Debug, Default)]
 pub struct Lobby {
     waiting: Latest<Arc<Waiting>>,
@@ -33,7 +33,7 @@ pub struct Lobby {
 }
 
 impl Lobby {
-    /// With what is said at first.
+    /// A lobby that says `waiting`.
     pub fn new(waiting: Waiting) -> Lobby {
         Lobby {
             waiting: Latest::new(Arc::new(waiting)),
@@ -41,7 +41,7 @@ impl Lobby {
         }
     }
 
-    /// Says this from now on; another `Arc` only where it reads differently.
+    /// Says `waiting` from now on; the `Arc` changes only if the text does.
     pub fn say(&self, waiting: Waiting) {
         if *self.waiting() != waiting {
             self.waiting.set(Arc::new(waiting));
@@ -53,7 +53,7 @@ impl Lobby {
         self.waiting.get()
     }
 
-    /// The user has chosen what has this key.
+    /// The user has chosen the one with this key.
     pub fn choose(&self, key: String) {
         self.chosen.set(Some(key));
     }

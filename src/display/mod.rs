@@ -55,7 +55,8 @@ pub trait Frame {
         true
     }
 
-    /// Puts what `last` has into the gaps of a frame that is not whole; false if there is nothing to show.
+    /// Puts what `last` has into the gaps of a frame that is not whole; false if there is nothing
+    /// to show.
     fn conceal(&mut self, _last: &Self, _concealer: &mut Concealer) -> bool {
         false
     }

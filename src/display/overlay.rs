@@ -1,19 +1,20 @@
-//! What is drawn over the picture: a panel of figures, the list of keys, one message, a large notice across the
-//! middle, the mark of a frozen picture; and what is drawn in its place is drawn with. Draws on a window's pixels;
-//! clips at its edges; finds sizes that read well and fit; knows nothing of what the texts mean.
+//! Draws text and boxes over the picture, or where there is none: a panel of figures, the list of
+//! keys, a message, a large notice in the middle, the border of a frozen picture. Works on a
+//! window's pixels, clips at its edges and finds text sizes that are legible and fit. What the
+//! texts mean is not its business.
 
 use crate::font::{Font, SMALLEST};
 
-/// The usual size of text in pixels, at 96 dots an inch; more in large windows.
+/// The usual text size in pixels at 96 dots an inch; larger in large windows.
 const TEXT: f32 = 14.0;
-/// No window is so large that it needs more.
+/// Text is never larger than this.
 const LARGEST: usize = 400;
-/// A window that is drawn larger needs new sizes; so many are kept.
+/// How many text sizes are kept; resizing the window needs new ones.
 const FONTS: usize = 8;
 
-/// Of text.
+/// The colour of text.
 pub const WHITE: u32 = 0x00ff_ffff;
-/// Of text that matters less.
+/// The colour of less important text.
 pub const SOFT: u32 = 0x00b4_bcc6;
 /// What boxes are tinted with.
 const TINT: u32 = 0x000a_0d12;
@@ -22,7 +23,7 @@ const FROZEN: u32 = 0x0038_9bff;
 /// A line of two columns: what it is, and its value.
 pub type Row<'a> = (&'a str, &'a str);
 
-/// The typeface in the sizes that were used last.
+/// The typeface in the sizes used last.
 #[derive(Debug)]
 pub struct Overlay {
     scale: f32,
@@ -74,7 +75,8 @@ impl Overlay {
         }
     }
 
-    /// `pixels` as a canvas of `size` (width, height); rows that the slice does not hold are left out.
+    /// `pixels` as a canvas of `size` (width, height); rows that the slice does not hold are left
+    /// out.
     pub fn canvas<'a>(&'a mut self, pixels: &'a mut [u32], size: (usize, usize)) -> Canvas<'a> {
         let (width, height) = size;
         let rows = pixels.len().checked_div(width).unwrap_or(0);
@@ -91,7 +93,7 @@ impl Overlay {
 
     fn font(&mut self, size: usize) -> &mut Font {
         if let Some(at) = self.fonts.iter().position(|font| font.size() == size) {
-            // Used last: the first is the one to go.
+            // Most recently used last; the first one is dropped.
             self.fonts[at..].rotate_left(1);
         } else {
             if self.fonts.len() >= FONTS {
@@ -105,7 +107,7 @@ impl Overlay {
 }
 
 impl Canvas<'_> {
-    /// The list of keys, in the middle.
+    /// Draws the list of keys, in the middle.
     pub fn help(&mut self, title: &str, rows: &[Row<'_>]) {
         let table = Table::new(title, rows, self.text(), (self.width, self.height));
         let area = self.centred(table.width, table.height, 0, self.height);
@@ -113,7 +115,7 @@ impl Canvas<'_> {
         self.table(&table, area);
     }
 
-    /// The panel of figures, in the upper left corner; not where it would lie over the list of keys.
+    /// Draws the panel of figures in the upper left corner, unless it would cover the list of keys.
     pub fn panel(&mut self, title: &str, rows: &[Row<'_>]) {
         let table = Table::new(title, rows, self.text(), (self.width, self.height));
         let edge = self.text() / 2;
@@ -127,7 +129,7 @@ impl Canvas<'_> {
         self.table(&table, area);
     }
 
-    /// A few words at the bottom, for a moment.
+    /// Draws a message at the bottom.
     pub fn message(&mut self, text: &str) {
         let (width, height) = (self.width * 9 / 10, self.height / 2);
         let block = Block::fitting(text, WHITE, self.text(), width, height);
@@ -138,7 +140,8 @@ impl Canvas<'_> {
         self.blocks(&[block], Area::new(x, y, wide, high));
     }
 
-    /// Large, across the middle of the picture, with the reason below it; not over the list of keys.
+    /// Draws a large notice in the middle with the reason below it, unless the list of keys is
+    /// there.
     pub fn notice(&mut self, text: &str, reason: Option<&str>) {
         if self.help.is_some() {
             return;
@@ -157,7 +160,7 @@ impl Canvas<'_> {
         self.blocks(&blocks, area);
     }
 
-    /// The mark of a picture that stands still: a border, and the word at the bottom.
+    /// Draws the border of a frozen picture, with `word` at the bottom.
     pub fn frozen(&mut self, word: &str) {
         let edge = (self.text() / 4).max(2);
         let (width, height) = (self.width, self.height);
@@ -186,7 +189,7 @@ impl Canvas<'_> {
         (self.width, self.height)
     }
 
-    /// The size of text that reads well in this window.
+    /// The text size that is legible in this window.
     pub fn text(&self) -> usize {
         let of_window = (self.width / 64).min(self.height / 40).min(LARGEST);
         let usual = (TEXT * self.overlay.scale) as usize;
@@ -360,8 +363,8 @@ impl<'a> Table<'a> {
 }
 
 impl Block {
-    /// `text` in lines of at most `width` pixels, of text of `size`, or smaller if it would be higher than `height`.
-    /// Each of its own lines begins a new one, where there is room for that.
+    /// `text` in lines of at most `width` pixels, of text of `size`, or smaller if it would be
+    /// higher than `height`. Each of its own lines begins a new one, where there is room for that.
     pub fn fitting(text: &str, colour: u32, size: usize, width: usize, height: usize) -> Block {
         let mut size = size.max(SMALLEST);
         loop {
@@ -433,8 +436,8 @@ fn padding(size: usize) -> usize {
     (size * 3 / 4).max(3)
 }
 
-/// How far a box with round corners is inset so many rows from its edge, and how much of the pixel before that it
-/// covers, of 255.
+/// How far a box with round corners is inset so many rows from its edge, and how much of the pixel
+/// before that it covers, of 255.
 fn corner(radius: usize, from_edge: usize) -> (usize, u8) {
     if from_edge >= radius {
         return (0, 0);

@@ -1,5 +1,5 @@
-//! Bilinear scaling of pixels 0x00RRGGBB, as far as turbojpeg's factors do not reach. It may be given
-//! part of a picture: a row of the result is the same whichever part it is made from.
+//! Bilinear scaling of 0x00RRGGBB pixels, for sizes that turbojpeg's factors do not give. It also
+//! takes part of a picture: the result's rows are the same whichever part they are made from.
 
 use std::ops::Range;
 
@@ -10,7 +10,7 @@ use super::layout::Rect;
 pub(super) struct Scaler {
     /// The widths that the tables were made for: from, to.
     made_for: (usize, usize),
-    /// Of which pixel and its next neighbour each pixel of the result is made.
+    /// The left one of the two pixels that each pixel of the result is mixed from.
     from: Vec<u32>,
     /// How much the neighbour weighs, for each byte of the result.
     weights: Vec<u16>,
@@ -44,8 +44,8 @@ fn tap(to: usize, to_size: usize, from_size: usize) -> Tap {
     }
 }
 
-/// Mixes two rows byte by byte; byte `i` of `b` weighs `weight(i)` of 256. A form that compilers turn
-/// into SIMD.
+/// Mixes two rows byte by byte; byte `i` of `b` weighs `weight(i)` of 256. A form that compilers
+/// turn into SIMD.
 #[inline(always)]
 fn mix(a: &[u32], b: &[u32], to: &mut [u32], weight: impl Fn(usize) -> u16) {
     let (a, b): (&[u8], &[u8]) = (bytemuck::cast_slice(a), bytemuck::cast_slice(b));
@@ -57,12 +57,12 @@ fn mix(a: &[u32], b: &[u32], to: &mut [u32], weight: impl Fn(usize) -> u16) {
     }
 }
 
-/// Rows of a picture that may be larger.
+/// Rows of a picture, perhaps not all.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Part<'a> {
     /// Its rows, without gaps.
     pub(super) pixels: &'a [u32],
-    /// The picture's number of the first of them.
+    /// Which row of the picture the first one is.
     pub(super) first: usize,
     /// Width and height of the picture.
     pub(super) picture: (usize, usize),
@@ -75,8 +75,8 @@ pub(super) fn rows_needed(rows: &Range<usize>, to_height: usize, height: usize) 
 }
 
 impl Scaler {
-    /// Scales a picture to the size of `rect`, and writes the `rows` of the result. `to` has rows of
-    /// `pitch` pixels, the first of which is for the first of `rows`; `part` has all
+    /// Scales a picture to the size of `rect`, and writes the `rows` of the result. `to` has rows
+    /// of `pitch` pixels, the first of which is for the first of `rows`; `part` has all
     /// [`rows_needed`].
     pub(super) fn scale(
         &mut self,

@@ -1,24 +1,26 @@
-//! Whether frames come, and what to say on the picture when they do not. No clock of its own: it is told the time.
+//! Whether frames arrive, and what to show when they do not. It has no clock; callers pass the
+//! time.
 
 use std::time::{Duration, Instant};
 
-/// A sender is lost when this long nothing came; longer for streams of few frames, up to the other.
+/// A sender is lost after this long without a frame; streams of few frames get up to the longer
+/// one.
 const LOST: Duration = Duration::from_secs(2);
 const LOST_SLOW: Duration = Duration::from_secs(10);
-/// So long after a frame the next one is not to be expected in the next moment.
+/// After this long without a frame, none is expected soon.
 const QUIET: Duration = Duration::from_millis(200);
 
 #[derive(Debug)]
 pub(super) struct Signal {
     last: Option<Instant>,
-    /// How long may nothing come.
+    /// How long a gap may be.
     patience: Duration,
     /// Whole seconds without a frame, once that is too long.
     lost_for: Option<u64>,
 }
 
 impl Signal {
-    /// No frame came yet.
+    /// No frame has arrived yet.
     pub(super) fn new() -> Signal {
         Signal {
             last: None,
@@ -27,7 +29,7 @@ impl Signal {
         }
     }
 
-    /// A frame is here.
+    /// A frame has arrived.
     pub(super) fn frame(&mut self, now: Instant) {
         let interval = self.last.map_or(Duration::ZERO, |last| now - last);
         self.patience = (interval * 3).clamp(LOST, LOST_SLOW);
@@ -35,7 +37,7 @@ impl Signal {
         self.lost_for = None;
     }
 
-    /// Brings the notice up to date; true if it reads differently now.
+    /// Updates the notice; returns whether it has changed.
     pub(super) fn has_changed(&mut self, now: Instant) -> bool {
         let Some(last) = self.last else {
             return false;
@@ -48,21 +50,21 @@ impl Signal {
         true
     }
 
-    /// What to say of the stream called `name` when no frames come any longer; `None` while they do, and before the
+    /// The notice that the stream called `name` is lost; `None` while frames arrive and before the
     /// first one.
     pub(super) fn notice(&self, name: &str) -> Option<String> {
         let seconds = self.lost_for?;
         Some(format!("{name}: no signal for {}", time(seconds)))
     }
 
-    /// Whether no frame is to be expected in the next moment.
+    /// Whether no frame is expected soon.
     pub(super) fn is_quiet(&self, now: Instant) -> bool {
         self.last
             .is_none_or(|last| now.saturating_duration_since(last) > QUIET)
     }
 }
 
-/// As people say it: seconds up to two minutes, minutes up to two hours.
+/// Seconds up to two minutes, minutes up to two hours, then hours.
 fn time(seconds: u64) -> String {
     match seconds {
         0..120 => format!("{seconds} s"),

@@ -1,13 +1,13 @@
-//! Decodes one picture in strips, by several threads, while its scan still arrives: what is left when
-//! the last byte is there is little. The pixels are those of [`super::decode`], or none. Only an
-//! accelerator: what it refuses (a scan that is not intact, for one) is decoded as a whole.
+//! Decodes a picture in strips on several threads while its scan still arrives, so that little is
+//! left to do after the last byte. The pixels are exactly those of [`super::decode`]. Only an
+//! accelerator: what it refuses, such as a damaged scan, is decoded as a whole.
 //!
-//! The caller's thread follows the scan and cuts it ([`crate::jpeg::strips`]); each strip that is
-//! whole becomes a job, which has its rows of the window to itself. Helpers take jobs, and so does the
-//! caller's thread while there is nothing to follow. They are threads for the time of a picture: that
-//! costs 0.05 ms, and lets them borrow the window's pixels.
+//! The caller's thread follows the scan and cuts it ([`crate::jpeg::strips`]). Each complete strip
+//! becomes a job with its own rows of the window. Helpers take jobs, and so does the caller's
+//! thread while nothing new arrives. Helpers are threads that live for one picture: that costs 0.05
+//! ms, and lets them borrow the window's pixels.
 //!
-//! Memory, at most and per thread: the rows of a strip where it is scaled; for all: twice the scan.
+//! Memory: at most twice the scan, and for each thread the pixels of one strip if it is scaled.
 
 use std::collections::VecDeque;
 use std::mem::take;
@@ -23,7 +23,7 @@ use super::layout::{Layout, blacken_around};
 use super::scale::{Part, Scaler, rows_needed};
 use crate::jpeg::strips::{Broken, Cutter, Seam, Shape};
 
-/// More helpers than this bring nothing.
+/// More helpers than this gain nothing.
 const MOST_HELPERS: usize = 3;
 /// Smaller pictures are decoded faster than they are cut.
 const LEAST_PIXELS: usize = 320 * 240;
@@ -33,7 +33,7 @@ const MOST_STRIPS: usize = 32;
 const LEAST_ROWS: usize = 6;
 const LEAST_ROWS_SHARED: usize = 10;
 
-/// How many helpers this machine has cores for.
+/// One helper for each core but one, at most 3.
 pub fn default_helpers() -> usize {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     (cores - 1).min(MOST_HELPERS)
@@ -41,7 +41,7 @@ pub fn default_helpers() -> usize {
 
 /// Where the bytes of a scan come from.
 pub trait Scan {
-    /// The next ones; if there are none yet, waits if `may_wait`.
+    /// The next bytes; waits for them if `may_wait`.
     fn next(&mut self, may_wait: bool) -> Next<'_>;
 }
 
@@ -63,7 +63,7 @@ impl Scan for &[u8] {
     }
 }
 
-/// Decodes in strips; holds what is needed from picture to picture.
+/// Decodes in strips; keeps its memory from picture to picture.
 #[derive(Debug)]
 pub struct StripDecoder {
     cutter: Cutter,
@@ -82,7 +82,7 @@ struct Worker {
     scaler: Scaler,
 }
 
-/// What becomes one job.
+/// A part of the picture that is decoded as one job.
 #[derive(Clone, Debug)]
 struct Piece {
     /// The rows of MCUs that it needs.
@@ -142,7 +142,7 @@ struct Queue<'p> {
 struct State<'p> {
     jobs: VecDeque<Job<'p>>,
     is_closed: bool,
-    /// turbojpeg was not content with a strip.
+    /// turbojpeg complained about a strip.
     is_broken: bool,
     used: Vec<Vec<u8>>,
     seams: Vec<SeamRows>,
@@ -164,7 +164,7 @@ impl<'p> Queue<'p> {
         Ok(())
     }
 
-    /// No more jobs come; those that wait are dropped if the picture `is_broken`.
+    /// Ends the queue; if the picture `is_broken`, waiting jobs are dropped.
     fn close(&self, is_broken: bool) {
         let mut state = self.lock();
         state.is_closed = true;
@@ -180,7 +180,7 @@ impl<'p> Queue<'p> {
         self.lock().jobs.pop_front()
     }
 
-    /// Waits for one; `None` when no more come.
+    /// Waits for a job; `None`: no more will come.
     fn take(&self) -> Option<Job<'p>> {
         let mut state = self.lock();
         loop {
@@ -201,7 +201,7 @@ impl<'p> Queue<'p> {
 }
 
 impl StripDecoder {
-    /// A decoder with so many helpers.
+    /// A decoder with up to `helpers` helpers.
     ///
     /// # Errors
     /// turbojpeg cannot be set up.
@@ -218,8 +218,8 @@ impl StripDecoder {
         })
     }
 
-    /// Whether it is faster than to decode the whole picture, if that is all there. Without time to
-    /// arrive in, the search for the strips costs a fifth of what there is to win.
+    /// Whether strips are faster even if the whole picture is there already. Then the walk that
+    /// finds the strips is not hidden behind the arrival, and costs a fifth of the decoding.
     pub fn is_worth_while(&self, head: &Head, size: (usize, usize)) -> bool {
         let picture = (usize::from(head.width), usize::from(head.height));
         let needed = match Layout::new(picture, size).is_direct() && !head.has_restarts() {
@@ -239,7 +239,7 @@ impl StripDecoder {
     /// [`Decoder::decode`](super::decode::Decoder::decode) does, while `scan` brings its bytes.
     ///
     /// # Errors
-    /// [`Broken`]: the window has anything in it.
+    /// [`Broken`]: the window's contents are undefined.
     pub fn decode(
         &mut self,
         head: &Head,
@@ -274,7 +274,7 @@ impl StripDecoder {
         Ok(())
     }
 
-    /// Decodes all pieces; those at seams come back, since their rows belong to their neighbours.
+    /// Decodes all pieces; returns the rows at seams, which lie in rows of other jobs.
     fn work(
         &mut self,
         head: &Head,
@@ -301,7 +301,7 @@ impl StripDecoder {
                             worker.run(job, &common, queue);
                         }
                     };
-                    // Without it the others have more to do.
+                    // If it cannot be started, the others do its work.
                     drop(thread.spawn_scoped(scope, work));
                 }
             };
@@ -334,9 +334,9 @@ impl StripDecoder {
 /// The thread that follows the scan.
 struct Lead<'a, 'p, F> {
     cutter: &'a mut Cutter,
-    /// The pieces that are no jobs yet, in the order in which they become whole.
+    /// The pieces that are not jobs yet, in the order in which they become complete.
     plan: std::slice::Iter<'a, Piece>,
-    /// The rows of the window that no job has yet.
+    /// The rows of the window not given to a job yet.
     pixels: &'p mut [u32],
     head: &'a Head,
     common: Common,
@@ -345,7 +345,7 @@ struct Lead<'a, 'p, F> {
 }
 
 impl<'p, F: FnMut()> Lead<'_, 'p, F> {
-    /// Makes jobs of all pieces as the scan comes, and works at them while it does not.
+    /// Turns all pieces into jobs as the scan arrives, and works on jobs while it does not.
     fn follow(&mut self, scan: &mut impl Scan, own: &mut Worker) -> Result<(), Broken> {
         let mut is_idle = false;
         loop {
@@ -375,7 +375,7 @@ impl<'p, F: FnMut()> Lead<'_, 'p, F> {
         }
     }
 
-    /// Makes jobs of the pieces that are whole.
+    /// Turns the pieces that are complete into jobs.
     fn cut(&mut self) -> Result<(), Broken> {
         while let Some(piece) = self.plan.as_slice().first() {
             if piece.rows.end > self.cutter.rows() {
@@ -412,7 +412,7 @@ impl<'p, F: FnMut()> Lead<'_, 'p, F> {
         decoded_rows(self.cutter.shape(), self.common.layout.factor, rows)
     }
 
-    /// The next so many rows of the window.
+    /// Takes the next `rows` rows of the window.
     fn next_rows(&mut self, rows: usize) -> &'p mut [u32] {
         let (next, rest) = take(&mut self.pixels).split_at_mut(rows * self.common.pitch);
         self.pixels = rest;
@@ -483,7 +483,7 @@ impl Worker {
     }
 }
 
-/// [`decompress`] for what must be intact.
+/// [`decompress`], with any warning an error.
 fn intact(
     turbo: &mut Decompressor,
     jpeg: &[u8],
@@ -497,13 +497,13 @@ fn intact(
     }
 }
 
-/// Which rows of the decoded picture these rows of MCUs are.
+/// The rows of the decoded picture that these rows of MCUs become.
 fn decoded_rows(shape: &Shape, factor: ScalingFactor, rows: &Range<usize>) -> Range<usize> {
     let pixels = shape.pixels(rows);
     factor.scale(pixels.start)..factor.scale(pixels.end)
 }
 
-/// Divides a picture into what becomes jobs, in the order in which they become whole.
+/// Divides a picture into pieces, in the order in which they become complete.
 fn plan(shape: &Shape, layout: &Layout, plan: &mut Vec<Piece>) {
     plan.clear();
     match layout.is_direct() {
@@ -546,7 +546,7 @@ fn plan_scaled(shape: &Shape, layout: &Layout, plan: &mut Vec<Piece>) {
     }
 }
 
-/// How many strips to make.
+/// How many strips to cut.
 fn count(shape: &Shape, is_shared: bool) -> usize {
     let least = match is_shared {
         true => LEAST_ROWS_SHARED,

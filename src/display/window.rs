@@ -1,7 +1,7 @@
 //! The window: takes the newest frame from the mailbox, decodes it into the window's pixels, draws
-//! the overlay, and answers keys. A thread of its own, which sleeps until a frame or a key is there,
-//! and which is left behind where the X server does not answer. Before the first frame it shows what
-//! `chooser` draws.
+//! the overlay, and answers keys. A thread of its own, which sleeps until a frame or a key is
+//! there, and which is left behind where the X server does not answer. Before the first frame it
+//! shows what `chooser` draws.
 //!
 //! [`super::help`] lists the keys. X11, or XWayland on a Wayland desktop.
 
@@ -329,8 +329,8 @@ impl<T: Frame + Send + 'static> Viewer<T> {
         self.dirty = true;
     }
 
-    /// Fills the gaps of a frame with what is on the screen, and counts it; false if nothing of it can be
-    /// shown.
+    /// Fills the gaps of a frame with what is on the screen, and counts it; false if nothing of it
+    /// can be shown.
     fn fill(&mut self, frame: &mut T) -> bool {
         let last = self.current.as_deref();
         let can_show = last.is_some_and(|last| frame.conceal(last, &mut self.concealer));
@@ -430,8 +430,8 @@ impl<T: Frame + Send + 'static> Viewer<T> {
         self.dirty = true;
     }
 
-    /// Draws all there is to see, in the window's present size; later, if the X server still reads what was drawn
-    /// before.
+    /// Draws all there is to see, in the window's present size; later, if the X server still reads
+    /// what was drawn before.
     fn draw(&mut self) -> Result<(), WindowError> {
         let size = self.window.size();
         let Some(pixels) = self.window.pixels(size) else {

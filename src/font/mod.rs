@@ -1,15 +1,15 @@
-//! Text as pixels: lancam's one typeface, rasterised with smooth edges once for each size. It says how wide a text is,
-//! breaks it into lines and gives the coverage of its pixels; whoever has the picture mixes its colour in. Not a text
-//! layout: one character stands behind the other, from left to right.
+//! Text as pixels: lancam's one typeface, anti-aliased and rasterised once for each size. Measures
+//! text, breaks it into lines and gives the coverage of each pixel; the caller mixes in the colour.
+//! Not a layout engine: characters are placed one after the other, from left to right.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use ab_glyph::{Font as _, FontRef, GlyphId, point};
 
-/// The smallest text that anybody reads, in pixels.
+/// The smallest legible text, in pixels.
 pub const SMALLEST: usize = 8;
-/// What stands for a character that the typeface lacks.
+/// Shown for characters that the typeface lacks.
 const UNKNOWN: char = '?';
 
 /// Inter, as `src/font/make` cuts it.
@@ -21,7 +21,7 @@ static TYPEFACE: LazyLock<FontRef<'static>> = LazyLock::new(|| {
 #[derive(Debug)]
 pub struct Font {
     size: usize,
-    /// Those that were drawn so far: no more than the typeface has.
+    /// Those drawn so far; at most as many as the typeface has.
     glyphs: HashMap<char, Glyph>,
 }
 
@@ -47,7 +47,7 @@ impl Font {
         }
     }
 
-    /// As large as `text` fits into a width of so many pixels, but at most `most`, and at least [`SMALLEST`].
+    /// The largest size at which `text` fits into `width` pixels, from [`SMALLEST`] to `most`.
     pub fn fitting(text: &str, width: usize, most: usize) -> Font {
         let fits = (width as f32 / width_in_ems(text).max(0.01)) as usize;
         Font::new(fits.min(most).max(SMALLEST))
@@ -74,8 +74,8 @@ impl Font {
         self.pixels(width_in_ems(text)).ceil() as usize
     }
 
-    /// Breaks `text` at spaces into lines of at most `width` pixels; words that are longer are cut across lines (a
-    /// device path is one). Text beyond `most` lines ends in `…`.
+    /// Breaks `text` at spaces into lines of at most `width` pixels; words that are longer are cut
+    /// across lines (a device path is one). Text beyond `most` lines ends in `…`.
     pub fn wrap(&self, text: &str, width: usize, most: usize) -> Vec<String> {
         let most = most.max(1);
         let room = width as f32 / self.size as f32;
@@ -109,7 +109,7 @@ impl Font {
         lines
     }
 
-    /// Puts `…` behind what is left of a line of at most `width` pixels.
+    /// Shortens a line to `width` pixels, with `…` at its end.
     fn shorten(&self, line: &mut String, width: usize) {
         line.push('…');
         while self.width(line) > width && line.chars().count() > 1 {
@@ -119,8 +119,9 @@ impl Font {
         }
     }
 
-    /// Draws `text` as one line with its upper left corner at `x`, `y`: `paint` gets a place and the coverage of the
-    /// pixels from there to the right, from 0 to 255. Places may lie beyond any picture.
+    /// Draws `text` as one line with its upper left corner at `x`, `y`: `paint` gets a place and
+    /// the coverage of the pixels from there to the right, from 0 to 255. Places may lie beyond any
+    /// picture.
     pub fn draw(
         &mut self,
         text: &str,

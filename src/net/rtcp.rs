@@ -2,8 +2,8 @@
 //! it datagrams are bytes.
 //!
 //! One socket is bound to the group's own address, so that any number of programs on one machine
-//! receive what is sent to the group; the other to an address of this machine, to send from, and for
-//! what is sent to this member alone.
+//! receive what is sent to the group; the other to an address of this machine, to send from, and
+//! for what is sent to this member alone.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};

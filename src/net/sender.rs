@@ -74,8 +74,8 @@ impl BatchSender {
         &mut self.socket
     }
 
-    /// Sends packets, each of a header and a payload that may be anywhere in memory. When it returns, the
-    /// kernel has its copy and both may be reused.
+    /// Sends packets, each of a header and a payload that may be anywhere in memory. When it
+    /// returns, the kernel has its copy and both may be reused.
     ///
     /// # Errors
     /// The kernel refused (see [`super::is_network_down`]). The rest is not sent.

@@ -429,8 +429,9 @@ impl Depacketizer {
         })
     }
 
-    /// The oldest incomplete frame, if its start is there: its [number](super::FrameBuffer::number),
-    /// and the picture with as much of its scan as has come without a gap.
+    /// The oldest incomplete frame, if its start is there: its
+    /// [number](super::FrameBuffer::number), and the picture with as much of its scan as has come
+    /// without a gap.
     pub fn arriving(&mut self) -> Option<(u64, Picture<'_>)> {
         let frame = self.slots.first_mut()?;
         let packets = frame.packets();

@@ -80,8 +80,8 @@ impl Plane {
         }
     }
 
-    /// Mixes `value` in from column `x` of the picture on, as much as the coverage says; a sample of this plane is
-    /// `step` columns wide.
+    /// Mixes `value` in from column `x` of the picture on, as much as the coverage says; a sample
+    /// of this plane is `step` columns wide.
     fn mix(&mut self, x: usize, y: usize, coverage: &[u8], value: u8, step: usize) {
         let Some(row) = self.samples.chunks_exact_mut(self.width).nth(y) else {
             return;

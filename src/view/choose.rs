@@ -1,5 +1,5 @@
-//! Finds the stream to watch while the window is open already: as [`super::find`] does, but says in
-//! the window what there is, and lets the user choose where several are meant.
+//! Finds the stream to watch while the window is already open. Like [`super::find`], but shows in
+//! the window what there is, and lets the user choose if several streams match.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -14,8 +14,8 @@ use super::waiting;
 use crate::announced::Announced;
 use crate::display::lobby::Lobby;
 
-/// If a stream comes to the default group, its packets come within this time. Not before that the
-/// user is asked which of several is meant.
+/// A stream in the default group shows itself within this time. The user is not asked to choose
+/// before that.
 const DEFAULT_COMES: Duration = Duration::from_secs(1);
 
 /// The announced stream that is meant. `None`: `is_over` ended the wait.

@@ -1,6 +1,6 @@
-//! Finds the stream to watch among those announced: by name, or the only one there is. Where several
-//! are meant that is an error here; [`super::choose`] asks the user instead. [`super::follow`] keeps
-//! track of the stream afterwards.
+//! Finds the stream to watch among those announced: by name, or the only one there is. Where
+//! several are meant that is an error here; [`super::choose`] asks the user instead.
+//! [`super::follow`] keeps track of the stream afterwards.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -253,7 +253,8 @@ impl Search {
         info!("waiting for a stream called {name:?}; {present}");
     }
 
-    /// The stream of this announcement is watched: by the name that was looked for, else by its own.
+    /// The stream of this announcement is watched: by the name that was looked for, else by its
+    /// own.
     ///
     /// # Errors
     /// It cannot be shown.

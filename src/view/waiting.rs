@@ -107,7 +107,8 @@ pub(super) fn key(listing: &Listing) -> String {
 }
 
 /// The stream is known, and its first frame awaited. `is_announced`: it was found that way;
-/// `directory`: what else is announced, where that is known; `reason`: why no frame comes, likewise.
+/// `directory`: what else is announced, where that is known; `reason`: why no frame comes,
+/// likewise.
 pub(super) fn expecting(
     wanted: &Wanted,
     is_announced: bool,

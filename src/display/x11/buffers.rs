@@ -180,7 +180,8 @@ impl Segment {
     }
 }
 
-/// Memory that is there, not only promised, and stays as it is: neither side can meet a page without memory (SIGBUS).
+/// Memory that is there, not only promised, and stays as it is: neither side can meet a page
+/// without memory (SIGBUS).
 fn memory(bytes: usize) -> io::Result<File> {
     let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
     let file = File::from(memfd_create("lancam", flags)?);
@@ -193,8 +194,9 @@ fn memory(bytes: usize) -> io::Result<File> {
 
 #[allow(unsafe_code, reason = "memory that another process sees")]
 fn map(file: &File) -> io::Result<MmapMut> {
-    // SAFETY: the file has no name, its seals keep it from shrinking for ever, and besides this process only the X
-    // server gets it, which is asked to map it for reading. Should a server write to it all the same, it writes
-    // pixels: any value is one, and none is read back but to draw over it.
+    // SAFETY: the file has no name, its seals keep it from shrinking for ever, and besides this
+    // process only the X server gets it, which is asked to map it for reading. Should a server
+    // write to it all the same, it writes pixels: any value is one, and none is read back but to
+    // draw over it.
     unsafe { MmapMut::map_mut(file) }
 }

@@ -30,7 +30,8 @@ const MOVES: u32 = 200;
 const LEFT: u8 = 1;
 const WHEEL_UP: u8 = 4;
 const WHEEL_DOWN: u8 = 5;
-/// A monitor begins its next picture sooner than that; only a window that nobody sees is told later.
+/// A monitor begins its next picture sooner than that; only a window that nobody sees is told
+/// later.
 const LATEST_VBLANK: Duration = Duration::from_millis(100);
 
 /// What both threads know of the window.

@@ -45,8 +45,8 @@ impl Keyboard {
         })
     }
 
-    /// The key that went down; `None` if lancam has no use for it, or it was down before: a key that
-    /// is held goes up and down again at the same moment.
+    /// The key that went down; `None` if lancam has no use for it, or it was down before: a key
+    /// that is held goes up and down again at the same moment.
     pub(super) fn press(&mut self, event: &KeyPressEvent) -> Option<Key> {
         if self.released.take() == Some((event.detail, event.time)) {
             return None;

@@ -1,6 +1,7 @@
 //! A window of the X server, by the X11 protocol itself: no library of the system's is needed.
 //! ICCCM 2.0 and EWMH 1.5 ("Extended Window Manager Hints") where a window manager speaks them. On
-//! a Wayland desktop it goes through XWayland. What is drawn, and what keys mean, is not decided here.
+//! a Wayland desktop it goes through XWayland. What is drawn, and what keys mean, is not decided
+//! here.
 
 mod atoms;
 mod buffers;
@@ -117,8 +118,8 @@ struct Place {
 }
 
 impl Window {
-    /// Opens a window of the given size in pixels, or as large as the screen; `wake` is called whenever
-    /// there are [`inputs`](Window::next_input).
+    /// Opens a window of the given size in pixels, or as large as the screen; `wake` is called
+    /// whenever there are [`inputs`](Window::next_input).
     ///
     /// # Errors
     /// The server refuses it.
@@ -212,7 +213,8 @@ impl Window {
         self.scale
     }
 
-    /// Hides the pointer where it rests over a window that fills the screen, and shows it elsewhere.
+    /// Hides the pointer where it rests over a window that fills the screen, and shows it
+    /// elsewhere.
     pub(super) fn hide_pointer(&mut self, rests: bool) {
         self.pointer.hide(rests && self.is_full);
     }
@@ -227,14 +229,14 @@ impl Window {
         self.inputs.try_recv().ok()
     }
 
-    /// The pixels to draw in, as [`super::decode`] makes them, for a window of `size`: anything may be in them. `None`
-    /// if the server still reads those that were drawn before.
+    /// The pixels to draw in, as [`super::decode`] makes them, for a window of `size`: anything may
+    /// be in them. `None` if the server still reads those that were drawn before.
     pub(super) fn pixels(&mut self, size: (usize, usize)) -> Option<&mut [u32]> {
         self.buffers.next(&self.x, size.0 * size.1)
     }
 
-    /// Puts the pixels drawn last into the window. With `captured`, the frame's capture time, the delay is told as soon
-    /// as it can be seen.
+    /// Puts the pixels drawn last into the window. With `captured`, the frame's capture time, the
+    /// delay is told as soon as it can be seen.
     ///
     /// # Errors
     /// The server is gone.
@@ -289,7 +291,8 @@ impl Window {
         })
     }
 
-    /// Whether each of the pointer's moves is told: they are many, and a picture has no use for them.
+    /// Whether each of the pointer's moves is told: they are many, and a picture has no use for
+    /// them.
     pub(super) fn follow_pointer(&self, is_wanted: bool) {
         self.state.follow_pointer(is_wanted);
     }

@@ -1,5 +1,6 @@
-//! Pixels as a screen has them, of any depth, where the colours are bits of the pixel (X11 protocol,
-//! "Visual types": TrueColor; section 8, "ImageFormat"), and the plain way there: `PutImage`.
+//! Pixels as a screen has them, of any depth, where the colours are bits of the pixel (X11
+//! protocol, "Visual types": TrueColor; section 8, "ImageFormat"), and the plain way there:
+//! `PutImage`.
 
 use x11rb::connection::{Connection, RequestConnection};
 use x11rb::errors::ConnectionError;

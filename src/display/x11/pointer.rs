@@ -1,4 +1,5 @@
-//! The pointer over the window, which can be hidden: X11 knows no other way than a pointer without a pixel.
+//! The pointer over the window, which can be hidden: X11 knows no other way than a pointer without
+//! a pixel.
 
 use std::sync::Arc;
 

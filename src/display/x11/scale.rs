@@ -1,5 +1,5 @@
-//! How large text is on this desktop, against a screen of 96 dots an inch: by `Xft.dpi` among the X resources, which
-//! desktops set, or by `GDK_SCALE`.
+//! How large text is on this desktop, against a screen of 96 dots an inch: by `Xft.dpi` among the X
+//! resources, which desktops set, or by `GDK_SCALE`.
 
 use x11rb::errors::ReplyError;
 use x11rb::protocol::xproto::{AtomEnum, ConnectionExt as _};

@@ -89,8 +89,8 @@ impl Shape {
         self.sampling == Sampling::Yuv420
     }
 
-    /// The rows of MCUs that must be decoded together for these pixel rows to be the whole picture's.
-    /// `is_full`: at full size; scaled by 1/2, 1/4 or 1/8 a row needs no neighbours.
+    /// The rows of MCUs that must be decoded together for these pixel rows to be the whole
+    /// picture's. `is_full`: at full size; scaled by 1/2, 1/4 or 1/8 a row needs no neighbours.
     pub fn covering(&self, pixels: &Range<usize>, is_full: bool) -> Range<usize> {
         let (high, step) = (self.mcu_height(), self.step());
         // See `Seam`.
