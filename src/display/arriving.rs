@@ -2,6 +2,7 @@
 //! frame displaces an older one. Only an accelerator: the whole frame always comes by the mailbox.
 
 use std::mem::swap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::jpeg::strips::Shape;
@@ -55,7 +56,11 @@ impl Head {
 
 /// The slot.
 #[derive(Debug, Default)]
-pub struct Arriving(Mutex<Slot>);
+pub struct Arriving {
+    slot: Mutex<Slot>,
+    /// The number of a frame that the consumer does not want.
+    ignored: AtomicU64,
+}
 
 #[derive(Debug, Default)]
 struct Slot {
@@ -78,7 +83,7 @@ pub enum Taken {
 
 impl Arriving {
     fn lock(&self) -> MutexGuard<'_, Slot> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.slot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The frame in the slot, if its number is larger than `after` and none of it has been taken.
@@ -86,6 +91,11 @@ impl Arriving {
         let slot = self.lock();
         slot.frame
             .filter(|(number, _)| *number > after && slot.taken == 0)
+    }
+
+    /// Nothing more of frame `number` is wanted before all of it is there.
+    pub fn ignore(&self, number: u64) {
+        self.ignored.store(number, Ordering::Relaxed);
     }
 
     /// Replaces `bytes` with what has arrived of frame `number` since the last call.
@@ -105,8 +115,11 @@ impl Arriving {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Progress {
     number: u64,
+    /// Bytes of the frame in the slot or taken from it.
     len: usize,
-    /// Bytes of the last frame, as far as they were offered.
+    /// Bytes of the frame that have arrived.
+    arrived: usize,
+    /// The same of the frame before.
     last: usize,
 }
 
@@ -119,14 +132,17 @@ impl Arriving {
             *progress = Progress {
                 number,
                 len: 0,
-                last: progress.len,
+                arrived: 0,
+                last: progress.arrived,
             };
         }
+        progress.arrived = picture.scan.len();
         let new = picture.scan.get(progress.len..).unwrap_or_default();
-        if new.len() < (progress.last / PART).max(LEAST) {
+        let is_ignored = self.ignored.load(Ordering::Relaxed) == number;
+        if is_ignored || new.len() < (progress.last / PART).max(LEAST) {
             return false;
         }
-        let Ok(mut slot) = self.0.try_lock() else {
+        let Ok(mut slot) = self.slot.try_lock() else {
             return false;
         };
         if progress.len == 0 {
@@ -179,6 +195,8 @@ mod tests {
         assert_eq!(bytes, scan[2 * LEAST..]);
 
         assert!(slot.offer(&mut progress, 2, &picture(&scan[..LEAST])));
+        slot.ignore(2);
+        assert!(!slot.offer(&mut progress, 2, &picture(&scan)));
         assert_eq!(slot.take(1, &mut bytes), Taken::Other);
         assert!(bytes.is_empty());
         assert_eq!(slot.take(2, &mut bytes), Taken::More);

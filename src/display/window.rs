@@ -269,18 +269,16 @@ impl<T: Frame + Send + 'static> Viewer<T> {
         let Some(arriving) = &self.feed.arriving else {
             return;
         };
-        // The first picture changes the window's size.
-        if self.frozen || self.current.is_none() {
-            return;
-        }
         let Some((number, head)) = arriving.begin(self.followed) else {
             return;
         };
         self.followed = number;
-        let size = self.window.size();
-        if !self.strips.accepts(&head) || !self.ways.is_followed() {
-            return;
+        // The first picture changes the window's size.
+        let can_follow = !self.frozen && self.current.is_some() && self.strips.accepts(&head);
+        if !can_follow || !self.ways.is_followed() {
+            return arriving.ignore(number);
         }
+        let size = self.window.size();
         let Some(pixels) = self.window.pixels(size) else {
             return;
         };
