@@ -206,6 +206,16 @@ fn of_several_streams_a_key_or_the_mouse_chooses() {
     let viewer = view(&desktop, &net, "");
     viewer.is_choosing("lancam");
     viewer.shot_that("choose-again", |shot| shot.lines() == 4);
+    // The list of keys takes the list's place, and nothing is chosen unseen.
+    viewer.press("h");
+    viewer.shot_that("choose-help", |shot| {
+        shot.selected().is_none() && shot.lines() > 4
+    });
+    viewer.press("2");
+    viewer.press("Escape");
+    viewer.shot_that("choose-after-help", |shot| {
+        shot.selected().is_some() && shot.lines() == 4
+    });
     viewer.press("1");
     viewer.shows("left", "320x240");
     viewer.press("q");
