@@ -260,13 +260,18 @@ impl Pipeline {
         };
         let control = Control::new(Arc::clone(&shared), outputs);
         let controlling = spawn("lancam-control", move || control.run(signals))?;
-        let following = found.follower.map(|follower| {
+        let (follower, namer) = (found.follower, found.namer);
+        let following = spawn("lancam-follow", {
             let (shared, config) = (Arc::clone(&shared), config.clone());
-            spawn("lancam-follow", move || {
-                follower.run(&shared, |wanted| settle(&config, wanted));
-            })
-        });
-        let following = following.transpose()?;
+            move || {
+                let settle = |wanted: &mut Wanted| settle(&config, wanted);
+                if let Some(follower) = follower {
+                    follower.run(&shared, settle);
+                } else if let Some(announced) = namer {
+                    follow::name(announced, &shared, settle);
+                }
+            }
+        })?;
         if has_window {
             choose::wait_for_picture(config, &self.lobby, &shared, is_announced);
         }
@@ -275,7 +280,7 @@ impl Pipeline {
         shared.finish();
         join(receiving);
         reporter.join();
-        following.map(join);
+        join(following);
         drop(page);
         recording.map_or(Ok(()), Recording::finish)
     }

@@ -408,6 +408,10 @@ fn mistakes_are_said() {
             "view --headless --fullscreen",
             "--fullscreen is for a window, but --headless shows none; drop one of them",
         ),
+        (
+            "view /dev/video0",
+            "\"/dev/video0\" is a file, not a stream; to send it: lancam send --source '/dev/video0'",
+        ),
         ("view --headless --overlay", "--overlay is for a window"),
         ("view --headless --decoders 1", "--decoders is for a window"),
         (
@@ -554,4 +558,16 @@ fn verbosity_has_no_value() {
         assert!(why.contains("-v takes no value; write -v"), "{line}: {why}");
         assert!(!why.contains("-="), "{line}: {why}");
     }
+}
+
+#[test]
+fn a_players_address_is_a_group_and_a_file_is_no_stream() {
+    let plan = view("rtp://239.255.2.10:5000").unwrap();
+    assert_eq!(
+        plan.target,
+        Target::Group("239.255.2.10:5000".parse().unwrap())
+    );
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    let why = view(file).unwrap_err().to_string();
+    assert!(why.contains("is a file, not a stream"), "{why}");
 }

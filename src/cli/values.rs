@@ -61,6 +61,14 @@ pub(super) fn target(text: &str) -> Result<Target, UsageError> {
     {
         return Ok(Target::Sdp(PathBuf::from(text)));
     }
+    // As a player's command has it.
+    let text = text.strip_prefix("rtp://").unwrap_or(text);
+    if text.starts_with("/dev/") || Path::new(text).is_file() {
+        let text = printable(text, usize::MAX);
+        return Err(UsageError::Usage(format!(
+            "\"{text}\" is a file, not a stream; to send it: lancam send --source '{text}'"
+        )));
+    }
     let named = match check::group(text) {
         Ok(group) => return Ok(Target::Group(group)),
         Err(why) if is_like_address(text) => Err(why),

@@ -37,6 +37,8 @@ pub(super) enum Answer {
 pub(super) struct Chooser {
     waiting: Arc<Waiting>,
     selected: usize,
+    /// The user has moved the selection.
+    is_touched: bool,
     /// The first visible row of a long list.
     first: usize,
     /// How many rows were visible last.
@@ -51,6 +53,11 @@ impl Chooser {
         !self.waiting.choices.is_empty()
     }
 
+    /// What the window's title is to say after the name.
+    pub(super) fn title(&self) -> Option<&'static str> {
+        Some(self.waiting.title).filter(|title| !title.is_empty())
+    }
+
     /// Takes what to show now; returns whether it is new. The selection follows its stream; if that
     /// is gone, the one in its place is selected.
     pub(super) fn update(&mut self, waiting: Arc<Waiting>) -> bool {
@@ -60,7 +67,10 @@ impl Chooser {
         let key = self.selected().map(|choice| choice.key.clone());
         let same = (waiting.choices.iter()).position(|choice| Some(&choice.key) == key.as_ref());
         let last = waiting.choices.len().saturating_sub(1);
-        self.selected = same.unwrap_or(self.selected.min(last));
+        self.selected = match self.is_touched {
+            true => same.unwrap_or(self.selected.min(last)),
+            false => 0,
+        };
         self.waiting = waiting;
         true
     }
@@ -119,6 +129,7 @@ impl Chooser {
     }
 
     fn select(&mut self, row: usize) {
+        self.is_touched = true;
         self.selected = row.min(self.waiting.choices.len().saturating_sub(1));
     }
 
@@ -311,6 +322,7 @@ mod tests {
             cells: vec![(*name).to_owned(), "1280x720".to_owned()],
         };
         Arc::new(Waiting {
+            title: "choose a stream",
             headline: "choose".to_owned(),
             choices: names.iter().map(choice).collect(),
             lines: Vec::new(),

@@ -4,7 +4,7 @@
 /// Keys, and what they do.
 pub const KEYS: &[(&str, &str)] = &[
     ("f, F11, double click", "full screen"),
-    ("Esc", "leave full screen, else quit"),
+    ("Esc", "leave full screen, or quit"),
     ("i", "figures on and off"),
     ("space", "freeze the picture"),
     ("s", "save the JPEG as it came"),

@@ -8,6 +8,8 @@ use crate::counters::Latest;
 /// What the window says while there is no picture.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Waiting {
+    /// What the window's title says after the name; empty: that it waits.
+    pub title: &'static str,
     /// What is awaited, in large letters.
     pub headline: String,
     /// What the user can choose from; empty: there is nothing to do but wait.

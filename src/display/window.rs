@@ -32,6 +32,7 @@ use crate::mailbox::Mailbox;
 use crate::record::save_picture;
 use crate::stats::ViewerStats;
 use crate::stats::delay::DelayMeter;
+use crate::text::without_codes;
 
 /// How long the thread sleeps at most before it looks at the clock, and whether it is to end.
 const TICK: Duration = Duration::from_millis(100);
@@ -378,7 +379,10 @@ impl<T: Frame + Send + 'static> Viewer<T> {
             self.show_figures();
         }
         while let Some(Ok(text)) = self.feed.messages.as_ref().map(mpsc::Receiver::try_recv) {
-            self.say(text);
+            // Before the first picture the lobby says what there is to say.
+            if self.current.is_some() {
+                self.say(text);
+            }
         }
         if self.message.as_ref().is_some_and(|(_, end)| now >= *end) {
             self.message = None;
@@ -407,10 +411,11 @@ impl<T: Frame + Send + 'static> Viewer<T> {
     fn show_figures(&mut self) {
         self.name = printable((self.feed.name)());
         let figures = self.meter.figures();
-        let title = match self.frozen {
-            true => format!("{} - frozen", self.name),
-            false if self.is_choosing() => format!("{} - choose a stream", self.name),
-            false => figures.title(&self.name),
+        let title = match (self.signal.notice(&self.name), self.chooser.title()) {
+            _ if self.frozen => format!("{} - frozen", self.name),
+            (_, Some(title)) if self.current.is_none() => format!("{} - {title}", self.name),
+            (Some(notice), _) => notice,
+            (None, _) => figures.title(&self.name),
         };
         if title != self.title {
             if let Err(error) = self.window.set_title(&title) {
@@ -458,7 +463,7 @@ impl<T: Frame + Send + 'static> Viewer<T> {
         if self.help {
             canvas.help("Keys", KEYS);
         }
-        if self.figures {
+        if self.figures && current.is_some() {
             let rows: Vec<Row<'_>> = self
                 .rows
                 .iter()
@@ -560,7 +565,7 @@ impl<T: Frame + Send + 'static> Viewer<T> {
                 self.figures = !self.figures;
                 self.dirty = true;
             }
-            Key::Char(' ') => {
+            Key::Char(' ') if self.current.is_some() => {
                 self.frozen = !self.frozen;
                 self.show_figures();
                 self.dirty = true;
@@ -599,7 +604,7 @@ impl<T: Frame + Send + 'static> Viewer<T> {
             }
             Err(error) => {
                 tracing::warn!(%error, "picture not saved");
-                self.say(error.to_string());
+                self.say(without_codes(error));
             }
         }
     }

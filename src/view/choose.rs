@@ -38,7 +38,7 @@ pub(super) fn find(
     while !is_over() {
         search.listen()?;
         match search.sight()? {
-            Sight::DefaultGroup(found) => return Ok(Some(*found)),
+            Sight::DefaultGroup(found) => return Ok(Some(search.by_packets(*found))),
             Sight::One(one) => return search.found(&one).map(Some),
             Sight::Several => match search.choices().as_slice() {
                 // None of them can be shown.

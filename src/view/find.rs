@@ -67,7 +67,7 @@ pub(crate) fn only(
     while search.waited() < LONGEST && !is_over() {
         search.listen()?;
         match search.sight()? {
-            Sight::DefaultGroup(found) => return Ok(Some(*found)),
+            Sight::DefaultGroup(found) => return Ok(Some(search.by_packets(*found))),
             Sight::One(one) => return search.found(&one).map(Some),
             Sight::Several if search.is_settled => return Err(search.which()),
             Sight::Several | Sight::Nothing => {}
@@ -286,6 +286,14 @@ impl Search {
     }
 
     /// Whatever comes to the default group is watched; `None` if that is not what is looked for.
+    /// A stream that was found by its packets; its name may be announced later.
+    pub(super) fn by_packets(self, found: Found) -> Found {
+        Found {
+            namer: Some(self.announced),
+            ..found
+        }
+    }
+
     fn default_group(self) -> Option<Found> {
         match self.wish {
             Wish::Name(_) => None,
@@ -301,6 +309,8 @@ pub(crate) struct Found {
     pub(crate) socket: Option<ReceiveSocket>,
     /// Keeps track of a stream that was found by its announcement.
     pub(crate) follower: Option<Follower>,
+    /// Tells the name of one that was found by its packets.
+    pub(super) namer: Option<Announced>,
 }
 
 impl Found {
@@ -319,6 +329,7 @@ impl From<Wanted> for Found {
             wanted,
             socket: None,
             follower: None,
+            namer: None,
         }
     }
 }

@@ -65,6 +65,27 @@ impl Follower {
     }
 }
 
+/// Gives a stream that was found by its packets the name under which its group is announced, until the
+/// viewer ends. If several are announced there, it keeps its address.
+pub(super) fn name(mut announced: Announced, shared: &Shared, settle: impl Fn(&mut Wanted)) {
+    while !shared.is_over() {
+        match announced.receive(TICK) {
+            Ok(changes) if changes.is_empty() => continue,
+            Ok(_) => {}
+            Err(error) => return debug!("{error:#}"),
+        }
+        let mut wanted = Wanted::clone(&shared.wanted.get());
+        let streams = announced.directory().streams().iter();
+        let mut here = streams.filter(|l| l.stream.addr == wanted.receive.group);
+        let (Some(listing), None) = (here.next(), here.next()) else {
+            continue;
+        };
+        wanted.name.clone_from(&listing.stream.name);
+        settle(&mut wanted);
+        offer(shared, wanted, listing);
+    }
+}
+
 fn offer(shared: &Shared, wanted: Wanted, listing: &Listing) {
     let before = shared.wanted.get();
     if *before == wanted {

@@ -17,8 +17,9 @@ use crate::text::{printable, without_codes};
 const ANNOUNCED: Duration = Duration::from_secs(3);
 /// After this long the user is told what to do.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Characters of a name in a line or a row, and of a whole error.
-const NAME: usize = 24;
+/// Characters of a name in a line (names have no more) and in the list, and of a whole error.
+const NAME: usize = 64;
+const CELL: usize = 40;
 const ERROR: usize = 600;
 
 /// What is looked for or waited for, before anything is known.
@@ -71,15 +72,18 @@ pub(super) fn looking(config: &ViewPlan, directory: &Directory, waited: Duration
 pub(super) fn choosing(config: &ViewPlan, streams: &[Arc<Listing>]) -> Waiting {
     if streams.is_empty() {
         return Waiting {
-            lines: vec!["all streams that were announced are gone".to_owned()],
+            lines: Vec::from_iter(
+                std::iter::once("all streams have stopped".to_owned()).chain(advice("")),
+            ),
             ..at_first(config)
         };
     }
     let headline = match &config.target {
-        Target::Name(name) => format!("several match {:?}", printable(name, NAME)),
+        Target::Name(name) => format!("several streams match {:?}", printable(name, NAME)),
         _ => "choose a stream".to_owned(),
     };
     Waiting {
+        title: "choose a stream",
         headline,
         choices: streams.iter().map(|listing| choice(listing)).collect(),
         lines: Vec::new(),
@@ -93,11 +97,20 @@ fn choice(listing: &Listing) -> Choice {
     Choice {
         key: key(listing),
         cells: vec![
-            printable(&stream.name, NAME),
+            cell(&stream.name),
             size,
             listing.from.to_string(),
             stream.addr.to_string(),
         ],
+    }
+}
+
+/// A name in the list.
+fn cell(name: &str) -> String {
+    let name = printable(name, NAME);
+    match name.char_indices().nth(CELL) {
+        Some((end, _)) => format!("{}…", &name[..end]),
+        None => name,
     }
 }
 
@@ -125,7 +138,7 @@ pub(super) fn expecting(
     match reason {
         Some(reason) => lines.insert(0, printable(reason, ERROR)),
         None if waited >= PATIENCE => {
-            let announced = "it is announced, but no picture comes";
+            let announced = "it is announced, but no picture is arriving";
             lines.extend(is_announced.then(|| announced.to_owned()));
             lines.extend(advice(&format!(" {group}")));
         }
@@ -133,14 +146,15 @@ pub(super) fn expecting(
     }
     Waiting {
         headline,
-        choices: Vec::new(),
         lines,
+        ..Waiting::default()
     }
 }
 
 /// Nothing can be shown, and this is why.
 pub(super) fn failed(error: &anyhow::Error) -> Waiting {
     Waiting {
+        title: "no picture",
         headline: "no picture".to_owned(),
         choices: Vec::new(),
         lines: vec![
@@ -252,7 +266,10 @@ mod tests {
         wanted.name = "porch".to_owned();
         let named = expecting(&wanted, true, None, None, seconds(6));
         assert_eq!(named.headline, "waiting for \"porch\", 239.255.0.1:10000");
-        assert_eq!(named.lines[0], "it is announced, but no picture comes");
+        assert_eq!(
+            named.lines[0],
+            "it is announced, but no picture is arriving"
+        );
         assert!(named.lines[2].ends_with("sudo lancam doctor 239.255.0.1:10000"));
         // What is known needs no advice on what it might be.
         let why = "10.0.0.7 sends H.264";
@@ -269,7 +286,7 @@ mod tests {
         let [a, b] = &waiting.choices[..] else {
             panic!("{waiting:?}")
         };
-        assert_eq!(a.cells[0].chars().count(), NAME);
+        assert_eq!(a.cells[0].chars().count(), CELL + 1);
         assert!(!a.cells[0].chars().any(crate::text::is_invisible));
         assert_eq!(b.cells[1..], ["320x240", "10.0.0.1", "239.255.0.2:10000"]);
         assert_ne!(a.key, b.key);

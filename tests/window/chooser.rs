@@ -239,8 +239,8 @@ fn of_several_streams_a_key_or_the_mouse_chooses() {
     desktop.output("xdotool", &twice);
     viewer.title_is("what was clicked", |now| now == "right - waiting");
     // Answered after both clicks.
-    viewer.press("i");
-    viewer.shot_that("clicked", |shot| shot.has_panel());
+    viewer.press("h");
+    viewer.shot_that("clicked", |shot| shot.lines() > 6);
     assert_eq!(viewer.size(), (640, 360));
     right.signal(Signal::SIGCONT);
     viewer.shows("right", "640x480");
@@ -385,4 +385,35 @@ fn a_real_stream_fills_the_screen_with_helpers_or_without_and_with_no_file_that_
         viewer.press("q");
         viewer.ends();
     }
+}
+
+/// Packets tell it before any announcement does.
+#[test]
+fn a_stream_in_the_default_group_has_its_name_and_is_lost_by_it() {
+    let Some((desktop, net)) = hosts("a stream in the default group has its name") else {
+        return;
+    };
+    let source = format!("send --source pattern:320x240@15 --interface {INTERFACE} --name porch");
+    let mut sender = Process::spawn("lancam send", net.sender.lancam(&source));
+    sender.wait_for_message("watch ");
+    let viewer = view(&desktop, &net, "--overlay");
+    viewer.shows("porch", "320x240");
+    assert!(sender.stop(Signal::SIGTERM).success());
+    viewer.title_is("no signal", |now| now.starts_with("porch: no signal for "));
+    viewer.press("q");
+    viewer.ends();
+}
+
+/// There is nothing that could stand still.
+#[test]
+fn before_there_is_a_picture_none_is_frozen() {
+    let Some((desktop, net)) = hosts("before there is a picture none is frozen") else {
+        return;
+    };
+    let viewer = view(&desktop, &net, "239.255.7.1:5000");
+    viewer.press("space");
+    let _porch = send(&net, "porch", "320x240", 1);
+    viewer.title_is("a size", |now| now.contains(" - 320x240 - "));
+    viewer.press("q");
+    viewer.ends();
 }

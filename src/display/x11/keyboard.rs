@@ -18,6 +18,14 @@ const DOWN: u32 = 0xff54;
 const PAGE_UP: u32 = 0xff55;
 const PAGE_DOWN: u32 = 0xff56;
 const END: u32 = 0xff57;
+/// The keypad has keys of its own for these, this far above the others.
+const KEYPAD: u32 = 0x45;
+const KEYPAD_END: u32 = END + KEYPAD;
+const KEYPAD_HOME: u32 = HOME + KEYPAD;
+const KEYPAD_UP: u32 = UP + KEYPAD;
+const KEYPAD_DOWN: u32 = DOWN + KEYPAD;
+const KEYPAD_PAGE_UP: u32 = PAGE_UP + KEYPAD;
+const KEYPAD_PAGE_DOWN: u32 = PAGE_DOWN + KEYPAD;
 
 /// The keyboard as it is laid out at present.
 #[derive(Debug)]
@@ -83,12 +91,12 @@ fn key_of(symbol: u32) -> Option<Key> {
         ESCAPE => Some(Key::Escape),
         F11 => Some(Key::F11),
         RETURN | KEYPAD_ENTER => Some(Key::Enter),
-        HOME => Some(Key::Home),
-        UP => Some(Key::Up),
-        DOWN => Some(Key::Down),
-        PAGE_UP => Some(Key::PageUp),
-        PAGE_DOWN => Some(Key::PageDown),
-        END => Some(Key::End),
+        HOME | KEYPAD_HOME => Some(Key::Home),
+        UP | KEYPAD_UP => Some(Key::Up),
+        DOWN | KEYPAD_DOWN => Some(Key::Down),
+        PAGE_UP | KEYPAD_PAGE_UP => Some(Key::PageUp),
+        PAGE_DOWN | KEYPAD_PAGE_DOWN => Some(Key::PageDown),
+        END | KEYPAD_END => Some(Key::End),
         _ => None,
     }
 }
