@@ -75,16 +75,6 @@ impl Viewer<'_> {
 }
 
 impl Shot {
-    /// Whether the overlay's text is in the upper left corner.
-    fn has_panel(&self) -> bool {
-        let corner = self
-            .pixels
-            .chunks(self.size.0)
-            .take(100)
-            .map(|row| &row[..60]);
-        corner.flatten().any(|p| p.iter().all(|&v| v > 240))
-    }
-
     /// Lines of text, one below the other.
     fn lines(&self) -> usize {
         let is_lit = |row: &[[u8; 3]]| row.iter().any(|p| p.iter().all(|&v| v > 140));
