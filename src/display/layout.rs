@@ -1,6 +1,6 @@
 //! Where a picture goes in a window: as large as it fits, its aspect ratio kept, black around it;
 //! and how it gets that size, by turbojpeg's scaling and, where that is not enough, by
-//! [`super::scale`].
+//! `scale`.
 
 use turbojpeg::ScalingFactor;
 
