@@ -104,6 +104,7 @@ struct Sum {
     /// Frames whose picture is not the one that follows by the count of missed frames.
     disorder: u64,
     steady_allocations: u64,
+    /// Age of the oldest frame but the first.
     oldest_ms: u64,
     /// Longest time between two frames.
     gap_ms: u64,
@@ -315,7 +316,10 @@ fn capture(run: &Run) -> Result<(), Box<dyn Error>> {
             );
         }
         sum.count(kind, frame.missed, &mut last, run.pictures.len());
-        sum.oldest_ms = sum.oldest_ms.max(age);
+        // The camera may take long to deliver its first frame, and there is no newer one to take.
+        if sum.frames > 1 {
+            sum.oldest_ms = sum.oldest_ms.max(age);
+        }
         sum.gap_ms = sum.gap_ms.max(gap);
         match kind {
             Kind::Whole if !run.pictures.is_empty() => slates.fetch_add(1, Ordering::Relaxed),
