@@ -18,7 +18,7 @@ mod table;
 mod xserver;
 
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lancam::clock::Mono;
 use nix::time::{ClockId, clock_gettime};
@@ -200,10 +200,7 @@ fn measure(clip: &Clip, sent: &Sent, program: &Program) -> Measured {
     first.expect("a picture on the screen (Debian: apt install gstreamer1.0-x ffmpeg)");
     std::thread::sleep(START);
     let (start, before) = (Mono::now(), costs(&viewer, &server));
-    let begun = Instant::now();
-    while begun.elapsed() < WINDOW {
-        std::thread::sleep(WINDOW.saturating_sub(begun.elapsed()));
-    }
+    std::thread::sleep(WINDOW);
     let (end, after) = (Mono::now(), costs(&viewer, &server));
     let came: Vec<Came> = stream.end();
     let shown: Vec<Shown> = screen.try_iter().collect();

@@ -4,8 +4,9 @@
 use std::sync::Arc;
 
 use super::input::{Key, Point};
+use super::layout::Rect;
 use super::lobby::{Choice, Waiting};
-use super::overlay::{Area, Block, Canvas, SOFT, WHITE};
+use super::overlay::{Block, Canvas, SOFT, WHITE};
 use crate::font::{Font, SMALLEST};
 
 /// Instructions below the list.
@@ -44,7 +45,7 @@ pub(super) struct Chooser {
     /// How many rows were visible last.
     seen: usize,
     /// Where they were drawn, and the key of each.
-    rows: Vec<(Area, String)>,
+    rows: Vec<(Rect, String)>,
 }
 
 impl Chooser {
@@ -166,7 +167,7 @@ impl Chooser {
         let texts = headline.height() + 2 * usual + lines.height();
         self.scroll(height.saturating_sub(texts) / list.row);
         let all = texts + self.seen * list.row;
-        let mut area = Area {
+        let mut area = Rect {
             x: 0,
             y: height.saturating_sub(all) / 2,
             width,
@@ -196,7 +197,7 @@ impl Chooser {
         let left = canvas.size().0.saturating_sub(list.width) / 2;
         let choices = self.waiting.choices.iter().enumerate();
         for (n, choice) in choices.skip(self.first).take(self.seen) {
-            let area = Area {
+            let area = Rect {
                 x: left,
                 y: top + (n - self.first) * list.row,
                 width: list.width,
@@ -218,14 +219,14 @@ impl Chooser {
     fn draw_bar(&self, canvas: &mut Canvas<'_>, list: &List, right: usize, top: usize) {
         let all = self.waiting.choices.len();
         let (width, height) = ((list.size / 4).max(2), self.seen * list.row);
-        let track = Area {
+        let track = Rect {
             x: right.saturating_sub(width),
             y: top,
             width,
             height,
         };
         canvas.fill(track, TRACK);
-        let thumb = Area {
+        let thumb = Rect {
             y: top + height * self.first / all,
             height: (height * self.seen / all).max(width),
             ..track
@@ -285,7 +286,7 @@ impl List {
         canvas: &mut Canvas<'_>,
         n: usize,
         choice: &Choice,
-        area: Area,
+        area: Rect,
         is_selected: bool,
     ) {
         let font = Font::new(self.size);

@@ -21,6 +21,30 @@ pub struct Rect {
     pub height: usize,
 }
 
+impl Rect {
+    pub(super) fn new(x: usize, y: usize, width: usize, height: usize) -> Rect {
+        Rect {
+            x,
+            y,
+            width,
+            height,
+        }
+    }
+
+    /// Whether the point is in it.
+    pub fn has(&self, x: usize, y: usize) -> bool {
+        (self.x..self.x + self.width).contains(&x) && (self.y..self.y + self.height).contains(&y)
+    }
+
+    /// Whether they have a pixel in common.
+    pub(super) fn touches(&self, other: &Rect) -> bool {
+        self.x < other.x + other.width
+            && other.x < self.x + self.width
+            && self.y < other.y + other.height
+            && other.y < self.y + self.height
+    }
+}
+
 /// How a picture gets its place in a window.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Layout {

@@ -3,6 +3,7 @@
 //! window's pixels, clips at its edges and finds text sizes that are legible and fit. What the
 //! texts mean is not its business.
 
+use super::layout::Rect;
 use crate::font::{Font, SMALLEST};
 
 /// The usual text size in pixels at 96 dots an inch; larger in large windows.
@@ -38,24 +39,11 @@ pub struct Canvas<'a> {
     width: usize,
     height: usize,
     /// The list of keys, which nothing is drawn over.
-    help: Option<Area>,
+    help: Option<Rect>,
     /// Where the panel of figures ends.
-    panel: Option<Area>,
+    panel: Option<Rect>,
     /// Height that the mark of a frozen picture takes at the bottom.
     foot: usize,
-}
-
-/// A rectangle, in pixels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Area {
-    /// Its left edge.
-    pub x: usize,
-    /// Its upper edge.
-    pub y: usize,
-    /// From its left edge to its right one.
-    pub width: usize,
-    /// From its upper edge to its lower one.
-    pub height: usize,
 }
 
 /// Lines of text of one size and colour.
@@ -121,7 +109,7 @@ impl Canvas<'_> {
         let edge = self.text() / 2;
         let x = edge.min(self.width.saturating_sub(table.width));
         let y = edge.min(self.height.saturating_sub(table.height));
-        let area = Area::new(x, y, table.width, table.height);
+        let area = Rect::new(x, y, table.width, table.height);
         if self.help.is_some_and(|help| help.touches(&area)) {
             return;
         }
@@ -137,7 +125,7 @@ impl Canvas<'_> {
         let below = self.text() / 2 + self.foot;
         let x = self.width.saturating_sub(wide) / 2;
         let y = self.height.saturating_sub(high + below);
-        self.blocks(&[block], Area::new(x, y, wide, high));
+        self.blocks(&[block], Rect::new(x, y, wide, high));
     }
 
     /// Draws a large notice in the middle with the reason below it, unless the list of keys is
@@ -170,14 +158,14 @@ impl Canvas<'_> {
             (0, 0, edge, height),
             (width.saturating_sub(edge), 0, edge, height),
         ] {
-            self.fill(Area::new(x, y, w, h), FROZEN);
+            self.fill(Rect::new(x, y, w, h), FROZEN);
         }
         let size = self.text();
         let font = self.overlay.font(size);
         let (wide, high) = (font.width(word), font.height());
         let (wide, high) = (wide + 2 * size, high + edge);
         let (x, y) = (width.saturating_sub(wide) / 2, height.saturating_sub(high));
-        let tab = Area::new(x, y, wide, high);
+        let tab = Rect::new(x, y, wide, high);
         self.fill(tab, FROZEN);
         // Dark on the light border reads better than white.
         self.line(word, tab.x + size, tab.y + edge / 2, size, TINT);
@@ -197,16 +185,16 @@ impl Canvas<'_> {
     }
 
     /// An area of this size in the middle between two rows.
-    fn centred(&self, width: usize, height: usize, top: usize, bottom: usize) -> Area {
+    fn centred(&self, width: usize, height: usize, top: usize, bottom: usize) -> Rect {
         let room = bottom.saturating_sub(top);
         // What does not fit below must not be cut off there.
         let y = top + room.saturating_sub(height) / 2;
         let y = y.min(self.height.saturating_sub(height));
         let x = self.width.saturating_sub(width) / 2;
-        Area::new(x, y, width, height)
+        Rect::new(x, y, width, height)
     }
 
-    fn table(&mut self, table: &Table<'_>, area: Area) {
+    fn table(&mut self, table: &Table<'_>, area: Rect) {
         self.darken(area, table.size / 2);
         let (x, mut y) = (area.x + table.padding, area.y + table.padding);
         for line in &table.title {
@@ -232,20 +220,20 @@ impl Canvas<'_> {
     }
 
     /// Blocks in a box, one below the other, each line in the middle.
-    fn blocks(&mut self, blocks: &[Block], area: Area) {
+    fn blocks(&mut self, blocks: &[Block], area: Rect) {
         if blocks.iter().all(|block| block.width() == 0) {
             return;
         }
         self.darken(area, self.text() / 2);
         let mut y = area.y + padding(self.text());
         for block in blocks {
-            self.block(block, Area { y, ..area });
+            self.block(block, Rect { y, ..area });
             y += block.height();
         }
     }
 
     /// Lines from the top of an area on, each in its middle.
-    pub fn block(&mut self, block: &Block, area: Area) {
+    pub fn block(&mut self, block: &Block, area: Rect) {
         let step = Font::new(block.size).line();
         for (line, n) in block.lines.iter().zip(0..) {
             let width = self.overlay.font(block.size).width(line);
@@ -276,7 +264,7 @@ impl Canvas<'_> {
     }
 
     /// Darkens a box with round corners.
-    fn darken(&mut self, area: Area, radius: usize) {
+    fn darken(&mut self, area: Rect, radius: usize) {
         let radius = radius.min(area.width / 2).min(area.height / 2);
         let bottom = (area.y + area.height).min(self.height);
         for y in area.y..bottom {
@@ -297,7 +285,7 @@ impl Canvas<'_> {
     }
 
     /// A rectangle of one colour.
-    pub fn fill(&mut self, area: Area, colour: u32) {
+    pub fn fill(&mut self, area: Rect, colour: u32) {
         let right = (area.x + area.width).min(self.width);
         for y in area.y..(area.y + area.height).min(self.height) {
             if let Some(row) = self
@@ -405,29 +393,6 @@ impl Block {
     /// Of all lines.
     pub fn height(&self) -> usize {
         self.lines.len() * Font::new(self.size).line()
-    }
-}
-
-impl Area {
-    fn new(x: usize, y: usize, width: usize, height: usize) -> Area {
-        Area {
-            x,
-            y,
-            width,
-            height,
-        }
-    }
-
-    /// Whether the point is in it.
-    pub fn has(&self, x: usize, y: usize) -> bool {
-        (self.x..self.x + self.width).contains(&x) && (self.y..self.y + self.height).contains(&y)
-    }
-
-    fn touches(&self, other: &Area) -> bool {
-        self.x < other.x + other.width
-            && other.x < self.x + self.width
-            && self.y < other.y + other.height
-            && other.y < self.y + self.height
     }
 }
 

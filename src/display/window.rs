@@ -281,7 +281,7 @@ impl<T: Frame + Send + 'static> Viewer<T> {
         }
         let size = self.window.size();
         let Some(pixels) = self.window.pixels(size) else {
-            return;
+            return arriving.ignore(number);
         };
         let (mailbox, bytes) = (&self.feed.mailbox, &mut self.bytes);
         let mut scan = ArrivingScan::new(number, &head, arriving, mailbox, bytes);

@@ -285,7 +285,6 @@ impl Search {
         }
     }
 
-    /// Whatever comes to the default group is watched; `None` if that is not what is looked for.
     /// A stream that was found by its packets; its name may be announced later.
     pub(super) fn by_packets(self, found: Found) -> Found {
         Found {
@@ -294,6 +293,7 @@ impl Search {
         }
     }
 
+    /// Whatever comes to the default group is watched; `None` if that is not what is looked for.
     fn default_group(self) -> Option<Found> {
         match self.wish {
             Wish::Name(_) => None,

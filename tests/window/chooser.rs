@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -31,7 +31,10 @@ fn send(net: &Net, name: &str, size: &str, last: u8) -> Process {
 }
 
 fn view<'a>(desktop: &'a Desktop, net: &Net, arguments: &str) -> Viewer<'a> {
-    let mut command = net.viewer.lancam(&format!("view {arguments}"));
+    open(desktop, net.viewer.lancam(&format!("view {arguments}")))
+}
+
+fn open(desktop: &Desktop, mut command: Command) -> Viewer<'_> {
     command
         .env("DISPLAY", &desktop.display)
         .env_remove("WAYLAND_DISPLAY")
@@ -340,7 +343,7 @@ fn a_real_stream_fills_the_screen_with_helpers_or_without_and_with_no_file_that_
     sender.wait_for_message("watch ");
     for (decoders, has_room) in [("0", true), ("1", true), ("3", false)] {
         let arguments = format!("view 239.255.7.1:5000 --fullscreen --decoders {decoders}");
-        let mut command = match has_room {
+        let command = match has_room {
             true => net.viewer.lancam(&arguments),
             false => {
                 let mut command = net.viewer.command("prlimit");
@@ -350,11 +353,7 @@ fn a_real_stream_fills_the_screen_with_helpers_or_without_and_with_no_file_that_
                 command
             }
         };
-        command
-            .env("DISPLAY", &desktop.display)
-            .env_remove("WAYLAND_DISPLAY")
-            .stderr(Stdio::null());
-        let viewer = desktop.open(command);
+        let viewer = open(&desktop, command);
         viewer.shot_that(&format!("decoders-{decoders}"), |shot| {
             // The pattern's bars, from grey to black, in the upper part.
             let bar = |n: usize| {
