@@ -101,11 +101,14 @@ struct Sum {
     whole: u64,
     broken: u64,
     missed: u64,
+    /// The longest run of frames between which none was missed, and the one that goes on.
+    unbroken: u64,
+    run: u64,
     /// Frames whose picture is not the one that follows by the count of missed frames.
     disorder: u64,
     steady_allocations: u64,
-    /// Age of the oldest frame but the first.
-    oldest_ms: u64,
+    /// Age of each frame.
+    ages_ms: Vec<u64>,
     /// Longest time between two frames.
     gap_ms: u64,
 }
@@ -316,10 +319,7 @@ fn capture(run: &Run) -> Result<(), Box<dyn Error>> {
             );
         }
         sum.count(kind, frame.missed, &mut last, run.pictures.len());
-        // The camera may take long to deliver its first frame, and there is no newer one to take.
-        if sum.frames > 1 {
-            sum.oldest_ms = sum.oldest_ms.max(age);
-        }
+        sum.ages_ms.push(age);
         sum.gap_ms = sum.gap_ms.max(gap);
         match kind {
             Kind::Whole if !run.pictures.is_empty() => slates.fetch_add(1, Ordering::Relaxed),
@@ -346,6 +346,8 @@ fn capture(run: &Run) -> Result<(), Box<dyn Error>> {
 impl Sum {
     fn count(&mut self, kind: Kind, missed: u32, last: &mut Option<usize>, pictures: usize) {
         self.missed += u64::from(missed);
+        self.run = if missed == 0 { self.run + 1 } else { 1 };
+        self.unbroken = self.unbroken.max(self.run);
         let (counter, index) = match kind {
             Kind::Same(index) => (&mut self.same, Some(index)),
             Kind::Scan(index) => (&mut self.scan, Some(index)),
@@ -364,10 +366,17 @@ impl Sum {
         *last = index;
     }
 
+    /// In milliseconds.
+    fn median_age(&self) -> u64 {
+        let mut ages = self.ages_ms.clone();
+        ages.sort_unstable();
+        ages.get(ages.len() / 2).copied().unwrap_or(0)
+    }
+
     fn print(&self, took: u128) {
         println!(
             "sum frames={} same={} scan={} padded={} cut={} flagged={} whole={} broken={} missed={} \
-             disorder={} allocations={} oldest={} gap={} took={took} {}",
+             unbroken={} disorder={} allocations={} age={} gap={} took={took} {}",
             self.frames,
             self.same,
             self.scan,
@@ -377,9 +386,10 @@ impl Sum {
             self.whole,
             self.broken,
             self.missed,
+            self.unbroken,
             self.disorder,
             self.steady_allocations,
-            self.oldest_ms,
+            self.median_age(),
             self.gap_ms,
             resources(),
         );

@@ -28,7 +28,7 @@ says() {
 # probe ARG...: runs it and reads its summary into variables (frames, same, missed …) and $status.
 probe() {
     frames=0 same=0 scan=0 padded=0 cut=0 flagged=0 whole=0 broken=0 missed=0
-    disorder=0 allocations=0 oldest=0 gap=0 took=0 fds=0 rss=0
+    disorder=0 allocations=0 unbroken=0 age=0 gap=0 took=0 fds=0 rss=0
     capture_probe "$@" >/tmp/probe.log 2>&1
     status=$?
     cp /tmp/probe.log "/lab/out/probe-$((runs = runs + 1)).log"
@@ -36,14 +36,6 @@ probe() {
     eval "${sum#sum }"
 }
 runs=0
-
-# calm ARG...: a probe that should miss nothing; up to three times, for the host may be too busy.
-calm() {
-    for i in 1 2 3; do
-        probe "$@"
-        [ "$missed" -gt 0 ] || return
-    done
-}
 
 # plugged FOLDER [uvcsim options]: starts a simulated camera, commands to /tmp/cam.
 plugged() {
