@@ -5,7 +5,9 @@
 //!
 //! `docs/ARCHITECTURE.md` describes the layers, `docs/PROTOCOL.md` every byte on the wire.
 
+mod access;
 pub mod announced;
+pub mod board;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -27,6 +29,7 @@ pub mod record;
 pub mod rtp;
 #[cfg(feature = "send")]
 pub mod send;
+pub mod serve;
 pub mod signals;
 #[cfg(test)]
 #[path = "../tests/common/skip.rs"]

@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use tracing::{info, warn};
 
+use crate::board::{Board, Role};
 use crate::clock::next_due;
 use crate::config::{Config, Stream};
 use crate::net::{GroupError, is_network_down};
@@ -31,10 +32,10 @@ use crate::send::progress::Progress;
 use crate::send::rtcp::End;
 use crate::send::running::{END_LIMIT, Ended, Running};
 use crate::send::supervisor::Supervisor;
+use crate::serve::Server;
 use crate::signals::{Signal, Signals};
 use crate::stats::report::Report;
 use crate::stats::{StatsTo, StatsWriter};
-use crate::status::{Board, Page, Role};
 use crate::text::{counted, without_codes};
 
 /// How often signals, ended streams and the progress line are checked.
@@ -75,8 +76,8 @@ pub fn run(plan: SendPlan, mut signals: Signals) -> Result<()> {
     let mut figures = Figures::new();
     // The page's first visitor finds the streams there.
     streams.publish(&mut figures, &board);
-    let page = match Page::start(&config.status, &board) {
-        Ok(page) => page,
+    let server = match Server::start(&config.services, &board) {
+        Ok(server) => server,
         Err(error) => {
             streams.end_all();
             return Err(error.into());
@@ -87,7 +88,7 @@ pub fn run(plan: SendPlan, mut signals: Signals) -> Result<()> {
         streams,
         supervisor,
         board,
-        page,
+        server,
         stats,
         figures,
     };
@@ -100,7 +101,7 @@ struct Service {
     streams: Streams,
     supervisor: Supervisor,
     board: Arc<Board>,
-    page: Option<Page>,
+    server: Option<Server>,
     stats: Option<StatsWriter>,
     figures: Figures,
 }
@@ -135,7 +136,7 @@ impl Service {
         self.supervisor.reloading();
         if let Some(new) = read_again(&self.plan) {
             self.streams.reload(&new);
-            self.page = Page::follow(self.page.take(), &new.status, &self.board);
+            self.server = Server::follow(self.server.take(), &new.services, &self.board);
         }
         self.supervisor.ready();
     }

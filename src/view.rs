@@ -30,6 +30,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use tracing::{info, warn};
 
+use crate::board::{Board, Role};
 use crate::clock::{Mono, Ntp};
 use crate::display::arriving::{Arriving, Progress};
 use crate::display::lobby::Lobby;
@@ -40,10 +41,10 @@ use crate::net::thread::join;
 use crate::net::{Interface, ReceiveOptions, ReceiveSocket, choice};
 use crate::record::Recorder;
 use crate::rtp::FrameBuffer;
+use crate::serve::Server;
 use crate::signals::{Signal, Signals};
 use crate::stats::delay::DelayMeter;
 use crate::stats::{StatsWriter, ViewerStats};
-use crate::status::{Board, Page, Role};
 use crate::view::control::{Control, Outputs};
 use crate::view::find::Found;
 use crate::view::receive::Receiver;
@@ -237,7 +238,7 @@ impl Pipeline {
         }
         introduce(&wanted.receive, socket.interface());
         let board = Arc::new(Board::new(Role::Viewer));
-        let page = Page::start(&config.status, &board)?;
+        let page = Server::start(&config.services, &board)?;
         let recording = Recording::start(self.recorder, config.snapshot.clone(), &shared)?;
         let reporter = Reporter::start(&shared)?;
         let has_window = self.mailbox.is_some();

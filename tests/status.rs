@@ -4,8 +4,10 @@
 
 mod common;
 
+use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -277,6 +279,97 @@ fn without_the_token_nothing_is_seen() {
     for path in ["/", "/page.js", "/status.json"] {
         assert_eq!(request(address, "GET", path, &cookie).status, 200, "{path}");
     }
+}
+
+#[test]
+fn users_log_in_with_a_password() {
+    if !have("users_log_in_with_a_password", &["curl"]) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let users = folder.path().join("users");
+    fs::write(&users, "viewer:correct-horse\n").unwrap();
+    let file = users.to_str().unwrap();
+    fs::set_permissions(&users, Permissions::from_mode(0o644)).unwrap();
+    let refused = lancam(&[
+        "send",
+        "--source",
+        "pattern:320x240@20",
+        "--interface",
+        "lo",
+        "--ttl",
+        "0",
+        "--group",
+        &free_group(),
+        "--status",
+        "127.0.0.1:0",
+        "--users-file",
+        file,
+    ]);
+    refused.wait_for_message("everyone on this machine can read the passwords");
+
+    fs::set_permissions(&users, Permissions::from_mode(0o600)).unwrap();
+    let more = ["--users-file", file, "--status-token", "battery-staple"];
+    let (_sender, address) = sender("pattern:320x240@20", &more);
+    let curl = |path: &str, more: &[&str]| {
+        let url = format!("http://{address}{path}");
+        let mut words = vec![
+            "--silent",
+            "--output",
+            "/dev/null",
+            "--write-out",
+            "%{http_code}",
+        ];
+        words.extend(more);
+        let output = Command::new("curl").args(words).arg(url).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    // curl takes SHA-256 where it is offered.
+    for path in [
+        "/",
+        "/snapshot.jpg",
+        "/status.json?stream=lancam",
+        "/metrics",
+    ] {
+        assert_eq!(
+            curl(path, &["--digest", "--user", "viewer:correct-horse"]),
+            "200",
+            "{path}"
+        );
+        assert_eq!(curl(path, &[]), "401", "{path}");
+    }
+    for wrong in ["viewer:correct-hors", "Viewer:correct-horse", "viewer:"] {
+        assert_eq!(
+            curl("/snapshot.jpg", &["--digest", "--user", wrong]),
+            "401",
+            "{wrong}"
+        );
+    }
+    // Of a password that is sent as it is, nothing is heard.
+    assert_eq!(
+        curl(
+            "/snapshot.jpg",
+            &["--basic", "--user", "viewer:correct-horse"]
+        ),
+        "401"
+    );
+    let bearer = "Authorization: Bearer battery-staple\r\n";
+    assert_eq!(request(address, "GET", "/status.json", bearer).status, 200);
+    let denied = get(address, "/snapshot.jpg");
+    let challenges = denied
+        .headers
+        .iter()
+        .filter(|(name, _)| name == "www-authenticate");
+    let challenges: Vec<&str> = challenges.map(|(_, value)| value.as_str()).collect();
+    let kinds = ["algorithm=SHA-256", "algorithm=MD5", "Bearer"];
+    assert_eq!(challenges.len(), kinds.len(), "{challenges:?}");
+    assert!(
+        challenges
+            .iter()
+            .zip(kinds)
+            .all(|(c, kind)| c.contains(kind)),
+        "{challenges:?}"
+    );
 }
 
 #[test]

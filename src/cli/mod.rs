@@ -12,6 +12,7 @@ mod doctor;
 mod list;
 #[cfg(feature = "send")]
 mod send;
+mod services;
 mod usage;
 mod values;
 mod view;

@@ -1,13 +1,13 @@
 //! `lancam send`.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 
+use super::services::ServiceFlags;
 use super::usage::UsageError;
-use super::values::{STATUS_TOKEN, stats_to};
-use crate::config::{self, Config, Flag, SETTINGS, Setting, Status, check};
+use super::values::stats_to;
+use crate::config::{self, Config, Flag, SETTINGS, Setting};
 use crate::send::SendPlan;
 use crate::stats::StatsTo;
 
@@ -38,13 +38,8 @@ pub struct SendArgs {
     #[command(flatten)]
     stream: StreamFlags,
 
-    /// Address of the status page for browsers [default: off]
-    #[arg(long, value_name = "ADDR:PORT", value_parser = check::listen)]
-    pub status: Option<SocketAddr>,
-
-    /// Access token for the status page
-    #[arg(long, value_name = "TOKEN", value_parser = check::token, env = STATUS_TOKEN, hide_env_values = true)]
-    pub status_token: Option<String>,
+    #[command(flatten)]
+    services: ServiceFlags,
 
     /// Write statistics as JSON, one object per second (-: standard output)
     #[arg(long, value_name = "FILE|-", value_parser = stats_to)]
@@ -72,20 +67,7 @@ impl SendArgs {
             Some(path) => config::load(path, flags)?,
             None => config::parse("", "()", flags)?,
         };
-        if let Some(listen) = self.status {
-            let (token, embed) = match config.status {
-                Status::On { token, embed, .. } => (token, embed),
-                Status::Off => (None, Vec::new()),
-            };
-            config.status = Status::On {
-                listen,
-                token,
-                embed,
-            };
-        }
-        if let (Status::On { token, .. }, Some(given)) = (&mut config.status, &self.status_token) {
-            *token = Some(given.clone());
-        }
+        self.services.apply(&mut config.services)?;
         Ok(config)
     }
 }

@@ -13,8 +13,6 @@ use super::usage::UsageError;
 
 /// How many frames may be asked for.
 pub(super) const FRAMES: RangeInclusive<u64> = 1..=u32::MAX as u64;
-/// The variable for the status page's token: unlike an argument, nobody else on this host sees it.
-pub(super) const STATUS_TOKEN: &str = "LANCAM_STATUS_TOKEN";
 
 /// A length of time in seconds.
 pub(super) fn seconds(text: &str) -> Result<Duration, String> {

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::services::ServiceFlags;
 use super::usage::UsageError;
-use super::values::{FRAMES, STATUS_TOKEN, jpeg_path, record, stats_to, target};
-use crate::config::Status;
+use super::values::{FRAMES, jpeg_path, record, stats_to, target};
+use crate::config::Services;
 use crate::config::check::{self, NUMBER, WHOLE, number};
 use crate::display::help::KEYS;
 use crate::display::strips::default_helpers;
@@ -83,13 +84,8 @@ pub struct ViewArgs {
         value_parser = number(WHOLE, 1..=3_u8))]
     pub late: u8,
 
-    /// Address of the status page for browsers [default: off]
-    #[arg(long, value_name = "ADDR:PORT", value_parser = check::listen)]
-    pub status: Option<SocketAddr>,
-
-    /// Access token for the status page
-    #[arg(long, value_name = "TOKEN", value_parser = check::token, env = STATUS_TOKEN, hide_env_values = true)]
-    pub status_token: Option<String>,
+    #[command(flatten)]
+    services: ServiceFlags,
 
     /// Write statistics as JSON, one object per second (-: standard output)
     #[arg(long, value_name = "FILE|-", value_parser = stats_to, allow_hyphen_values = true)]
@@ -120,6 +116,8 @@ impl ViewArgs {
             )));
         }
         one_writer_on_stdout(self.record.as_ref(), self.stats.as_ref())?;
+        let mut services = Services::default();
+        self.services.apply(&mut services)?;
         Ok(ViewPlan {
             target: match (self.group, &self.target) {
                 (Some(group), _) => Target::Group(group),
@@ -139,14 +137,7 @@ impl ViewArgs {
             on_loss: self.on_loss,
             retransmit: self.retransmit,
             late: self.late,
-            status: match self.status {
-                Some(listen) => Status::On {
-                    listen,
-                    token: self.status_token.clone(),
-                    embed: Vec::new(),
-                },
-                None => Status::Off,
-            },
+            services,
             stats: self.stats.clone(),
         })
     }

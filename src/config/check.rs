@@ -4,7 +4,6 @@
 use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
-#[cfg(feature = "send")]
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -80,6 +79,11 @@ pub(crate) fn listen(text: &str) -> Result<SocketAddr, String> {
     socket_address(text, "127.0.0.1:8080")
 }
 
+/// The address and port of RTSP.
+pub(crate) fn listen_rtsp(text: &str) -> Result<SocketAddr, String> {
+    socket_address(text, "[::]:8554")
+}
+
 fn socket_address(text: &str, example: &str) -> Result<SocketAddr, String> {
     let bare = text.trim_start_matches('[').trim_end_matches(']');
     let port = example.rsplit(':').next().unwrap_or_default();
@@ -139,7 +143,6 @@ pub(crate) fn origin(text: &str) -> Result<String, String> {
 }
 
 /// A path.
-#[cfg(feature = "send")]
 pub(crate) fn path(text: &str) -> Result<PathBuf, String> {
     if text.is_empty() {
         return Err("the path is empty".to_owned());

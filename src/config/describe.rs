@@ -2,8 +2,9 @@
 
 use super::resolve::Config;
 use super::stream::SETTINGS;
-use super::values::Status;
-use crate::text::printable;
+use super::users::UsersFrom;
+use super::values::{Services, Status};
+use crate::text::{counted, printable};
 
 /// Described even if left at their defaults: what is sent, and where.
 const ALWAYS: [&str; 3] = ["source", "group", "interface"];
@@ -21,7 +22,27 @@ pub fn describe(config: &Config) -> String {
             }
         }
     }
-    out + &format!("status page: {}\n", status(&config.status))
+    out + &services(&config.services)
+}
+
+fn services(services: &Services) -> String {
+    let users = match &services.users {
+        UsersFrom::Config(users) if users.is_empty() => "everyone may watch".to_owned(),
+        UsersFrom::Config(users) => format!("for {}", counted(users.len() as u64, "user")),
+        UsersFrom::File(path) => format!("for the users in {}", path.display()),
+    };
+    let mut out = format!("status page: {}\n", status(&services.status));
+    out += &match services.rtsp {
+        Some(listen) => format!("RTSP: rtsp://{listen}/, {users}\n"),
+        None => "RTSP: off\n".to_owned(),
+    };
+    if services.onvif {
+        out += &format!("ONVIF: at the status page's address, {users}\n");
+    }
+    if !services.dns_sd {
+        out += "DNS-SD: off\n";
+    }
+    out
 }
 
 fn status(status: &Status) -> String {

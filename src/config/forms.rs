@@ -1,6 +1,7 @@
 //! Kinds of values specific to lancam: those with several forms or parts.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::Path;
 
 use ron::value::RawValue;
@@ -9,7 +10,10 @@ use super::check;
 use super::error::Mistakes;
 use super::kind::{Kind, Read, maybe, number_word, path, real, share, size, text, texts, whole};
 use super::raw::{self, Fields};
-use super::values::{Adapt, DEFAULT_STATUS, REPAIR_AUTO_MAX, Repair, Status, WaitForViewers};
+use super::users::{Users, UsersFrom};
+use super::values::{
+    Adapt, DEFAULT_RTSP, DEFAULT_STATUS, REPAIR_AUTO_MAX, Repair, Status, WaitForViewers,
+};
 use crate::jpeg::Sampling;
 use crate::net::Pacing;
 use crate::net::pacing::MOST_OF_INTERVAL;
@@ -150,6 +154,38 @@ pub(super) fn status() -> Kind<Status> {
             };
             m.finish("On(...)", &fields, None);
             Ok(status)
+        }
+        _ => Err(None),
+    })
+}
+
+/// RTSP: `Off`, or its address.
+pub(super) fn rtsp() -> Kind<Option<SocketAddr>> {
+    let listen = text("[::]:8554", check::listen_rtsp);
+    let expected = "Off or On(listen: \"[::]:8554\")";
+    choice(expected, move |name, rest, m| match (name, rest) {
+        ("Off", "") => Ok(None),
+        ("On", _) => {
+            let address = only_key("On(...)", rest, "listen", &listen, m)?;
+            Ok(Some(address.unwrap_or(DEFAULT_RTSP)))
+        }
+        _ => Err(None),
+    })
+}
+
+/// Users with their passwords, or the file that has them.
+pub(super) fn users() -> Kind<UsersFrom> {
+    let file = path("/etc/lancam/users");
+    let expected = "{\"NAME\": \"PASSWORD\"} or File(\"/etc/lancam/users\")";
+    choice(expected, move |name, rest, m| match name {
+        "File" => file.in_brackets(rest, m).map(UsersFrom::File),
+        "" => {
+            let all: BTreeMap<String, String> = raw::read(rest).map_err(|_| None)?;
+            let mut users = Users::default();
+            for (name, password) in &all {
+                users.add(name, password).map_err(Some)?;
+            }
+            Ok(UsersFrom::Config(users))
         }
         _ => Err(None),
     })

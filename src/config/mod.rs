@@ -24,10 +24,13 @@ mod raw;
 mod resolve;
 #[cfg(feature = "send")]
 mod stream;
+mod users;
 mod values;
 
+pub use self::users::{Users, UsersError, UsersFrom};
 pub use self::values::{
-    Adapt, DEFAULT_GROUP, DEFAULT_STATUS, REPAIR_AUTO_MAX, Repair, Status, WaitForViewers,
+    Adapt, DEFAULT_GROUP, DEFAULT_RTSP, DEFAULT_STATUS, REPAIR_AUTO_MAX, Repair, Services, Status,
+    WaitForViewers,
 };
 #[cfg(feature = "send")]
 pub use self::{

@@ -7,10 +7,11 @@ use ron::value::RawValue;
 
 use super::check;
 use super::error::{ConfigError, Flag, Mistakes};
-use super::forms::{CAMERA_KEYS, status};
+use super::forms::{CAMERA_KEYS, rtsp, status, users};
+use super::kind::switch;
 use super::raw::{self, Fields};
 use super::stream::{SETTINGS, Stream};
-use super::values::Status;
+use super::values::{Services, Status};
 use crate::files;
 use crate::source::SourceSpec;
 
@@ -27,15 +28,15 @@ const FILE_MAX: u64 = 1 << 20;
 pub struct Config {
     /// The streams, at least one; names and groups differ.
     pub streams: Vec<Stream>,
-    /// The status page for all of them.
-    pub status: Status,
+    /// What is served to visitors of all of them.
+    pub services: Services,
 }
 
 impl Default for Config {
     fn default() -> Config {
         Config {
             streams: vec![Stream::default()],
-            status: Status::Off,
+            services: Services::default(),
         }
     }
 }
@@ -106,14 +107,33 @@ impl<'a> Reader<'a> {
             Some(list) => self.streams(list),
             None => vec![self.stream("()")],
         };
-        let status = self.mistakes.take(&mut fields, "status", &status());
+        let services = self.services(&mut fields);
         let keys: Vec<&str> = SETTINGS.iter().map(|setting| setting.key).collect();
         let elsewhere = (&keys[..], "a stream: streams: [(KEY: ...)]");
         self.mistakes.finish("the config", &fields, Some(elsewhere));
         Config {
             streams: streams.into_iter().map(|placed| placed.stream).collect(),
-            status: status.unwrap_or(Status::Off),
+            services,
         }
+    }
+
+    fn services(&mut self, fields: &mut Fields<'a>) -> Services {
+        let usual = Services::default();
+        let m = &mut self.mistakes;
+        let services = Services {
+            status: m.take(fields, "status", &status()).unwrap_or(usual.status),
+            rtsp: m.take(fields, "rtsp", &rtsp()).flatten(),
+            users: m.take(fields, "users", &users()).unwrap_or(usual.users),
+            onvif: m.take(fields, "onvif", &switch()).unwrap_or(usual.onvif),
+            dns_sd: m.take(fields, "dns_sd", &switch()).unwrap_or(usual.dns_sd),
+        };
+        if let (true, Status::Off, Some(onvif)) =
+            (services.onvif, &services.status, fields.get("onvif"))
+        {
+            let why = "ONVIF is answered by the status page's server; set \"status\" too";
+            m.value("onvif", onvif, why);
+        }
+        services
     }
 
     fn streams(&mut self, text: &'a str) -> Vec<Placed<'a>> {

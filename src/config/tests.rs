@@ -312,7 +312,7 @@ fn mistakes_in_a_file_are_answered_exactly() {
     let table: Vec<(&str, String)> = vec![
         ("(streams: [(\n        pining: 3)])", format!("2:9: unknown key \"pining\" in a stream; did you mean \"pin\"? (the keys are {keys})")),
         ("(streams: [(device: \"x\")])", format!("1:13: unknown key \"device\" in a stream; it belongs in the camera: source: Camera(device: ...) (the keys are {keys})")),
-        ("(name: \"x\")", r#"1:2: unknown key "name" in the config; it belongs in a stream: streams: [(name: ...)] (the keys are streams, status)"#.to_owned()),
+        ("(name: \"x\")", r#"1:2: unknown key "name" in the config; it belongs in a stream: streams: [(name: ...)] (the keys are streams, status, rtsp, users, onvif, dns_sd)"#.to_owned()),
         ("(streams: [(source: Kamera())])", format!("1:21: \"source\" cannot be Kamera(): expected {sources}")),
         ("(streams: [(source: \"/dev/video0\")])", format!("1:21: \"source\" cannot be \"/dev/video0\": expected {sources}")),
         ("(streams: [])", "1:11: \"streams\" cannot be []: without a stream there is nothing to send".to_owned()),
@@ -330,6 +330,12 @@ fn mistakes_in_a_file_are_answered_exactly() {
         ("(status: On(token: \"short\"))", "1:20: \"token\" cannot be \"short\": expected 8 to 256 printable ASCII characters without spaces".to_owned()),
         ("(status: Of)", "1:10: \"status\" cannot be Of: expected Off or On(listen: \"127.0.0.1:8080\", token: None, embed: [])".to_owned()),
         ("(status: On(embed: [\"ha.local\"]))", "1:20: \"embed\" cannot be [\"ha.local\"]: expected the beginning of a page's address, such as https://ha.local".to_owned()),
+        ("(rtsp: On)", "1:8: \"rtsp\" cannot be On: expected Off or On(listen: \"[::]:8554\")".to_owned()),
+        ("(rtsp: On(listen: \"8554\"))", "1:19: \"listen\" cannot be \"8554\": expected ADDRESS:PORT, such as [::]:8554".to_owned()),
+        ("(users: \"viewer\")", "1:9: \"users\" cannot be \"viewer\": expected {\"NAME\": \"PASSWORD\"} or File(\"/etc/lancam/users\")".to_owned()),
+        ("(users: {\"viewer\": \"short\"})", "1:9: \"users\" cannot be {\"viewer\": \"short\"}: the password of viewer: expected 8 to 256 printable ASCII characters without spaces".to_owned()),
+        ("(onvif: true)", "1:9: \"onvif\" cannot be true: ONVIF is answered by the status page's server; set \"status\" too".to_owned()),
+        ("(dns_sd: 1)", "1:10: \"dns_sd\" cannot be 1: expected true or false".to_owned()),
         // Two streams.
         ("(streams: [(name: \"a\"), (name: \"b\", source: Stdin)])", r#"1:25: streams "a" and "b" send to the same group, 224.3.29.71:10000; give each its own "group""#.to_owned()),
         ("(streams: [(source: Stdin), (source: Stdin, group: \"224.3.29.72:10000\")])", "1:29: two streams are called \"lancam\"; give each its own \"name\"\nporch.ron:1:38: streams \"lancam\" and \"lancam\" have the same source, -, which can be read only once".to_owned()),
@@ -532,7 +538,7 @@ fn all_that_can_be_written_is_read() {
             "http://10.0.0.7:8123".to_owned(),
         ],
     };
-    assert_eq!(config.status, want);
+    assert_eq!(config.services.status, want);
 }
 
 #[test]
@@ -590,6 +596,7 @@ stream \"lancam\"
   group               224.3.29.71:10000, or another one if that is taken
   interface           the one that fits best
 status page: off
+RTSP: off
 "
     );
     let text = "(streams: [(name: \"porch\", source: File(\"clip.avi\"), loop: true, fps: 25,
@@ -625,6 +632,20 @@ stream \"porch\"
   only_while_watched  on: the source is open only while somebody watches
   announce            off: not announced
 status page: http://0.0.0.0:8080/, for everyone who can reach this machine; a token would keep strangers out
+RTSP: off
+"
+    );
+    let text = "(status: On(), rtsp: On(listen: \"0.0.0.0:554\"), onvif: true, dns_sd: false,
+        users: {\"viewer\": \"correct-horse\", \"nvr\": \"battery-staple\"})";
+    let told = describe(&read(text));
+    let (_, services) = told.split_once("status page").unwrap();
+    assert_eq!(
+        services,
+        "\
+: http://127.0.0.1:8080/, for this machine only
+RTSP: rtsp://0.0.0.0:554/, for 2 users
+ONVIF: at the status page's address, for 2 users
+DNS-SD: off
 "
     );
 }

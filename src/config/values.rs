@@ -2,12 +2,17 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use super::users::UsersFrom;
+
 /// Where streams are sent, and looked for, by default.
 pub const DEFAULT_GROUP: SocketAddr =
     SocketAddr::new(IpAddr::V4(Ipv4Addr::new(224, 3, 29, 71)), 10_000);
 
 /// Where the status page listens by default: only this host can see it.
 pub const DEFAULT_STATUS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+/// Where RTSP is served by default: to every machine, at the port that players try.
+pub const DEFAULT_RTSP: SocketAddr =
+    SocketAddr::new(IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED), 8554);
 /// The most repair that `Auto` sends by default, in repair packets per packet.
 pub const REPAIR_AUTO_MAX: f32 = 0.5;
 
@@ -55,6 +60,33 @@ pub enum Status {
         /// `https://ha.local`.
         embed: Vec<String>,
     },
+}
+
+/// What is served to visitors, besides the streams that everybody on the network gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Services {
+    /// The status page.
+    pub status: Status,
+    /// Address and port at which RTSP is served; `None`: it is not.
+    pub rtsp: Option<SocketAddr>,
+    /// Who may watch by RTSP, ONVIF and the page; nobody is listed: everybody may.
+    pub users: UsersFrom,
+    /// Whether the page's server answers ONVIF clients too.
+    pub onvif: bool,
+    /// Whether page and RTSP are announced by DNS-SD.
+    pub dns_sd: bool,
+}
+
+impl Default for Services {
+    fn default() -> Services {
+        Services {
+            status: Status::Off,
+            rtsp: None,
+            users: UsersFrom::default(),
+            onvif: false,
+            dns_sd: true,
+        }
+    }
 }
 
 /// Delay the start until viewers report, or until a time limit.

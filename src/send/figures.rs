@@ -8,9 +8,9 @@ use std::time::Instant;
 use super::description::how_to_watch;
 use super::running::{Ended, Running};
 use super::shared::StreamStats;
+use crate::board::Scene;
 use crate::config::Stream;
 use crate::stats::report::{Report, StreamReport, Tracker};
-use crate::status::Scene;
 
 /// Kept from one second to the next.
 pub(super) struct Figures {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use crate::board::preview::Preview;
 use crate::clock::Mono;
 use crate::config::{Repair, Stream};
 use crate::counters::{Gauge, Latest};
@@ -17,7 +18,6 @@ use crate::rtp::repair::retransmit::RetransmitQueue;
 use crate::source::camera::Remote;
 use crate::stats::report::{Rates, StreamReport, Totals};
 use crate::stats::{Audience, FormatSeen, SenderStats, State};
-use crate::status::preview::Preview;
 
 /// Assumed packets per frame before the first is sent.
 const DEFAULT_PACKETS: u32 = 100;

@@ -348,7 +348,7 @@ impl Pipeline<'_> {
         };
         let captured = after(&mut self.sent_at, frame.captured);
         self.sink.send(&picture, captured, interval, &stats.sender);
-        show(stats, &picture);
+        show(stats, &picture, captured);
         self.picture_at = frame.captured;
         if !self.has_signal {
             self.has_signal = true;
@@ -414,7 +414,7 @@ impl Pipeline<'_> {
         self.sink.send(&picture, captured, period, &stats.sender);
         let sent = stats.sender.frames_sent.get() - sent_before;
         stats.sender.slates_sent.add(sent);
-        show(stats, &picture);
+        show(stats, &picture, captured);
     }
 }
 
@@ -427,9 +427,11 @@ fn after(before: &mut Mono, at: Mono) -> Mono {
 }
 
 /// After sending, so that no packet of the frame is delayed.
-fn show(stats: &StreamStats, picture: &Picture<'_>) {
+fn show(stats: &StreamStats, picture: &Picture<'_>, captured: Mono) {
     stats.format.note(picture);
-    stats.preview.offer(|out| write_jpeg(out, picture));
+    stats
+        .preview
+        .offer(captured, |out| write_jpeg(out, picture));
 }
 
 /// Logs refused frames, but not each one.

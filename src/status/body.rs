@@ -7,9 +7,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use hyper::body::{self, Bytes, Frame, SizeHint};
-use tokio::sync::OwnedSemaphorePermit;
 
-use super::feeds::{Shot, Watcher};
+use crate::access::Place;
+use crate::board::{Shot, Watcher};
 
 /// The content type of moving pictures. Browsers replace each part with the next; RFC 2046 §5.1 has
 /// the syntax.
@@ -67,15 +67,15 @@ type Next = Pin<Box<dyn Future<Output = Option<(Shot, Watcher)>> + Send>>;
 pub(super) struct Moving {
     next: Next,
     pieces: VecDeque<Bytes>,
-    _permit: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl Moving {
-    pub(super) fn new(watcher: Watcher, permit: OwnedSemaphorePermit) -> Moving {
+    pub(super) fn new(watcher: Watcher, place: Place) -> Moving {
         Moving {
             next: Box::pin(next(watcher)),
             pieces: [Bytes::from_static(FIRST)].into(),
-            _permit: permit,
+            _place: place,
         }
     }
 
@@ -96,11 +96,6 @@ impl Moving {
 
 /// The next picture that the watcher has not seen; `None` if there will be none.
 async fn next(mut watcher: Watcher) -> Option<(Shot, Watcher)> {
-    loop {
-        watcher.changed().await.ok()?;
-        let shot = watcher.borrow_and_update().clone();
-        if let Some(shot) = shot {
-            return Some((shot, watcher));
-        }
-    }
+    let shot = watcher.next().await?;
+    Some((shot, watcher))
 }

@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 
-use super::board::{Contents, Role, VisitorSnapshot};
+use crate::board::{Contents, Role, VisitorSnapshot};
 use crate::counters::{Field, Kind, Unit};
 use crate::stats::report::Totals;
 

@@ -12,15 +12,12 @@ use hyper::header::{
 };
 use hyper::{Method, Request, Response, StatusCode};
 use serde::Serialize;
-use tokio::sync::Semaphore;
 
-use super::access::{Guard, Pass, Refusal, parameter};
-use super::board::{Board, Contents, Role, Scene, VisitorSnapshot};
 use super::body::{Body, MOVING, Moving};
-use super::feeds::Feeds;
-use super::guesses::Guesses;
-use super::limits::{MOST_CONNECTIONS, MOST_WATCHERS};
+use super::guard::{Guard, Pass, Refusal, parameter};
 use super::metrics;
+use crate::access::Places;
+use crate::board::{Board, Contents, Pace, Role, Scene, VisitorSnapshot};
 use crate::players::Command;
 use crate::stats::report::{Point, StreamReport};
 
@@ -29,6 +26,9 @@ const PAGE_CSS: &str = include_str!("page.css");
 const PAGE_JS: &str = include_str!("page.js");
 const ICON: &str = include_str!("icon.svg");
 const LOGIN: &str = include_str!("login.html");
+
+/// Visitors who watch moving pictures at a time.
+const MOST_WATCHERS: usize = 32;
 
 const HTML: &str = "text/html; charset=utf-8";
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -58,25 +58,21 @@ const HEADERS: [(HeaderName, &str); 7] = [
 /// Answers requests.
 pub(super) struct Site {
     pub(super) board: Arc<Board>,
-    pub(super) feeds: Feeds,
     guard: Guard,
     /// The policy if other origins may frame this page.
     framing: Option<HeaderValue>,
-    guesses: Guesses,
-    connections: Arc<Semaphore>,
-    watchers: Arc<Semaphore>,
+    connections: Arc<Places>,
+    watchers: Arc<Places>,
 }
 
 impl Site {
-    pub(super) fn new(board: Arc<Board>, guard: Guard, connections: Arc<Semaphore>) -> Site {
+    pub(super) fn new(board: Arc<Board>, guard: Guard, connections: Arc<Places>) -> Site {
         Site {
-            feeds: Feeds::new(Arc::clone(&board)),
             board,
             framing: framing(guard.embedders()),
             guard,
-            guesses: Guesses::default(),
             connections,
-            watchers: Arc::new(Semaphore::new(MOST_WATCHERS)),
+            watchers: Places::new(MOST_WATCHERS, MOST_WATCHERS),
         }
     }
 
@@ -85,10 +81,10 @@ impl Site {
         self.board.visitors.requests.add(1);
         let pass = self.check(&request, from).await;
         let mut response = match pass {
-            Ok(pass) => self.admitted(&request, pass).await,
+            Ok(pass) => self.admitted(&request, pass, from).await,
             Err(refusal) => {
                 self.board.visitors.refused_access.add(1);
-                refused(refusal, request.uri().path())
+                self.refused(refusal, request.uri().path(), from)
             }
         };
         let status = response.status();
@@ -123,20 +119,16 @@ impl Site {
         }
     }
 
-    /// Whether the request may be answered; for a wrong token, only after a pause.
+    /// Whether the request may be answered; for a wrong token or password, only after a pause.
     async fn check<B>(&self, request: &Request<B>, from: IpAddr) -> Result<Pass, Refusal> {
-        let now = Instant::now();
-        if self.guard.has_token(request) && self.guesses.are_too_many(now, from) {
-            return Err(Refusal::TooMany);
-        }
-        let pass = self.guard.check(request);
-        if pass == Err(Refusal::Wrong) {
-            tokio::time::sleep(self.guesses.wrong(now, from)).await;
+        let pass = self.guard.check(Instant::now(), request, from);
+        if let Err(Refusal::Wrong(pause)) = pass {
+            tokio::time::sleep(pause).await;
         }
         pass
     }
 
-    async fn admitted<B>(&self, request: &Request<B>, pass: Pass) -> Response<Body> {
+    async fn admitted<B>(&self, request: &Request<B>, pass: Pass, from: IpAddr) -> Response<Body> {
         if ![Method::GET, Method::HEAD].contains(request.method()) {
             let mut response = sentence(
                 StatusCode::METHOD_NOT_ALLOWED,
@@ -158,7 +150,9 @@ impl Site {
             "/healthz" => self.health(request),
             "/stream.sdp" => self.of_stream(request, sdp),
             "/snapshot.jpg" => self.snapshot(request).await,
-            "/stream.mjpg" => self.of_stream(request, |report, scene| self.moving(report, scene)),
+            "/stream.mjpg" => {
+                self.of_stream(request, |report, scene| self.moving(report, scene, from))
+            }
             _ => sentence(
                 StatusCode::NOT_FOUND,
                 "nothing is here; the paths are / /snapshot.jpg /stream.mjpg /stream.sdp /status.json /metrics /healthz",
@@ -196,7 +190,12 @@ impl Site {
             return no_stream();
         };
         let name = &contents.report.streams[i].name;
-        match self.feeds.snapshot(name, &contents.scenes[i].preview).await {
+        match self
+            .board
+            .feeds
+            .snapshot(name, &contents.scenes[i].preview)
+            .await
+        {
             Some(shot) => content("image/jpeg", shot.jpeg),
             None => sentence(
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -205,16 +204,17 @@ impl Site {
         }
     }
 
-    fn moving(&self, report: &StreamReport, scene: &Scene) -> Response<Body> {
-        let Ok(permit) = Arc::clone(&self.watchers).try_acquire_owned() else {
+    fn moving(&self, report: &StreamReport, scene: &Scene, from: IpAddr) -> Response<Body> {
+        let Some(place) = self.watchers.take(from) else {
             self.board.visitors.refused_watchers.add(1);
             return sentence(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "too many watch already: use /snapshot.jpg, or run `lancam view --headless --status` on another machine",
             );
         };
-        let watcher = self.feeds.watch(&report.name, &scene.preview);
-        response(MOVING, Body::Moving(Moving::new(watcher, permit)))
+        let feeds = &self.board.feeds;
+        let watcher = feeds.watch(&report.name, &scene.preview, Pace::Page);
+        response(MOVING, Body::Moving(Moving::new(watcher, place)))
     }
 
     fn status(&self) -> Response<Body> {
@@ -260,11 +260,55 @@ impl Site {
         }
     }
 
+    fn refused(&self, refusal: Refusal, path: &str, from: IpAddr) -> Response<Body> {
+        match refusal {
+            Refusal::Host => sentence(
+                StatusCode::MISDIRECTED_REQUEST,
+                "without a token or users this page answers only to its address or a name of the local network: use that, or set a token",
+            ),
+            Refusal::TooMany => {
+                let mut response = sentence(
+                    StatusCode::TOO_MANY_REQUESTS,
+                    "too many wrong tokens or passwords from this address: try again in a few seconds",
+                );
+                let seconds = HeaderValue::from_static("3");
+                response.headers_mut().insert(RETRY_AFTER, seconds);
+                response
+            }
+            Refusal::Login { stale } => self.login(path, from, stale),
+            Refusal::Wrong(_) => self.login(path, from, false),
+        }
+    }
+
+    /// Says how to get in.
+    fn login(&self, path: &str, from: IpAddr, stale: bool) -> Response<Body> {
+        let mut response = match path {
+            "/" if self.guard.has_token() => response(HTML, Body::new(LOGIN)),
+            // The form needs no secret.
+            "/page.css" => return content("text/css; charset=utf-8", PAGE_CSS),
+            "/icon.svg" => return content("image/svg+xml", ICON),
+            _ if self.guard.has_token() => sentence(
+                StatusCode::UNAUTHORIZED,
+                "a token is needed: add ?token=… to the address, or send the header Authorization: Bearer …",
+            ),
+            _ => sentence(
+                StatusCode::UNAUTHORIZED,
+                "only the users of this camera may watch: log in with a name and a password",
+            ),
+        };
+        *response.status_mut() = StatusCode::UNAUTHORIZED;
+        for challenge in self.guard.challenges(Instant::now(), from, stale) {
+            if let Ok(challenge) = challenge.try_into() {
+                response.headers_mut().append(WWW_AUTHENTICATE, challenge);
+            }
+        }
+        response
+    }
+
     fn visitors(&self) -> VisitorSnapshot {
-        let taken = |most: usize, left: &Semaphore| (most - left.available_permits()) as u64;
         VisitorSnapshot {
-            connections: taken(MOST_CONNECTIONS, &self.connections),
-            watchers: taken(MOST_WATCHERS, &self.watchers),
+            connections: self.connections.taken() as u64,
+            watchers: self.watchers.taken() as u64,
             ..self.board.visitors.snapshot()
         }
     }
@@ -296,40 +340,6 @@ fn no_stream() -> Response<Body> {
         StatusCode::NOT_FOUND,
         "no stream has that name; /status.json lists them",
     )
-}
-
-fn refused(refusal: Refusal, path: &str) -> Response<Body> {
-    match refusal {
-        Refusal::Host => sentence(
-            StatusCode::MISDIRECTED_REQUEST,
-            "without a token this page answers only to its address or a name of the local network: use that, or set a token",
-        ),
-        Refusal::TooMany => {
-            let mut response = sentence(
-                StatusCode::TOO_MANY_REQUESTS,
-                "too many wrong tokens from this address: try again in a few seconds",
-            );
-            let seconds = HeaderValue::from_static("3");
-            response.headers_mut().insert(RETRY_AFTER, seconds);
-            response
-        }
-        Refusal::Token | Refusal::Wrong => {
-            let mut response = match path {
-                "/" => response(HTML, Body::new(LOGIN)),
-                // The form needs no secret.
-                "/page.css" => return content("text/css; charset=utf-8", PAGE_CSS),
-                "/icon.svg" => return content("image/svg+xml", ICON),
-                _ => sentence(
-                    StatusCode::UNAUTHORIZED,
-                    "a token is needed: add ?token=… to the address, or send the header Authorization: Bearer …",
-                ),
-            };
-            *response.status_mut() = StatusCode::UNAUTHORIZED;
-            let scheme = HeaderValue::from_static("Bearer realm=\"lancam\"");
-            response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
-            response
-        }
-    }
 }
 
 fn response(content_type: &'static str, body: Body) -> Response<Body> {

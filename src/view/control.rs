@@ -10,6 +10,7 @@ use tracing::info;
 
 use super::shared::Shared;
 use super::wanted::Wanted;
+use crate::board::{Board, Scene};
 use crate::clock::next_due;
 use crate::players::{self, Watched};
 use crate::rtp::sdp::Announcement;
@@ -17,7 +18,6 @@ use crate::signals::{Signal, Signals};
 use crate::stats::delay::Percentiles;
 use crate::stats::report::{Rates, Report, StreamReport, Totals, Tracker};
 use crate::stats::{Format, StatsWriter, ViewerSnapshot};
-use crate::status::{Board, Scene};
 use crate::text::counted;
 
 const PERIOD: Duration = Duration::from_secs(1);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 
-use crate::config::Status;
+use crate::config::Services;
 use crate::display::strips::default_helpers;
 use crate::stats::StatsTo;
 
@@ -79,8 +79,8 @@ pub struct ViewPlan {
     pub retransmit: bool,
     /// How long to wait for an incomplete frame, in frame intervals, 1 to 3.
     pub late: u8,
-    /// The status page.
-    pub status: Status,
+    /// What is served to visitors.
+    pub services: Services,
     /// Where counters are written.
     pub stats: Option<StatsTo>,
 }
@@ -102,7 +102,7 @@ impl Default for ViewPlan {
             on_loss: OnLoss::Hold,
             retransmit: false,
             late: 1,
-            status: Status::Off,
+            services: Services::default(),
             stats: None,
         }
     }

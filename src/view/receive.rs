@@ -246,7 +246,7 @@ impl Receiver {
                     signal.frame(now, self.wanted.receive.group, &self.shared);
                     self.shared.format.note(&frame.picture());
                     let preview = &self.shared.preview;
-                    preview.offer(|out| out.extend_from_slice(frame.jpeg()));
+                    preview.offer(frame.first_arrival(), |out| out.extend_from_slice(frame.jpeg()));
                     if let Some(used) = self.hand_on(frame) {
                         depacketizer.recycle(used);
                     }

@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, Result};
 
 use super::wanted::Wanted;
+use crate::board::preview::Preview;
 use crate::counters::Latest;
 use crate::signals::{Signals, Waker};
 use crate::stats::delay::DelayMeter;
 use crate::stats::{FormatSeen, State, ViewerStats};
-use crate::status::preview::Preview;
 
 /// Counters, state and the end of one viewer.
 #[derive(Debug)]

@@ -1,12 +1,16 @@
-//! Access: with a token, only those who know it. Without one, only requests to an address or to a
-//! name of the local network, so that a web page elsewhere cannot make a browser read the camera by
-//! pointing its own name at this host's address (DNS rebinding).
+//! Who may see the page: with a token or users, only those who know it or are one. Without, only
+//! requests to an address or to a name of the local network, so that a web page elsewhere cannot
+//! make a browser read the camera by pointing its own name at this host's address (DNS rebinding).
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use hyper::Request;
 use hyper::header::{AUTHORIZATION, COOKIE, HOST, REFERER};
 use subtle::ConstantTimeEq;
+
+use crate::access::{Access, Asked, Denied, Guesses};
 
 /// Names that no public name server knows: RFC 6762 §3, RFC 8375, and what routers use.
 const LOCAL_SUFFIXES: [&str; 5] = [".local", ".lan", ".home.arpa", ".internal", ".localhost"];
@@ -14,21 +18,36 @@ const LOCAL_SUFFIXES: [&str; 5] = [".local", ".lan", ".home.arpa", ".internal", 
 /// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// No token was given.
-    Token,
-    /// The token is wrong.
-    Wrong,
+    /// No token was given, and nobody has logged in.
+    Login {
+        /// The login was right, but too old.
+        stale: bool,
+    },
+    /// Token or password are wrong: to be said only after this time.
+    Wrong(Duration),
     /// Too many wrong ones came from there; this one was not checked.
     TooMany,
     /// The requested host name is not one of the local network.
     Host,
 }
 
+impl From<Denied> for Refusal {
+    fn from(denied: Denied) -> Refusal {
+        match denied {
+            Denied::Login { stale } => Refusal::Login { stale },
+            Denied::Wrong(pause) => Refusal::Wrong(pause),
+            Denied::TooMany => Refusal::TooMany,
+        }
+    }
+}
+
 /// What let a request in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pass {
-    /// No token is needed.
+    /// Everybody may see the page.
     Open,
+    /// Name and password.
+    User,
     /// The token in the address: the browser is to store it as a cookie.
     Query,
     /// The token in a header.
@@ -39,6 +58,8 @@ pub(super) enum Pass {
 #[derive(Debug)]
 pub(super) struct Guard {
     token: Option<String>,
+    guesses: Guesses,
+    access: Arc<Access>,
     /// Cookies belong to a host, not to a port: two pages on one host must not overwrite each
     /// other's.
     cookie: String,
@@ -48,9 +69,16 @@ pub(super) struct Guard {
 
 impl Guard {
     /// For the page on this port.
-    pub(super) fn new(port: u16, token: Option<String>, embed: Vec<String>) -> Guard {
+    pub(super) fn new(
+        port: u16,
+        token: Option<String>,
+        embed: Vec<String>,
+        access: Arc<Access>,
+    ) -> Guard {
         Guard {
             token,
+            guesses: Guesses::default(),
+            access,
             cookie: format!("lancam_token_{port}"),
             embed,
         }
@@ -75,31 +103,71 @@ impl Guard {
         })
     }
 
-    /// Whether the request may be answered.
-    pub(super) fn check<B>(&self, request: &Request<B>) -> Result<Pass, Refusal> {
-        let Some(token) = &self.token else {
+    /// Whether the request, which comes from there, may be answered.
+    pub(super) fn check<B>(
+        &self,
+        now: Instant,
+        request: &Request<B>,
+        from: IpAddr,
+    ) -> Result<Pass, Refusal> {
+        if self.token.is_none() && self.access.is_open() {
             let host = request.headers().get(HOST);
             // Browsers always send the header.
             let is_local = host.is_none_or(|host| host.to_str().is_ok_and(is_local));
-            return if is_local {
-                Ok(Pass::Open)
-            } else {
-                Err(Refusal::Host)
-            };
-        };
-        let mut refusal = Refusal::Token;
-        for (pass, given) in self.tokens(request) {
-            if bool::from(given.as_bytes().ct_eq(token.as_bytes())) {
-                return Ok(pass);
-            }
-            refusal = Refusal::Wrong;
+            return is_local.then_some(Pass::Open).ok_or(Refusal::Host);
         }
-        Err(refusal)
+        let authorization = request.headers().get(AUTHORIZATION);
+        let authorization = authorization.and_then(|value| value.to_str().ok());
+        let is_login = authorization.is_some_and(|value| value.starts_with("Digest "));
+        if !self.access.is_open() && is_login {
+            let asked = Asked {
+                from,
+                method: request.method().as_str(),
+                uri: request
+                    .uri()
+                    .path_and_query()
+                    .map_or("", |uri| uri.as_str()),
+                authorization,
+            };
+            return Ok(self.access.check(now, asked).map(|()| Pass::User)?);
+        }
+        self.check_token(now, request, from)
     }
 
-    /// Whether a token is needed and the request has one, right or wrong.
-    pub(super) fn has_token<B>(&self, request: &Request<B>) -> bool {
-        self.token.is_some() && self.tokens(request).next().is_some()
+    fn check_token<B>(
+        &self,
+        now: Instant,
+        request: &Request<B>,
+        from: IpAddr,
+    ) -> Result<Pass, Refusal> {
+        let mut given = self.tokens(request).peekable();
+        let (Some(token), Some(_)) = (&self.token, given.peek()) else {
+            return Err(Refusal::Login { stale: false });
+        };
+        if self.guesses.are_too_many(now, from) {
+            return Err(Refusal::TooMany);
+        }
+        given
+            .find(|(_, given)| bool::from(given.as_bytes().ct_eq(token.as_bytes())))
+            .map(|(pass, _)| pass)
+            .ok_or_else(|| Refusal::Wrong(self.guesses.wrong(now, from)))
+    }
+
+    /// The values of the WWW-Authenticate headers that say how to get in.
+    pub(super) fn challenges(&self, now: Instant, from: IpAddr, stale: bool) -> Vec<String> {
+        let mut all = Vec::new();
+        if !self.access.is_open() {
+            all.extend(self.access.challenges(now, from, stale));
+        }
+        if self.token.is_some() {
+            all.push("Bearer realm=\"lancam\"".to_owned());
+        }
+        all
+    }
+
+    /// Whether a token lets visitors in.
+    pub(super) fn has_token(&self) -> bool {
+        self.token.is_some()
     }
 
     fn tokens<B>(&self, request: &Request<B>) -> impl Iterator<Item = (Pass, String)> {
@@ -175,12 +243,24 @@ fn is_local(host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Users;
 
     const TOKEN: &str = "correct&horse;%+=";
 
     fn guard(token: Option<&str>) -> Guard {
         let embed = vec!["https://ha.local".to_owned()];
-        Guard::new(8080, token.map(str::to_owned), embed)
+        let nobody = Arc::new(Access::new(Users::default()));
+        Guard::new(8080, token.map(str::to_owned), embed, nobody)
+    }
+
+    /// Each from another address, so that none is slowed by those before.
+    fn check(guard: &Guard, request: &Request<()>) -> Result<Pass, Refusal> {
+        let from = std::net::Ipv4Addr::from_bits(crate::host::random() as u32);
+        let wrong = |refusal| match refusal {
+            Refusal::Wrong(_) => Refusal::Wrong(Duration::ZERO),
+            other => other,
+        };
+        (guard.check(Instant::now(), request, from.into())).map_err(wrong)
     }
 
     fn get(address: &str, headers: &[(&str, &str)]) -> Request<()> {
@@ -194,11 +274,20 @@ mod tests {
     #[test]
     fn the_token_comes_in_three_ways() {
         let guard = guard(Some(TOKEN));
-        assert_eq!(guard.check(&get("/", &[])), Err(Refusal::Token));
+        assert_eq!(
+            check(&guard, &get("/", &[])),
+            Err(Refusal::Login { stale: false })
+        );
         let other = [("cookie", "lancam_token_8081=correct%26horse%3B%25%2B%3D")];
-        assert_eq!(guard.check(&get("/", &other)), Err(Refusal::Token));
+        assert_eq!(
+            check(&guard, &get("/", &other)),
+            Err(Refusal::Login { stale: false })
+        );
         let basic = [("authorization", "Basic correct&horse;%+=")];
-        assert_eq!(guard.check(&get("/", &basic)), Err(Refusal::Token));
+        assert_eq!(
+            check(&guard, &get("/", &basic)),
+            Err(Refusal::Login { stale: false })
+        );
         let refused = [
             get("/?token=", &[]),
             get("/?token=correct", &[]),
@@ -208,18 +297,22 @@ mod tests {
             get("/", &[("cookie", "lancam_token_8080=correct%26horse")]),
         ];
         for request in refused {
-            assert_eq!(guard.check(&request), Err(Refusal::Wrong), "{request:?}");
+            assert_eq!(
+                check(&guard, &request),
+                Err(Refusal::Wrong(Duration::ZERO)),
+                "{request:?}"
+            );
         }
         let query = get("/x?a=b&token=correct%26horse%3B%25%2B%3D", &[]);
-        assert_eq!(guard.check(&query), Ok(Pass::Query));
+        assert_eq!(check(&guard, &query), Ok(Pass::Query));
         let bearer = format!("Bearer {TOKEN}");
         let header = get("/", &[("authorization", &bearer)]);
-        assert_eq!(guard.check(&header), Ok(Pass::Header));
+        assert_eq!(check(&guard, &header), Ok(Pass::Header));
         let kept = guard.set_cookie().unwrap();
         let (pair, attributes) = kept.split_once("; ").unwrap();
         assert!(attributes.contains("HttpOnly"), "{attributes}");
         let cookie = get("/", &[("cookie", &format!("a=b; {pair}; c=d"))]);
-        assert_eq!(guard.check(&cookie), Ok(Pass::Header));
+        assert_eq!(check(&guard, &cookie), Ok(Pass::Header));
     }
 
     #[test]
@@ -255,7 +348,7 @@ mod tests {
         ];
         for host in good {
             assert_eq!(
-                guard.check(&get("/", &[("host", host)])),
+                check(&guard, &get("/", &[("host", host)])),
                 Ok(Pass::Open),
                 "{host}"
             );
@@ -267,8 +360,8 @@ mod tests {
             "evil.com.",
         ] {
             let request = get("/", &[("host", host)]);
-            assert_eq!(guard.check(&request), Err(Refusal::Host), "{host}");
+            assert_eq!(check(&guard, &request), Err(Refusal::Host), "{host}");
         }
-        assert_eq!(guard.check(&get("/", &[])), Ok(Pass::Open));
+        assert_eq!(check(&guard, &get("/", &[])), Ok(Pass::Open));
     }
 }

@@ -1,6 +1,6 @@
-//! Pictures for those who watch by HTTP, copied from a streaming thread at hardly any cost to it:
-//! it checks one flag a frame, and only if a picture is asked for copies one into a buffer that
-//! already exists. Neither side waits for the other or wakes it: the reader polls for the picture.
+//! Pictures for those who watch by HTTP or RTSP, copied from a streaming thread at hardly any cost
+//! to it: it checks one flag a frame, and only if a picture is asked for copies one into a buffer
+//! that already exists. It never waits for the reader.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -8,8 +8,8 @@ use std::time::Duration;
 use crate::clock::Mono;
 use crate::mailbox::Mailbox;
 
-/// Somebody watches for this long after asking for a picture. Those who watch ask ten times a
-/// second.
+/// Somebody watches for this long after asking for a picture. Those who watch ask at least four
+/// times a second.
 const WATCHING: Duration = Duration::from_secs(1);
 
 /// One copied frame.
@@ -17,6 +17,8 @@ const WATCHING: Duration = Duration::from_secs(1);
 pub struct PreviewFrame {
     /// A whole JPEG.
     pub jpeg: Vec<u8>,
+    /// When it was taken by the sender's camera; a viewer knows when it arrived.
+    pub captured: Mono,
     /// When it was copied.
     pub at: Mono,
 }
@@ -45,9 +47,9 @@ impl Default for Preview {
 }
 
 impl Preview {
-    /// Streaming thread: leaves a picture if one is asked for. `write` puts it into an empty
-    /// buffer, which grows to the size of the largest picture and is kept.
-    pub fn offer(&self, write: impl FnOnce(&mut Vec<u8>)) {
+    /// Streaming thread: leaves the picture taken at `captured` if one is asked for. `write` puts
+    /// it into an empty buffer, which grows to the size of the largest picture and is kept.
+    pub fn offer(&self, captured: Mono, write: impl FnOnce(&mut Vec<u8>)) {
         if !self.wanted.load(Ordering::Relaxed) {
             return;
         }
@@ -57,7 +59,7 @@ impl Preview {
         self.wanted.store(false, Ordering::Relaxed);
         frame.jpeg.clear();
         write(&mut frame.jpeg);
-        frame.at = Mono::now();
+        (frame.captured, frame.at) = (captured, Mono::now());
         if let Some(unread) = self.slot.put(frame) {
             self.slot.recycle(unread);
         }
@@ -75,9 +77,15 @@ impl Preview {
         asked != 0 && now.since(Mono(asked)) < WATCHING
     }
 
-    /// Reader, always the same thread: the picture that was asked for, if it is there.
-    pub fn take(&self) -> Option<Box<PreviewFrame>> {
-        self.slot.take(Duration::ZERO)
+    /// Reader, always the same thread: the picture that was asked for; waits up to `timeout` for
+    /// it.
+    pub fn take(&self, timeout: Duration) -> Option<Box<PreviewFrame>> {
+        self.slot.take(timeout)
+    }
+
+    /// Anybody: makes a waiting [`take`](Preview::take) return.
+    pub fn nudge(&self) {
+        self.slot.nudge();
     }
 
     /// Reader: gives the buffer back.
@@ -93,14 +101,17 @@ mod tests {
     #[test]
     fn nothing_is_copied_unless_asked_for() {
         let preview = Preview::default();
-        preview.offer(|_| panic!("copied"));
+        preview.offer(Mono(7), |_| panic!("copied"));
         preview.ask();
-        preview.offer(|out| out.extend_from_slice(b"one"));
-        preview.offer(|_| panic!("copied twice"));
-        let copy = preview.take().unwrap();
-        assert_eq!(copy.jpeg, b"one");
+        preview.offer(Mono(7), |out| out.extend_from_slice(b"one"));
+        preview.offer(Mono(7), |_| panic!("copied twice"));
+        let copy = preview.take(Duration::ZERO).unwrap();
+        assert_eq!(
+            (copy.jpeg.as_slice(), copy.captured),
+            (&b"one"[..], Mono(7))
+        );
         preview.give_back(copy);
-        assert!(preview.take().is_none());
+        assert!(preview.take(Duration::ZERO).is_none());
     }
 
     #[test]
@@ -118,8 +129,8 @@ mod tests {
         let mut places = std::collections::HashSet::new();
         for n in 0..20_u8 {
             preview.ask();
-            preview.offer(|out| out.resize(1000, n));
-            let copy = preview.take().unwrap();
+            preview.offer(Mono(7), |out| out.resize(1000, n));
+            let copy = preview.take(Duration::ZERO).unwrap();
             assert_eq!(copy.jpeg, [n; 1000]);
             places.insert(copy.jpeg.as_ptr() as usize);
             preview.give_back(copy);
@@ -132,10 +143,10 @@ mod tests {
         let preview = Preview::default();
         for _ in 0..2 {
             preview.ask();
-            preview.offer(|out| out.push(1));
-            std::mem::forget(preview.take());
+            preview.offer(Mono(7), |out| out.push(1));
+            std::mem::forget(preview.take(Duration::ZERO));
         }
         preview.ask();
-        preview.offer(|_| panic!("there is no buffer"));
+        preview.offer(Mono(7), |_| panic!("there is no buffer"));
     }
 }

@@ -1,9 +1,18 @@
-//! What the page's thread knows: posted once a second by the thread that reads the counters.
+//! What visitors can be told and shown: figures, posted once a second by the thread that reads the
+//! counters, and pictures, which a streaming thread copies when they are asked for ([`preview`]) and
+//! any number of visitors watch ([`Feeds`]).
+//!
+//! Not a server: [`crate::serve`] has the connections.
+
+mod feeds;
+pub mod preview;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::preview::Preview;
+pub use feeds::{Feeds, Pace, Shot, Watcher};
+
+use self::preview::Preview;
 use crate::counters::counters;
 use crate::players::Command;
 use crate::stats::report::{Point, Report};
@@ -24,10 +33,10 @@ pub enum Role {
 
 /// All that the page shows, at one moment. `scenes` are in the order of the report's streams.
 #[derive(Clone, Debug)]
-pub(super) struct Contents {
-    pub(super) at: Instant,
-    pub(super) report: Arc<Report>,
-    pub(super) scenes: Vec<Scene>,
+pub(crate) struct Contents {
+    pub(crate) at: Instant,
+    pub(crate) report: Arc<Report>,
+    pub(crate) scenes: Vec<Scene>,
 }
 
 impl Default for Contents {
@@ -42,7 +51,7 @@ impl Default for Contents {
 
 impl Contents {
     /// The index of the stream with this name, or of the first one if no name is given.
-    pub(super) fn find(&self, name: Option<&str>) -> Option<usize> {
+    pub(crate) fn find(&self, name: Option<&str>) -> Option<usize> {
         let streams = &self.report.streams;
         match name {
             None => (!streams.is_empty()).then_some(0),
@@ -51,7 +60,7 @@ impl Contents {
     }
 
     /// Whether all is well; else sentences that say what is wrong.
-    pub(super) fn health(&self, only: Option<usize>) -> Result<(), String> {
+    pub(crate) fn health(&self, only: Option<usize>) -> Result<(), String> {
         if self.at.elapsed() > STALE {
             return Err("the figures are out of date: lancam hangs".to_owned());
         }
@@ -109,8 +118,9 @@ counters! {
 #[derive(Debug, Default)]
 pub struct Board {
     contents: Mutex<Arc<Contents>>,
-    pub(super) role: Role,
-    pub(super) visitors: VisitorStats,
+    pub(crate) feeds: Feeds,
+    pub(crate) role: Role,
+    pub(crate) visitors: VisitorStats,
 }
 
 impl Board {
@@ -129,10 +139,12 @@ impl Board {
             report,
             scenes,
         });
+        self.feeds
+            .retain(|name| contents.find(Some(name)).is_some());
         *self.contents.lock().unwrap_or_else(PoisonError::into_inner) = contents;
     }
 
-    pub(super) fn contents(&self) -> Arc<Contents> {
+    pub(crate) fn contents(&self) -> Arc<Contents> {
         Arc::clone(&self.contents.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -1,31 +1,31 @@
-//! Limits how fast a token may be guessed. It counts by address, so that a guesser locks nobody
-//! else out; IPv6 by /64 network, in which one host has many addresses.
+//! Limits how fast a token or password may be guessed. It counts by address, so that a guesser locks
+//! nobody else out; IPv6 by /64 network, in which one host has many addresses.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// An address gets one answer to a wrong token in this time.
+/// An address gets one answer to a wrong token or password in this time.
 const PAUSE: Duration = Duration::from_millis(100);
 /// While so many answers wait, further tokens are not checked.
 const MOST_WAITING: u32 = 20;
 /// Addresses remembered; each is forgotten after two seconds at most.
 const MAX_ADDRESSES: usize = 4096;
 
-/// When each address's next wrong token is answered.
+/// When each address's next wrong token or password is answered.
 #[derive(Debug, Default)]
-pub(super) struct Guesses(Mutex<HashMap<IpAddr, Instant>>);
+pub(crate) struct Guesses(Mutex<HashMap<IpAddr, Instant>>);
 
 impl Guesses {
     /// Whether tokens from this address are not checked at present.
-    pub(super) fn are_too_many(&self, now: Instant, from: IpAddr) -> bool {
+    pub(crate) fn are_too_many(&self, now: Instant, from: IpAddr) -> bool {
         let until = self.with(|all| all.get(&network(from)).copied());
         until.is_some_and(|until| until >= now + PAUSE * MOST_WAITING)
     }
 
-    /// Notes a wrong token from this address; returns how long to delay the answer.
-    pub(super) fn wrong(&self, now: Instant, from: IpAddr) -> Duration {
+    /// Notes a wrong token or password from this address; returns how long to delay the answer.
+    pub(crate) fn wrong(&self, now: Instant, from: IpAddr) -> Duration {
         self.with(|all| {
             if all.len() >= MAX_ADDRESSES {
                 all.retain(|_, until| *until > now);
@@ -45,7 +45,7 @@ impl Guesses {
 }
 
 /// What counts as one address.
-pub(super) fn network(address: IpAddr) -> IpAddr {
+pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) if !v6.is_loopback() => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
         whole => whole,

@@ -1,0 +1,175 @@
+//! The doors for visitors: status page and ONVIF by HTTP, RTSP. One thread of low priority with one
+//! runtime serves them all. It sees only what is on the [`Board`]: counters read once a second, and
+//! pictures that it asked for. A flood of visitors hurts only visitors.
+//!
+//! What is said at a door is known elsewhere: `status`, `rtsp`, `onvif`.
+
+mod listen;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::Notify;
+use tracing::{info, warn};
+
+use crate::access::Access;
+use crate::board::Board;
+use crate::config::{Services, Status, Users, UsersError};
+use crate::net::thread;
+use crate::status::Page;
+
+/// Why visitors are not served.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The address cannot be listened on.
+    #[error("{door} cannot listen on {address}: {cause}; choose another address or port")]
+    Listen {
+        /// What was to listen there, such as "the status page".
+        door: &'static str,
+        /// The address that was asked for.
+        address: SocketAddr,
+        /// What the kernel said.
+        cause: std::io::Error,
+    },
+    /// The kernel has no thread or descriptor left.
+    #[error("visitors cannot be served: {0}")]
+    Start(#[source] std::io::Error),
+    /// It is not known who may watch.
+    #[error(transparent)]
+    Users(#[from] UsersError),
+}
+
+/// The running thread. It ends when dropped, and open connections with it.
+#[derive(Debug)]
+pub struct Server {
+    settings: Services,
+    users: Users,
+    stop: Arc<Notify>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Opens the doors that `settings` ask for, and logs where they are. `None`: there are none.
+    ///
+    /// # Errors
+    /// It cannot listen on an address, or the users cannot be read.
+    pub fn start(settings: &Services, board: &Arc<Board>) -> Result<Option<Server>, ServeError> {
+        if !has_doors(settings) {
+            return Ok(None);
+        }
+        let users = settings.users.load()?;
+        let access = Arc::new(Access::new(users.clone()));
+        let runtime = Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .build()
+            .map_err(ServeError::Start)?;
+        let doors = Doors::open(settings, board, &access)?;
+        let stop = Arc::new(Notify::new());
+        let asked_to_stop = Arc::clone(&stop);
+        let thread = std::thread::Builder::new()
+            .name("lancam-serve".to_owned())
+            .spawn(move || doors.run(&runtime, &asked_to_stop))
+            .map_err(ServeError::Start)?;
+        Ok(Some(Server {
+            settings: settings.clone(),
+            users,
+            stop,
+            thread: Some(thread),
+        }))
+    }
+
+    /// The doors as `settings` ask for them now. A failure is logged and stops nothing else.
+    pub fn follow(
+        server: Option<Server>,
+        settings: &Services,
+        board: &Arc<Board>,
+    ) -> Option<Server> {
+        if server.as_ref().is_some_and(|server| server.is_as(settings)) {
+            return server;
+        }
+        drop(server);
+        Server::start(settings, board).unwrap_or_else(|error| {
+            warn!("{error}; going on without");
+            None
+        })
+    }
+
+    /// Whether it is what `settings` ask for, the users in a file included.
+    fn is_as(&self, settings: &Services) -> bool {
+        self.settings == *settings && settings.users.load().is_ok_and(|users| users == self.users)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.notify_one();
+        if let Some(thread) = self.thread.take() {
+            // A panic there has been printed already; in a release build it has ended the process.
+            drop(thread.join());
+        }
+    }
+}
+
+/// A socket that listens there for `door`, and its address.
+fn listen_for(
+    door: &'static str,
+    address: SocketAddr,
+) -> Result<(std::net::TcpListener, SocketAddr), ServeError> {
+    listen::on(address).map_err(|cause| ServeError::Listen {
+        door,
+        address,
+        cause,
+    })
+}
+
+fn has_doors(settings: &Services) -> bool {
+    settings.status != Status::Off
+}
+
+/// What listens.
+struct Doors {
+    page: Option<(std::net::TcpListener, Page)>,
+}
+
+impl Doors {
+    fn open(
+        settings: &Services,
+        board: &Arc<Board>,
+        access: &Arc<Access>,
+    ) -> Result<Doors, ServeError> {
+        let page = match &settings.status {
+            Status::Off => None,
+            Status::On {
+                listen,
+                token,
+                embed,
+            } => {
+                let (listener, address) = listen_for("the status page", *listen)?;
+                info!("status page: http://{address}/");
+                if token.is_none() && access.is_open() && !address.ip().is_loopback() {
+                    info!(
+                        "everyone who can reach this host can see the page: a token or users would keep strangers out"
+                    );
+                }
+                let (port, access) = (address.port(), Arc::clone(access));
+                let page = Page::new(port, token.clone(), embed, Arc::clone(board), access);
+                Some((listener, page))
+            }
+        };
+        Ok(Doors { page })
+    }
+
+    /// Serves until told to stop.
+    fn run(self, runtime: &Runtime, stop: &Notify) {
+        thread::after_others();
+        runtime.block_on(async {
+            if let Some((listener, page)) = self.page {
+                tokio::spawn(async move { page.serve(listener).await });
+            }
+            stop.notified().await;
+        });
+    }
+}
