@@ -1,11 +1,19 @@
 //! The commands that watch a stream, one for each player, ready to be pasted into bash or zsh.
 //! `tests/announce.rs` runs them.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 
 use crate::rtp::jpeg::wire::MAX_SIDE;
+
+/// What a path's segment holds as it is: RFC 3986 §2.3, unreserved.
+const UNRESERVED: AsciiSet = NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 
 /// A command line for a player.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -29,6 +37,13 @@ pub struct Watched<'a> {
     pub sdp: &'a str,
     /// A file that contains it.
     pub sdp_file: Option<&'a str>,
+}
+
+/// The RTSP address of the stream `name` on a host that serves it at `port`: it works in every
+/// player.
+pub fn rtsp_address(host: IpAddr, port: u16, name: &str) -> String {
+    let host = SocketAddr::new(host, port);
+    format!("rtsp://{host}/{}", utf8_percent_encode(name, &UNRESERVED))
 }
 
 /// The commands for `stream`.
@@ -133,6 +148,16 @@ mod tests {
 
     fn players(commands: &[Command]) -> Vec<&'static str> {
         commands.iter().map(|c| c.player).collect()
+    }
+
+    #[test]
+    fn an_rtsp_address_holds_any_name() {
+        let of = |host: &str, name| rtsp_address(host.parse().unwrap(), 8554, name);
+        assert_eq!(of("10.0.0.7", "porch-2"), "rtsp://10.0.0.7:8554/porch-2");
+        assert_eq!(
+            of("fd00::7", "a/b ä%"),
+            "rtsp://[fd00::7]:8554/a%2Fb%20%C3%A4%25"
+        );
     }
 
     #[test]

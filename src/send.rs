@@ -26,6 +26,8 @@ use crate::board::{Board, Role};
 use crate::clock::next_due;
 use crate::config::{Config, Stream};
 use crate::net::{GroupError, is_network_down};
+pub use crate::send::announce::Tell;
+
 use crate::send::announce::Announcer;
 use crate::send::figures::Figures;
 use crate::send::progress::Progress;
@@ -172,7 +174,8 @@ fn start(
     let mut logged = String::new();
     loop {
         let ends_with_source = config.streams.len() == 1 && !supervisor.is_there();
-        let error = match Streams::start(&config, Tell::Commands, ends_with_source) {
+        let rtsp = config.services.rtsp;
+        let error = match Streams::start(&config, Tell::Commands { rtsp }, ends_with_source) {
             Ok(streams) => return Ok(Some((config, streams))),
             Err(error) => error,
         };
@@ -215,15 +218,6 @@ fn is_network_missing(error: &anyhow::Error) -> bool {
     }
 }
 
-/// Whether to print how to watch the streams.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tell {
-    /// Print the commands, once.
-    Commands,
-    /// Print nothing.
-    Nothing,
-}
-
 /// The streams of one process.
 pub struct Streams {
     running: Vec<Running>,
@@ -243,7 +237,7 @@ impl Streams {
         let mut streams = Streams {
             running: Vec::new(),
             ended: Vec::new(),
-            announcer: Some(Announcer::start(tell == Tell::Commands)?),
+            announcer: Some(Announcer::start(tell)?),
         };
         for stream in &config.streams {
             match streams.start_one(stream, None, ends_with_source) {

@@ -7,6 +7,7 @@
 mod feeds;
 pub mod preview;
 
+use std::sync::atomic::AtomicU16;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -119,6 +120,8 @@ counters! {
 pub struct Board {
     contents: Mutex<Arc<Contents>>,
     pub(crate) feeds: Feeds,
+    /// The port at which RTSP is served; 0: it is not.
+    pub(crate) rtsp_port: AtomicU16,
     pub(crate) role: Role,
     pub(crate) visitors: VisitorStats,
 }

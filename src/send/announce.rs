@@ -4,7 +4,7 @@
 //! hosts' announcements, and warns if one takes a stream's name or group.
 
 use std::io::Write;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::JoinHandle;
@@ -23,6 +23,7 @@ use crate::net::{
     BatchSender, Changes, GroupError, Interface, Listener, SendError, SendOptions, SendSocket,
     choice, is_network_down, thread,
 };
+use crate::players::rtsp_address;
 use crate::rtp::sap::{self, Directory, Listing, Packet, Schedule};
 
 /// The first announcement waits this long for the first frame, which tells the size.
@@ -53,14 +54,14 @@ pub(super) struct Announcer {
 }
 
 impl Announcer {
-    /// Starts it. `tells`: whether to print, once for each stream, the commands that watch it.
+    /// Starts it. `tell`: whether to print, once for each stream, how to watch it.
     ///
     /// # Errors
     /// No thread can be started.
-    pub(super) fn start(tells: bool) -> Result<Announcer> {
+    pub(super) fn start(tell: Tell) -> Result<Announcer> {
         let (messages, received) = mpsc::channel();
         let announcing = AnnounceThread {
-            tells,
+            tell,
             entries: Vec::new(),
             others: Directory::default(),
             changes: Changes::new(),
@@ -167,7 +168,7 @@ struct Out {
 }
 
 struct AnnounceThread {
-    tells: bool,
+    tell: Tell,
     entries: Vec<Entry>,
     /// What is announced in the same groups, including our own streams if looped back.
     others: Directory,
@@ -203,9 +204,9 @@ impl AnnounceThread {
                     .for_each(|e| e.due = now);
             }
             if self.entries.iter().any(|e| e.due <= now) {
-                let (interval, tells) = (self.interval(), self.tells);
+                let (interval, tell) = (self.interval(), self.tell);
                 let due = self.entries.iter_mut().filter(|e| e.due <= now);
-                due.for_each(|entry| entry.act(now, interval, tells));
+                due.for_each(|entry| entry.act(now, interval, tell));
             }
             self.entries.retain(|e| e.leaving != Some(0));
         }
@@ -327,7 +328,7 @@ impl Entry {
     }
 
     /// Sends what is due: an announcement or a deletion. `interval`: see [`Schedule::next`].
-    fn act(&mut self, now: Mono, interval: Duration, tells: bool) {
+    fn act(&mut self, now: Mono, interval: Duration, tell: Tell) {
         if let Some(left) = self.leaving {
             self.leaving = Some(self.delete(left));
             self.due = now + DELETION_WAIT;
@@ -336,8 +337,8 @@ impl Entry {
         self.acted = Some(now);
         let interface = self.interface();
         self.describe(interface.as_ref());
-        if tells && !std::mem::replace(&mut self.has_told, true) {
-            tell_commands(&self.description);
+        if tell != Tell::Nothing && !std::mem::replace(&mut self.has_told, true) {
+            tell_commands(&self.description, tell);
         }
         let sent = interface.map(|interface| self.announce(&interface));
         self.due = now
@@ -476,10 +477,30 @@ impl Out {
     }
 }
 
+/// Whether to print how to watch the streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tell {
+    /// Print the commands, once.
+    Commands {
+        /// Where RTSP is served, if it is.
+        rtsp: Option<SocketAddr>,
+    },
+    /// Print nothing.
+    Nothing,
+}
+
 /// Prints how to watch a stream, in one piece.
-fn tell_commands(description: &Description) {
+fn tell_commands(description: &Description, tell: Tell) {
     let stream = description.stream();
     let mut text = format!("\nwatch {:?} with\n", stream.name);
+    if let Tell::Commands { rtsp: Some(listen) } = tell {
+        let host = match listen.ip() {
+            any if any.is_unspecified() => description.origin(),
+            only => only,
+        };
+        let address = rtsp_address(host, listen.port(), &stream.name);
+        text += &format!("  {:<10} {address}\n", "any player");
+    }
     for watch in how_to_watch(stream, description.size(), description.sdp()) {
         text += &format!("  {:<10} {}\n", watch.player, watch.command);
     }

@@ -53,7 +53,7 @@ function badge(stream) {
 
 const isSender = (stream) => "frames_sent" in stream;
 
-function figures(stream, uptime) {
+function figures(stream, status.uptime_s) {
   const format = stream.format;
   const shown = [
     ["picture", format ? `${format.width} × ${format.height}` : "–"],
@@ -192,11 +192,17 @@ async function copy(text, button) {
   setTimeout(() => { button.textContent = "copy"; }, 2000);
 }
 
-function commands(card, stream) {
-  const key = JSON.stringify(stream.commands);
+// The address at which every player has the stream, by the name with which the page was reached.
+function rtsp(stream, port) {
+  return port ? `rtsp://${location.hostname}:${port}/${encodeURIComponent(stream.name)}` : null;
+}
+
+function commands(card, stream, rtsp) {
+  const all = rtsp ? [{ player: "any player", command: rtsp }, ...stream.commands] : stream.commands;
+  const key = JSON.stringify(all);
   if (card.commands === key) return;
   card.commands = key;
-  const boxes = stream.commands.map(({ player, command }) => {
+  const boxes = all.map(({ player, command }) => {
     const box = element("div", "command");
     const head = element("div");
     const button = element("button", "", "copy");
@@ -264,7 +270,7 @@ class Card {
     else this.picture.src = `${mode === "moving" ? "stream.mjpg" : "snapshot.jpg"}${this.query}&t=${Date.now()}`;
   }
 
-  show(stream, uptime) {
+  show(stream, status) {
     const root = this.root;
     const [text, kind] = badge(stream);
     const place = root.querySelector(".badge");
@@ -276,10 +282,10 @@ class Card {
     say(problem, isBad ? stream.problem : "");
     if (stream.format) root.querySelector("figure").style.aspectRatio = `${stream.format.width} / ${stream.format.height}`;
     root.querySelector(".sdp").hidden = !stream.has_sdp;
-    list(root.querySelector(".figures"), figures(stream, uptime));
+    list(root.querySelector(".figures"), figures(stream, status.uptime_s));
     charts(root.querySelector(".charts"), stream);
     audience(root.querySelector(".audience"), stream);
-    commands(this, stream);
+    commands(this, stream, rtsp(stream, status.rtsp_port));
     counters(root.querySelector(".counters dl"), stream);
   }
 }
@@ -300,7 +306,7 @@ function show(status) {
     if (!cards.has(stream.name)) cards.set(stream.name, new Card(stream));
     const card = cards.get(stream.name);
     card.root.classList.toggle("wide", names.length === 1);
-    card.show(stream, status.uptime_s);
+    card.show(stream, status);
     card.watch(mode);
   }
 }

@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use hyper::header::{
@@ -224,6 +225,7 @@ impl Site {
             version: env!("CARGO_PKG_VERSION"),
             role: self.board.role,
             uptime_s: contents.report.uptime_s,
+            rtsp_port: Some(self.board.rtsp_port.load(Ordering::Relaxed)).filter(|port| *port != 0),
             visitors: self.visitors(),
             streams: streams
                 .map(|(report, scene)| Stream::of(report, scene))
@@ -365,6 +367,8 @@ struct Status<'a> {
     version: &'static str,
     role: Role,
     uptime_s: f64,
+    /// Where `rtsp://HOST:PORT/NAME` is served.
+    rtsp_port: Option<u16>,
     visitors: VisitorSnapshot,
     streams: Vec<Stream<'a>>,
 }
