@@ -372,7 +372,19 @@ fn a_stream_that_waits_for_viewers_is_found() {
     let command = format!("send --config {}", config.display());
     let sender = Process::spawn("lancam send", net.sender.lancam(&command));
     sender.wait_for_message("stays closed until somebody watches");
-    view(&net, "porch").succeed();
+    let viewer = Process::spawn(
+        "lancam view",
+        net.viewer.lancam("view porch --headless --stats -"),
+    );
+    // The pictures' size is announced once there are some, and known to viewers two seconds later:
+    // that interrupts nothing.
+    let seen = viewer.wait_for_stats("frames", |v| v["frames_whole"].as_u64() >= Some(45));
+    assert_eq!(seen["frames_lost"], 0, "{viewer}");
+    let messages = viewer.messages_so_far();
+    let followed = messages
+        .iter()
+        .filter(|m| m.contains("receiving from sender"));
+    assert_eq!(followed.count(), 1, "{viewer}");
 }
 
 #[test]

@@ -205,25 +205,33 @@ pub struct Depacketizer {
 impl Depacketizer {
     /// A depacketizer that waits for its first packet and counts in `stats`.
     pub fn new(options: Options, stats: Arc<ViewerStats>) -> Depacketizer {
-        let max_frame = options.max_frame.min(payload::MAX_DATA);
-        let mut sources = Sources::default();
-        sources.expect(options.source.clone());
-        Depacketizer {
+        let mut depacketizer = Depacketizer {
             stream: Stream::new(options.size),
-            options: Options {
-                max_frame,
-                ..options
-            },
+            options: Options::default(),
             has_retransmission: false,
             stats,
-            sources,
+            sources: Sources::default(),
             slots: Vec::with_capacity(MAX_SLOTS),
             closed: None,
             spare: Vec::with_capacity(MAX_SPARE),
             pending: VecDeque::with_capacity(MAX_PENDING),
             largest: 0,
             other: None,
-        }
+        };
+        depacketizer.set_options(options);
+        depacketizer
+    }
+
+    /// Applies other options. What has arrived stays: the frames that come on are none the less
+    /// whole.
+    pub fn set_options(&mut self, options: Options) {
+        self.stream.describe(options.size);
+        self.sources.expect(options.source.clone());
+        let max_frame = options.max_frame.min(payload::MAX_DATA);
+        self.options = Options {
+            max_frame,
+            ..options
+        };
     }
 
     /// Takes a datagram that came from `address` to the group. [`Depacketizer::poll`] returns the
@@ -307,7 +315,7 @@ impl Depacketizer {
     pub fn deadline(&self) -> Option<Mono> {
         let source = self.sources.followed()?;
         let head = self.slots.first()?.packets();
-        let hold = self.hold(source);
+        let hold = self.hold(source, head);
         let own = match head.whole_since() {
             Some(since) => since + hold,
             None => self.due(source, head),
@@ -323,9 +331,15 @@ impl Depacketizer {
         source.interval() * u32::from(self.options.late)
     }
 
-    /// How long a whole frame waits for those before it.
-    fn hold(&self, source: &Source) -> Duration {
-        match self.has_retransmission {
+    /// Whether what is missing of the oldest frame is retransmitted. It is not if the viewer joined
+    /// in the middle of it: its start is unknown, and so not requested.
+    fn is_retransmitted(&self, head: &Packets) -> bool {
+        self.has_retransmission && (self.closed.is_some() || head.first().is_some())
+    }
+
+    /// How long a whole frame waits for those before it, of which `head` is the oldest.
+    fn hold(&self, source: &Source, head: &Packets) -> Duration {
+        match self.is_retransmitted(head) {
             true => self.late(source),
             false => HOLD,
         }
@@ -384,11 +398,6 @@ impl Depacketizer {
     fn slot_of(&self, ssrc: Ssrc, time: RtpTime) -> Option<&ReceivedFrame> {
         self.source_of(ssrc)?;
         self.slots.iter().find(|s| s.packets().time() == time)
-    }
-
-    /// Sets [`Options::source`].
-    pub fn expect(&mut self, source: Option<AnnouncedSource>) {
-        self.sources.expect(source);
     }
 
     /// Sets [`Options::reorder`].
@@ -583,8 +592,8 @@ impl Depacketizer {
         };
         let head = head.packets();
         let highest = source.tracker.highest();
-        let hold = self.hold(source);
-        let reorder = match self.has_retransmission {
+        let hold = self.hold(source, head);
+        let reorder = match self.is_retransmitted(head) {
             true => u64::MAX / 2,
             false => u64::from(self.options.reorder),
         };

@@ -76,6 +76,13 @@ impl Stream {
         Stream::Jpeg(jpeg::Stream::new(size))
     }
 
+    /// Takes another true size by the SDP.
+    pub(super) fn describe(&mut self, size: Option<(u16, u16)>) {
+        match self {
+            Stream::Jpeg(stream) => stream.describe(size),
+        }
+    }
+
     /// Parses a packet's payload; `None`: it is not of this format.
     pub(super) fn read<'a>(&self, packet: &Packet<'a>) -> Option<Fragment<'a>> {
         match self {

@@ -369,6 +369,44 @@ fn who_comes_in_the_middle_of_a_frame_has_lost_none() {
     assert!(sink.lost.is_empty());
 }
 
+/// The start of that frame is not requested, so nothing is gained by waiting for it.
+#[test]
+fn nobody_waits_for_a_frame_that_was_joined_in_the_middle() {
+    let mut source = Source::new(7, 10, 0);
+    let mut sink = Sink::new();
+    sink.depacketizer.set_retransmission(true);
+    sink.push_all(&source.frame(0)[3..]);
+    sink.push_all(&source.frame(1));
+    assert!(sink.frames.is_empty());
+    sink.wait(Duration::from_millis(5));
+    assert_eq!(sink.numbers(&source), [1]);
+    // Others are worth an interval.
+    sink.push_all(&source.frame(2)[3..]);
+    sink.push_all(&source.frame(3));
+    sink.wait(Duration::from_millis(32));
+    assert_eq!(sink.numbers(&source), [1]);
+    sink.wait(Duration::from_millis(2));
+    assert_eq!(sink.numbers(&source), [1, 3]);
+}
+
+/// A sender that opens its source late announces the size of its pictures when frames come already.
+#[test]
+fn a_description_that_changes_costs_no_frame() {
+    let mut source = Source::new(7, 10, 0);
+    let mut sink = Sink::new();
+    for n in 0..5 {
+        let frame = source.frame(n);
+        sink.push_all(&frame[..3]);
+        sink.depacketizer.set_options(Options {
+            size: Some((320 + n as u16, 240)),
+            ..Options::default()
+        });
+        sink.push_all(&frame[3..]);
+    }
+    assert_eq!(sink.numbers(&source), [0, 1, 2, 3, 4]);
+    assert_eq!(sink.sources.len(), 1);
+}
+
 #[test]
 fn of_two_senders_one_is_followed_until_it_falls_silent() {
     let (mut a, mut b) = (Source::new(7, 10, 0), Source::new(8, 900, 77));
@@ -511,11 +549,14 @@ fn another_announcement_is_another_sender() {
     let mut sink = Sink::with(announced(Some(7), &[]));
     sink.push_all(&a.frame(0));
     b.frame(1).iter().for_each(|d| sink.push_from(THERE, d));
-    sink.depacketizer.expect(Some(AnnouncedSource {
-        addresses: vec![THERE],
-        ssrc: Some(Ssrc(8)),
-        ..AnnouncedSource::default()
-    }));
+    sink.depacketizer.set_options(Options {
+        source: Some(AnnouncedSource {
+            addresses: vec![THERE],
+            ssrc: Some(Ssrc(8)),
+            ..AnnouncedSource::default()
+        }),
+        ..Options::default()
+    });
     // The one before is shown until the new one comes.
     sink.push_all(&a.frame(2));
     b.frame(3).iter().for_each(|d| sink.push_from(THERE, d));

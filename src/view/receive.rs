@@ -21,7 +21,7 @@ use crate::net::{MAX_WAIT, ReceiveSocket};
 use crate::rtp::repair::{NackGenerator, RepairPacket};
 use crate::rtp::source::{Cause, SourceChange};
 use crate::rtp::{
-    Depacketizer, Event, FrameBuffer, Options, OtherFormat, ReceivedFrame, RepairDecoder, SeqNo,
+    Depacketizer, Event, FrameBuffer, OtherFormat, ReceivedFrame, RepairDecoder, SeqNo,
 };
 use crate::stats::State;
 
@@ -121,18 +121,11 @@ impl Receiver {
             return false;
         }
         let before = std::mem::replace(&mut self.wanted, wanted);
-        let (old, new) = (&before.options, &self.wanted.options);
         let is_elsewhere =
             before.receive != self.wanted.receive || before.repair() != self.wanted.repair();
-        let source = new.source.clone();
-        let is_alike = *new
-            == Options {
-                source: source.clone(),
-                ..old.clone()
-            };
-        match is_alike && !is_elsewhere {
-            true => depacketizer.expect(source),
-            false => *depacketizer = self.depacketizer(),
+        match is_elsewhere {
+            true => *depacketizer = self.depacketizer(),
+            false => depacketizer.set_options(self.wanted.options.clone()),
         }
         is_elsewhere
     }

@@ -315,6 +315,11 @@ impl Stream {
         }
     }
 
+    /// Takes another true size by the SDP.
+    pub(in crate::rtp) fn describe(&mut self, size: Option<(u16, u16)>) {
+        self.described = size;
+    }
+
     /// Forgets everything but the SDP.
     pub(in crate::rtp) fn forget(&mut self) {
         *self = Stream::new(self.described);
