@@ -22,6 +22,7 @@ from image import Ext4, Fat, Refused, is_ext4, is_fat, partitions, run
 
 HERE = Path(__file__).resolve().parent
 CONFIG = "/etc/lancam/lancam.ron"
+USERS = "/etc/lancam/users"
 INIT = "/usr/lib/lancam-card/init"
 UNITS = "/etc/systemd/system"
 # With the viewer's window, and without.
@@ -56,6 +57,7 @@ class Wishes:
     wifi: str | None = None
     wifi_password: str = ""
     country: str | None = None
+    users: bytes = b""
 
 
 @dataclass
@@ -375,6 +377,8 @@ def _config(root, accounts, wishes):
     """Readable for the service's user only, as the package's script would have it: it may hold a token."""
     group = accounts.group("lancam")
     root.write(CONFIG, wishes.config, *((0o644, 0, 0) if group is None else (0o640, 0, group)))
+    if wishes.users:
+        root.write(USERS, wishes.users, *((0o600, 0, 0) if group is None else (0o640, 0, group)))
 
 
 def _name(root, wishes):

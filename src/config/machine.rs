@@ -15,6 +15,8 @@ pub fn missing_here(config: &Config) -> Vec<String> {
         let missing = of_stream(stream).into_iter();
         sentences.extend(missing.map(|what| format!("stream \"{}\": {what}", stream.name)));
     }
+    let users = config.services.users.load();
+    sentences.extend(users.err().map(|why| why.to_string()));
     sentences
 }
 

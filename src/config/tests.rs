@@ -577,6 +577,7 @@ fn the_examples_can_be_used() {
     names.sort();
     let want = [
         "100mbit.ron",
+        "appliance.ron",
         "file-loop.ron",
         "ipv6.ron",
         "ssm.ron",
