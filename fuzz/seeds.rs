@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use lancam::clock::{Mono, Ntp};
+use lancam::dns_sd::{Directory, Facts, Link, Responder};
 use lancam::jpeg::Sampling;
 use lancam::jpeg::gate::{Gate, GateOptions};
 use lancam::rtp::repair::Parity;
@@ -44,6 +45,7 @@ fn main() {
     schedules(&seeds);
     reports(&seeds);
     announcements(&seeds);
+    services(&seeds);
 }
 
 fn files(folder: &str) -> Vec<(String, Vec<u8>)> {
@@ -339,4 +341,56 @@ fn announcements(seeds: &Seeds) {
         a=tool:lancam\r\na=source-filter: incl IN IP4 239.255.2.3 10.0.0.1\r\nm=video 5000 RTP/AVP 26\r\n\
         a=rtpmap:26 JPEG/90000\r\na=framerate:30\r\na=x-dimensions:640,480\r\na=framesize:26 640-480\r\n";
     seeds.add("sdp", "lancam", own.as_bytes());
+}
+
+/// What two boards and a list say to each other: names that are claimed twice, answers, goodbyes.
+fn services(seeds: &Seeds) {
+    let facts = Facts {
+        host: "board".to_owned(),
+        rtsp: "0.0.0.0:8554".parse().ok(),
+        streams: vec!["porch".to_owned()],
+        page: "[::]:8080".parse().ok(),
+    };
+    let mut boards = [1, 2].map(|n: u8| {
+        let mut board = Responder::new(&facts, n.into());
+        let addresses = vec![[10, 0, 0, n].into()];
+        board.set_links(
+            Mono(0),
+            vec![Link {
+                index: 1,
+                addresses,
+            }],
+        );
+        board
+    });
+    let mut list = Directory::default();
+    let mut session = Vec::new();
+    let mut last = 0;
+    for now in (0..8000_u64).step_by(50) {
+        let time = Mono(now * 1_000_000);
+        let mut said: Vec<(u8, Vec<u8>)> = Vec::new();
+        for (board, n) in boards.iter_mut().zip(1..) {
+            if now == 7950 {
+                board.end_all();
+            }
+            board.poll(time);
+            said.extend(board.take().into_iter().map(|outgoing| (n, outgoing.bytes)));
+        }
+        if now > 6000 {
+            said.extend(list.poll(time).into_iter().map(|question| (3, question)));
+        }
+        for (n, bytes) in said {
+            let from = std::net::SocketAddr::from(([10, 0, 0, n], 5353));
+            for board in &mut boards {
+                board.push(time, 1, from, &bytes);
+            }
+            list.push(time, from, 1, &bytes);
+            let wait = ((now - last) / 100).min(31) as u8;
+            last += u64::from(wait) * 100;
+            session.push(wait << 3 | n);
+            session.extend((bytes.len() as u16).to_be_bytes());
+            session.extend(bytes);
+        }
+    }
+    seeds.add("mdns", "session", &session);
 }

@@ -15,6 +15,7 @@ pub mod counters;
 #[cfg(feature = "send")]
 pub mod demo;
 pub mod display;
+pub mod dns_sd;
 pub mod doctor;
 pub mod files;
 pub mod font;

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::rtp::jpeg::wire::MAX_SIDE;
 
 /// What a path's segment holds as it is: RFC 3986 §2.3, unreserved.
-const UNRESERVED: AsciiSet = NON_ALPHANUMERIC
+pub(crate) const UNRESERVED: AsciiSet = NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')
@@ -71,6 +71,11 @@ fn lancam(stream: &Watched<'_>) -> String {
         Some(name) => format!("lancam view {}", quoted(name)),
         None => format!("lancam view {}", stream.group),
     }
+}
+
+/// ffplay for what is served by RTSP at `url`.
+pub fn by_rtsp(url: &str) -> String {
+    format!("ffplay -fflags nobuffer -flags low_delay {}", quoted(url))
 }
 
 /// Without a file the group suffices: ffmpeg recognises payload type 26.

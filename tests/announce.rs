@@ -61,7 +61,7 @@ fn listed_after(net: &Net, group: &str, sap: &str) -> Duration {
     let new = wait_for_event(&list, "new", "porch");
     let after = started.elapsed();
     let want = serde_json::json!({
-        "event": "new", "name": "porch", "group": group, "format": "JPEG", "width": 320, "height": 240,
+        "event": "new", "name": "porch", "group": group, "rtsp": null, "format": "JPEG", "width": 320, "height": 240,
         "fps": 15.0, "ttl": new["ttl"], "repair_port": 5004, "sender": new["sender"],
         "interface": INTERFACE, "tool": "lancam", "can_show": true, "why_not": null,
     });

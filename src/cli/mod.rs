@@ -110,7 +110,7 @@ pub enum Command {
     Send(Box<SendArgs>),
     /// Watch a stream, in a window or without one
     View(Box<ViewArgs>),
-    /// List the streams announced on this network
+    /// List the streams and cameras on this network
     List(ListArgs),
     /// Send the test pattern over this machine's loopback and show it
     #[cfg(feature = "send")]

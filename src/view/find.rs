@@ -12,7 +12,9 @@ use super::follow::Follower;
 use super::wanted::{self, Wanted};
 use crate::announced::{Announced, can_show};
 use crate::config::DEFAULT_GROUP;
+use crate::dns_sd::Browser;
 use crate::net::{ReceiveOptions, ReceiveSocket, has_datagram};
+use crate::players::by_rtsp;
 use crate::rtp::sap::{Directory, Listing};
 
 /// Every lancam stream is announced once within this time; longer where many hosts announce.
@@ -112,6 +114,8 @@ pub(super) enum Sight {
 pub(super) struct Search {
     wish: Wish,
     announced: Announced,
+    /// To say so where the name is that of something else.
+    services: Option<Browser>,
     started: Instant,
     tell_at: Instant,
     /// Whether all streams have been announced once.
@@ -127,7 +131,9 @@ impl Search {
     /// Announcements cannot be received.
     pub(super) fn by_name(name: &str, interface: Option<&str>) -> Result<Search> {
         let wish = Wish::Name(name.to_owned());
-        Ok(Search::new(wish, Announced::open(interface)?))
+        let mut search = Search::new(wish, Announced::open(interface)?);
+        search.services = Browser::open(interface).ok();
+        Ok(search)
     }
 
     /// For any stream.
@@ -156,6 +162,7 @@ impl Search {
         Search {
             wish,
             announced,
+            services: None,
             started,
             tell_at: started + SETTLED.0,
             is_settled: false,
@@ -169,6 +176,9 @@ impl Search {
     /// The kernel refused to wait.
     pub(super) fn listen(&mut self) -> Result<()> {
         let changes = self.announced.receive(TICK)?;
+        if let Some(services) = &mut self.services {
+            services.receive().context("cannot look for services")?;
+        }
         let longest = self.directory().longest_interval();
         let is_settled = self.waited() >= longest.clamp(SETTLED.0, SETTLED.1);
         if !changes.is_empty() || is_settled != self.is_settled {
@@ -251,6 +261,18 @@ impl Search {
         let present = present(self.directory());
         let present = present.unwrap_or_else(|| "none is announced here".to_owned());
         info!("waiting for a stream called {name:?}; {present}");
+        if let Some(url) = self.served_by_rtsp(name) {
+            let command = by_rtsp(&url);
+            info!(
+                "{name:?} is served by RTSP, which lancam does not play; watch it with: {command}"
+            );
+        }
+    }
+
+    /// Where something called `name` is served by RTSP.
+    fn served_by_rtsp(&self, name: &str) -> Option<String> {
+        let mut services = self.services.as_ref()?.directory().services();
+        services.find(|service| service.is_called(name))?.url()
     }
 
     /// The stream of this announcement is watched: by the name that was looked for, else by its

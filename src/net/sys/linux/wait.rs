@@ -27,6 +27,22 @@ pub fn any_readable(sockets: &[&Socket], timeout: Duration) -> io::Result<bool> 
     Ok(poll(&mut fds, timeout)? > 0)
 }
 
+/// Waits at most `timeout` until one of `sockets` can be read or the bell rings; it is silent again
+/// afterwards.
+pub fn any_readable_or_rung(
+    sockets: &[&Socket],
+    bell: Option<&Bell>,
+    timeout: Duration,
+) -> io::Result<()> {
+    let mut fds: Vec<_> = sockets.iter().copied().map(watched).collect();
+    fds.extend(bell.map(|bell| PollFd::new(bell.0.as_fd(), PollFlags::POLLIN)));
+    poll(&mut fds, timeout)?;
+    if let Some(bell) = bell {
+        bell.hush();
+    }
+    Ok(())
+}
+
 fn watched(socket: &Socket) -> PollFd<'_> {
     PollFd::new(socket.as_fd(), PollFlags::POLLIN)
 }
@@ -83,8 +99,14 @@ impl Bell {
         let mut fds: Vec<_> = sockets.into_iter().map(watched).collect();
         fds.push(bell);
         poll(&mut fds, timeout)?;
-        while (&self.0).read(&mut [0; 64]).is_ok_and(|n| n == 64) {}
+        self.hush();
         Ok(std::array::from_fn(|i| fds[i].any().unwrap_or(false)))
+    }
+}
+
+impl Bell {
+    fn hush(&self) {
+        while (&self.0).read(&mut [0; 64]).is_ok_and(|n| n == 64) {}
     }
 }
 

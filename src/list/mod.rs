@@ -1,5 +1,7 @@
-//! `lancam list`: the streams announced on this network, lancam's own and others', as a table, as
-//! JSON, or as they come and go.
+//! `lancam list`: the streams on this network, lancam's own and others', as a table, as JSON, or as
+//! they come and go. They are found by their announcements (SAP) and by DNS-SD.
+
+mod found;
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
@@ -9,8 +11,9 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::announced::{Announced, can_show};
-use crate::rtp::sap::{self, Change, Listing, What};
+use self::found::{Camera, Change, Found};
+use crate::announced::can_show;
+use crate::rtp::sap::{self, Listing, What};
 use crate::signals::{Signal, Signals};
 use crate::text::{counted, printable};
 
@@ -40,31 +43,32 @@ pub struct ListPlan {
 /// # Errors
 /// There is no such interface, or nothing can be received.
 pub fn run(plan: &ListPlan, mut signals: Signals) -> Result<()> {
-    let mut announced = Announced::open(plan.interface.as_deref())?;
+    let mut found = Found::open(plan.interface.as_deref())?;
     if plan.watch {
-        return watch(plan, &mut announced, &mut signals);
+        return watch(plan, &mut found, &mut signals);
     }
     let started = Instant::now();
     if io::stderr().is_terminal() {
         let seconds = plan.timeout.unwrap_or(LISTEN).as_secs_f32();
         eprint!("listening for {seconds} s ...\r");
     }
-    while started.elapsed() < listen_for(plan, &announced) && !is_over(&mut signals) {
-        announced.receive(TICK)?;
+    while started.elapsed() < listen_for(plan, &found) && !is_over(&mut signals) {
+        found.receive(TICK)?;
     }
     // What arrived during the signal.
-    announced.receive(Duration::ZERO)?;
-    let streams = announced.directory().streams();
+    found.receive(Duration::ZERO)?;
+    let (streams, cameras) = (found.streams(), found.cameras());
     if plan.json {
-        let rows: Vec<Row<'_>> = streams.iter().map(|l| Row::of(l)).collect();
+        let streams = streams.iter().map(|l| Row::of_stream(l, found.url_of(l)));
+        let rows: Vec<Row<'_>> = streams.chain(cameras.iter().map(Row::of_camera)).collect();
         print(&serde_json::to_string_pretty(&rows).unwrap_or_default());
-    } else if streams.is_empty() {
+    } else if streams.is_empty() && cameras.is_empty() {
         print(&nothing(plan, started.elapsed()));
     } else {
-        print(&table(streams));
+        print(&table(streams, &cameras));
         eprint!("{}", shared_names(streams));
     }
-    let turned_away = announced.directory().turned_away();
+    let turned_away = found.turned_away();
     if turned_away > 0 {
         let left_out = counted(turned_away, "announcement");
         eprintln!("{left_out} not shown: there are too many");
@@ -74,8 +78,8 @@ pub fn run(plan: &ListPlan, mut signals: Signals) -> Result<()> {
 
 /// As long as the user says; else long enough for the least frequent announcements, which are rare
 /// if there are many streams.
-fn listen_for(plan: &ListPlan, announced: &Announced) -> Duration {
-    let enough = announced.directory().longest_interval().max(LISTEN);
+fn listen_for(plan: &ListPlan, found: &Found) -> Duration {
+    let enough = found.longest_interval().max(LISTEN);
     plan.timeout.unwrap_or(enough)
 }
 
@@ -85,45 +89,54 @@ fn is_over(signals: &mut Signals) -> bool {
 
 /// Prints changes until a signal or the time limit. On a terminal, redraws the table at each
 /// change.
-fn watch(plan: &ListPlan, announced: &mut Announced, signals: &mut Signals) -> Result<()> {
+fn watch(plan: &ListPlan, found: &mut Found, signals: &mut Signals) -> Result<()> {
     let draws = io::stdout().is_terminal() && !plan.json;
     let started = Instant::now();
     let is_late = |started: Instant| plan.timeout.is_some_and(|t| started.elapsed() >= t);
     if draws {
-        draw(announced.directory().streams());
+        draw(found);
     }
     while !is_late(started) && !is_over(signals) {
-        let changes = announced.receive(TICK)?;
+        let changes = found.receive(TICK)?;
         if draws && !changes.is_empty() {
-            draw(announced.directory().streams());
+            draw(found);
             continue;
         }
         for change in &changes {
-            print(&event(change, plan.json));
+            print(&event(change, found, plan.json));
         }
     }
     Ok(())
 }
 
 /// Moves the cursor home, erases all below, and prints the table.
-fn draw(streams: &[Arc<Listing>]) {
-    let text = match streams.is_empty() {
+fn draw(found: &Found) {
+    let (streams, cameras) = (found.streams(), found.settled_cameras());
+    let text = match streams.is_empty() && cameras.is_empty() {
         true => "no stream is announced yet\n".to_owned(),
-        false => table(streams),
+        false => table(streams, cameras),
     };
     print(&format!("\x1b[H\x1b[J{text}"));
 }
 
-fn event(change: &Change, is_json: bool) -> String {
-    let word = word(change.what);
+fn event(change: &Change, found: &Found, is_json: bool) -> String {
+    let (what, row, cells) = match change {
+        Change::Stream(change) => {
+            let listing = &change.listing;
+            let row = Row::of_stream(listing, found.url_of(listing));
+            (change.what, row, cells(listing))
+        }
+        Change::Camera(what, camera) => (*what, Row::of_camera(camera), camera_cells(camera)),
+    };
+    let word = word(what);
     if is_json {
         let event = Event {
             event: word,
-            stream: Row::of(&change.listing),
+            stream: row,
         };
         return serde_json::to_string(&event).unwrap_or_default();
     }
-    let row = cells(&change.listing).map(|cell| cell.trim().to_owned());
+    let row = cells.map(|cell| cell.trim().to_owned());
     format!("{word:<8} {}", row.join("  "))
 }
 
@@ -139,9 +152,11 @@ fn word(what: What) -> &'static str {
 #[derive(Serialize)]
 struct Row<'a> {
     name: &'a str,
-    /// Where its packets go.
-    group: String,
-    format: &'a str,
+    /// Where its packets go; nothing of what is served by RTSP alone.
+    group: Option<String>,
+    /// Where it is served by RTSP.
+    rtsp: Option<String>,
+    format: Option<&'a str>,
     width: Option<u16>,
     height: Option<u16>,
     fps: Option<f64>,
@@ -165,13 +180,14 @@ struct Event<'a> {
 }
 
 impl Row<'_> {
-    fn of(listing: &Listing) -> Row<'_> {
+    fn of_stream(listing: &Listing, rtsp: Option<String>) -> Row<'_> {
         let s = &listing.stream;
         let why_not = can_show(s).err();
         Row {
             name: &s.name,
-            group: s.addr.to_string(),
-            format: &s.format,
+            group: Some(s.addr.to_string()),
+            rtsp,
+            format: Some(&s.format),
             width: s.size.map(|(w, _)| w),
             height: s.size.map(|(_, h)| h),
             fps: s.framerate,
@@ -184,7 +200,29 @@ impl Row<'_> {
             why_not,
         }
     }
+
+    fn of_camera(camera: &Camera) -> Row<'_> {
+        Row {
+            name: &camera.name,
+            group: None,
+            rtsp: Some(camera.url.clone()),
+            format: None,
+            width: None,
+            height: None,
+            fps: None,
+            ttl: None,
+            repair_port: None,
+            sender: camera.from.to_string(),
+            interface: &camera.interface,
+            tool: None,
+            can_show: false,
+            why_not: Some(BY_RTSP.to_owned()),
+        }
+    }
 }
+
+/// Why lancam does not show a camera.
+const BY_RTSP: &str = "it is served by RTSP alone, as ffplay plays it";
 
 const HEADS: [&str; 8] = [
     "NAME",
@@ -218,10 +256,25 @@ fn cells(listing: &Listing) -> [String; 8] {
     ]
 }
 
+fn camera_cells(camera: &Camera) -> [String; 8] {
+    let none = || "-".to_owned();
+    [
+        printable(&camera.name, NAME_WIDTH),
+        camera.url.clone(),
+        none(),
+        camera.from.to_string(),
+        camera.interface.clone(),
+        none(),
+        none(),
+        format!("no: {BY_RTSP}"),
+    ]
+}
+
 /// Columns as wide as their widest cell.
-fn table(streams: &[Arc<Listing>]) -> String {
+fn table(streams: &[Arc<Listing>], cameras: &[Camera]) -> String {
     let mut rows = vec![HEADS.map(str::to_owned)];
     rows.extend(streams.iter().map(|listing| cells(listing)));
+    rows.extend(cameras.iter().map(camera_cells));
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
     let widths: [usize; 8] = std::array::from_fn(|column| width(column).unwrap_or_default());
     let line = |row: &[String; 8]| {

@@ -1,0 +1,51 @@
+//! Streams' names in URLs, and URLs of strangers.
+
+use std::net::SocketAddr;
+
+use percent_encoding::{AsciiSet, utf8_percent_encode};
+
+use crate::players::UNRESERVED;
+
+/// What a stranger's path may hold as it is; RFC 3986 §3.3, less what a shell acts on in quotes.
+const KEPT: AsciiSet = UNRESERVED
+    .remove(b'/')
+    .remove(b'?')
+    .remove(b'=')
+    .remove(b'&')
+    .remove(b'%')
+    .remove(b':')
+    .remove(b'@')
+    .remove(b'+')
+    .remove(b',');
+
+/// The path of the stream called `name`, percent-encoded: RFC 3986 §2.1.
+pub fn path_of(name: &str) -> String {
+    format!("/{}", utf8_percent_encode(name, &UNRESERVED))
+}
+
+/// The URL of what is served at `address` under the path that a stranger told: with nothing in it
+/// that a terminal or a shell would act on.
+pub(super) fn url(address: SocketAddr, path: &str) -> String {
+    let path = path.trim_start_matches('/');
+    format!("rtsp://{address}/{}", utf8_percent_encode(path, &KEPT))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_safe_to_print_and_to_paste() {
+        assert_eq!(path_of("porch"), "/porch");
+        assert_eq!(path_of("Tür 2/a"), "/T%C3%BCr%202%2Fa");
+        let at = "[fd77::1]:8554".parse().unwrap();
+        assert_eq!(
+            url(at, "/T%C3%BCr?x=1"),
+            "rtsp://[fd77::1]:8554/T%C3%BCr?x=1"
+        );
+        assert_eq!(
+            url(at, "a'b\x1b$(c);d"),
+            "rtsp://[fd77::1]:8554/a%27b%1B%24%28c%29%3Bd"
+        );
+    }
+}
