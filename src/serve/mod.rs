@@ -4,6 +4,7 @@
 //!
 //! What is said at a door is known elsewhere: `status`, `rtsp`, `onvif`.
 
+mod dns_sd;
 mod listen;
 
 use std::net::SocketAddr;
@@ -132,6 +133,15 @@ fn has_doors(settings: &Services) -> bool {
 /// What listens.
 struct Doors {
     page: Option<(std::net::TcpListener, Page)>,
+    /// `None`: nothing is made known.
+    known: Option<Known>,
+}
+
+/// What is made known by DNS-SD.
+struct Known {
+    board: Arc<Board>,
+    page: Option<SocketAddr>,
+    rtsp: Option<SocketAddr>,
 }
 
 impl Doors {
@@ -159,7 +169,12 @@ impl Doors {
                 Some((listener, page))
             }
         };
-        Ok(Doors { page })
+        let known = settings.dns_sd.then(|| Known {
+            board: Arc::clone(board),
+            page: page.as_ref().and_then(|(l, _)| l.local_addr().ok()),
+            rtsp: settings.rtsp,
+        });
+        Ok(Doors { page, known })
     }
 
     /// Serves until told to stop.
@@ -168,6 +183,9 @@ impl Doors {
         runtime.block_on(async {
             if let Some((listener, page)) = self.page {
                 tokio::spawn(async move { page.serve(listener).await });
+            }
+            if let Some(Known { board, page, rtsp }) = self.known {
+                tokio::spawn(dns_sd::advertise(board, page, rtsp));
             }
             stop.notified().await;
         });

@@ -1,0 +1,61 @@
+//! Makes known by DNS-SD what is behind the doors, as long as they are open.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tracing::warn;
+
+use crate::board::Board;
+use crate::dns_sd::{DnsSd, Facts};
+use crate::host;
+
+/// How often to look what there is.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Follows the streams on the board and the machine's name, until it is dropped.
+///
+/// `rtsp`: what the settings ask for; the board has the port.
+pub(super) async fn advertise(
+    board: Arc<Board>,
+    page: Option<SocketAddr>,
+    rtsp: Option<SocketAddr>,
+) {
+    let mut known = Facts::default();
+    let mut running: Option<DnsSd> = None;
+    loop {
+        let facts = facts(&board, page, rtsp);
+        if facts != known {
+            known = facts.clone();
+            running = match running {
+                _ if facts.is_nothing() => None,
+                Some(running) => {
+                    running.follow(facts);
+                    Some(running)
+                }
+                None => match DnsSd::start(facts) {
+                    Ok(started) => Some(started),
+                    Err(error) => {
+                        warn!("nothing is announced by DNS-SD: {error}");
+                        return;
+                    }
+                },
+            };
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+fn facts(board: &Board, page: Option<SocketAddr>, rtsp: Option<SocketAddr>) -> Facts {
+    let contents = board.contents();
+    let streams = contents.report.streams.iter();
+    let port = board.rtsp_port.load(Ordering::Relaxed);
+    let rtsp = rtsp.map(|asked| SocketAddr::new(asked.ip(), port));
+    Facts {
+        host: host::name(),
+        rtsp: rtsp.filter(|address| address.port() != 0),
+        streams: streams.map(|stream| stream.name.clone()).collect(),
+        page,
+    }
+}
