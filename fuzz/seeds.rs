@@ -46,6 +46,7 @@ fn main() {
     reports(&seeds);
     announcements(&seeds);
     services(&seeds);
+    dialogues(&seeds);
 }
 
 fn files(folder: &str) -> Vec<(String, Vec<u8>)> {
@@ -393,4 +394,71 @@ fn services(seeds: &Seeds) {
         }
     }
     seeds.add("mdns", "session", &session);
+}
+
+/// What players say by each transport, with the session numbers that the target gives.
+fn dialogues(seeds: &Seeds) {
+    let transports = [
+        ("udp", "RTP/AVP/UDP;unicast;client_port=20434-20435", 3),
+        ("tcp", "RTP/AVP/TCP;unicast;interleaved=0-1", 3),
+        (
+            "group",
+            "RTP/AVP;multicast;mode=\"PLAY\",RTP/AVP;unicast;destination=10.0.0.2;client_port=5000",
+            1,
+        ),
+    ];
+    for (name, transport, session) in transports {
+        let session = format!("Session: {session:016X};timeout=60\r\n");
+        let requests = [
+            ("OPTIONS", "*", String::new()),
+            (
+                "DESCRIBE",
+                "rtsp://10.0.0.1:8554/",
+                "Accept: application/sdp, */*;q=0.1\r\n".to_owned(),
+            ),
+            (
+                "SETUP",
+                "rtsp://10.0.0.1:8554/porch/trackID=0",
+                format!("Transport: {transport}\r\n"),
+            ),
+            (
+                "PLAY",
+                "rtsp://10.0.0.1:8554/porch/",
+                format!("{session}Range: npt=0.000-\r\nScale: 1\r\n"),
+            ),
+            (
+                "GET_PARAMETER",
+                "rtsp://10.0.0.1:8554/porch/",
+                session.clone(),
+            ),
+            ("PAUSE", "rtsp://10.0.0.1:8554/porch/", session.clone()),
+            (
+                "SET_PARAMETER",
+                "*",
+                format!("{session}Content-Length: 4\r\n"),
+            ),
+            (
+                "TEARDOWN",
+                "rtsp://u:p@[fe80::1]:8554/barn%20door/multicast?x",
+                session.clone(),
+            ),
+        ];
+        let mut dialogue = Vec::new();
+        for (number, (method, address, headers)) in requests.iter().enumerate() {
+            let body = if headers.contains("Content-Length") {
+                "a: b"
+            } else {
+                ""
+            };
+            let text =
+                format!("{method} {address} RTSP/1.0\r\nCSeq: {number}\r\n{headers}\r\n{body}");
+            record(&mut dialogue, 4, text.as_bytes());
+            record(
+                &mut dialogue,
+                0,
+                b"$\x01\x00\x08\x80\xc9\x00\x01\x00\x00\x00\x07\r\n",
+            );
+        }
+        seeds.add("rtsp", name, &dialogue);
+    }
 }

@@ -28,6 +28,7 @@ pub mod net;
 pub mod players;
 pub mod record;
 pub mod rtp;
+pub mod rtsp;
 #[cfg(feature = "send")]
 pub mod send;
 pub mod serve;

@@ -28,6 +28,7 @@ fuzz_target!(|text: &[u8]| {
         framerate: stream.framerate,
         size: stream.size,
         repair_port: stream.repair_port,
+        control: None,
     }
     .to_sdp();
     let read = StreamDescription::parse(again.as_bytes()).expect("what lancam writes reads back");

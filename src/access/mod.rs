@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 pub(crate) use digest::Asked;
-pub(crate) use guesses::Guesses;
+pub(crate) use guesses::{Guesses, network};
 pub(crate) use places::{Place, Places};
 
 use self::digest::{Algorithm, Answer, Nonces};

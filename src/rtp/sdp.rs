@@ -65,6 +65,8 @@ pub struct Announcement<'a> {
     pub size: Option<(u16, u16)>,
     /// Port of the repair packets, if there are any.
     pub repair_port: Option<u16>,
+    /// What RTSP knows the stream by, relative to the presentation. RFC 2326 §C.1.1.
+    pub control: Option<&'a str>,
 }
 
 impl Announcement<'_> {
@@ -79,6 +81,9 @@ impl Announcement<'_> {
         let mut session = Session::new(origin, name);
         session.set_connection(connection);
         session.add_attribute_with_value("tool", "lancam");
+        if self.control.is_some() {
+            session.add_attribute_with_value("control", "*");
+        }
         session.add_media(self.media());
         let mut out = Vec::new();
         // Writing to a Vec does not fail.
@@ -119,7 +124,18 @@ impl Announcement<'_> {
         if let Some(port) = self.repair_port {
             media.add_attribute_with_value(REPAIR_ATTRIBUTE, port);
         }
+        if let Some(control) = self.control {
+            media.add_attribute_with_value("control", control);
+        }
         media
+    }
+}
+
+/// RFC 4607 §1: 232/8 and ff3x::/32 are source-specific.
+pub fn is_source_specific(group: IpAddr) -> bool {
+    match group {
+        IpAddr::V4(v4) => v4.octets()[0] == 232,
+        IpAddr::V6(v6) => v6.segments()[0] & 0xfff0 == 0xff30,
     }
 }
 
@@ -329,6 +345,7 @@ mod tests {
             framerate: Some(30.0),
             size: Some((1280, 720)),
             repair_port: Some(10_004),
+            control: None,
         }
     }
 

@@ -15,7 +15,7 @@ use crate::players::{self, Watched};
 use crate::rtp::Ssrc;
 use crate::rtp::repair;
 use crate::rtp::rtcp::sender;
-use crate::rtp::sdp::Announcement;
+use crate::rtp::sdp::{Announcement, is_source_specific};
 
 /// The SDP of one stream.
 #[derive(Debug)]
@@ -84,6 +84,7 @@ impl Description {
             size: self.media.size,
             repair_port: (self.stream.repair != Repair::Off)
                 .then(|| group.port() + repair::PORT_OFFSET),
+            control: None,
         }
         .to_sdp();
     }
@@ -129,14 +130,6 @@ impl Description {
 /// Frames a second to three decimals, so that 33.333333 ms is 30 and not 30.0000003.
 fn rate(interval: Duration) -> f64 {
     (1e3 / interval.as_secs_f64()).round() / 1e3
-}
-
-/// RFC 4607 §1: 232/8 and ff3x::/32 are source-specific.
-fn is_source_specific(group: IpAddr) -> bool {
-    match group {
-        IpAddr::V4(v4) => v4.octets()[0] == 232,
-        IpAddr::V6(v6) => v6.segments()[0] & 0xfff0 == 0xff30,
-    }
 }
 
 /// The address that viewers see as the sender's.

@@ -176,6 +176,7 @@ fn sdp(wanted: &Wanted, format: Option<Format>) -> Option<String> {
         framerate: None,
         size: Some((format.width, format.height)),
         repair_port: wanted.repair_port,
+        control: None,
     };
     Some(announcement.to_sdp())
 }

@@ -1,0 +1,119 @@
+//! Answers to requests. RFC 2326 §7.
+
+use std::fmt::Write as _;
+
+/// How a request ends. RFC 2326 §7.1.1, §11.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// It is done.
+    Ok,
+    /// It cannot be understood.
+    BadRequest,
+    /// Who asks must say who it is.
+    Unauthorized,
+    /// There is no such stream.
+    NotFound,
+    /// The method is known, and not for this server.
+    MethodNotAllowed,
+    /// The description has no form that the client takes.
+    NotAcceptable,
+    /// The body is too long.
+    TooLarge,
+    /// §11.3.1: a parameter that the server does not have.
+    ParameterNotUnderstood,
+    /// §11.3.4: no session, or none any more.
+    SessionNotFound,
+    /// §11.3.5: not now.
+    NotValidInThisState,
+    /// §11.3.9: another stream for the same session.
+    AggregateNotAllowed,
+    /// §11.3.11: no transport in the request can be had.
+    UnsupportedTransport,
+    /// The method is not known.
+    NotImplemented,
+    /// There is no room at present.
+    Unavailable,
+    /// Not RTSP 1.0.
+    VersionNotSupported,
+    /// §11.3.14: the request needs what the server does not have.
+    OptionNotSupported,
+}
+
+impl Status {
+    /// Its number.
+    pub fn code(self) -> u16 {
+        self.words().0
+    }
+
+    fn words(self) -> (u16, &'static str) {
+        match self {
+            Status::Ok => (200, "OK"),
+            Status::BadRequest => (400, "Bad Request"),
+            Status::Unauthorized => (401, "Unauthorized"),
+            Status::NotFound => (404, "Not Found"),
+            Status::MethodNotAllowed => (405, "Method Not Allowed"),
+            Status::NotAcceptable => (406, "Not Acceptable"),
+            Status::TooLarge => (413, "Request Entity Too Large"),
+            Status::ParameterNotUnderstood => (451, "Parameter Not Understood"),
+            Status::SessionNotFound => (454, "Session Not Found"),
+            Status::NotValidInThisState => (455, "Method Not Valid in This State"),
+            Status::AggregateNotAllowed => (459, "Aggregate Operation Not Allowed"),
+            Status::UnsupportedTransport => (461, "Unsupported Transport"),
+            Status::NotImplemented => (501, "Not Implemented"),
+            Status::Unavailable => (503, "Service Unavailable"),
+            Status::VersionNotSupported => (505, "RTSP Version Not Supported"),
+            Status::OptionNotSupported => (551, "Option Not Supported"),
+        }
+    }
+}
+
+/// An answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Response {
+    status: Status,
+    head: String,
+    body: String,
+}
+
+impl Response {
+    /// An answer to the request with this number.
+    pub fn new(status: Status, cseq: Option<u32>) -> Response {
+        let (code, phrase) = status.words();
+        let response = Response {
+            status,
+            head: format!("RTSP/1.0 {code} {phrase}\r\n"),
+            body: String::new(),
+        };
+        let response = match cseq {
+            Some(cseq) => response.with("CSeq", cseq),
+            None => response,
+        };
+        response.with("Server", concat!("lancam/", env!("CARGO_PKG_VERSION")))
+    }
+
+    /// With a header more. `value` must be one line.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl std::fmt::Display) -> Response {
+        // Writing to a String cannot fail.
+        let _ = write!(self.head, "{name}: {value}\r\n");
+        self
+    }
+
+    /// With a body. RFC 2326 §12.14: Content-Length is a MUST then.
+    #[must_use]
+    pub fn with_body(self, kind: &str, body: String) -> Response {
+        let response = self.with("Content-Type", kind);
+        let response = response.with("Content-Length", body.len());
+        Response { body, ..response }
+    }
+
+    /// How the request ended.
+    pub fn status(&self) -> Status {
+        self.status
+    }
+
+    /// The bytes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        [&self.head, "\r\n", &self.body].concat().into_bytes()
+    }
+}
