@@ -173,13 +173,7 @@ impl Feeds {
             (Arc::new(feed), None)
         });
         let watcher = Watcher::new(feed, pace);
-        // A stream that was stopped and started again has a new place for its pictures.
-        let is_current = |fetcher: &Fetcher| Arc::ptr_eq(&fetcher.work.preview, preview);
-        if !fetcher.as_ref().is_some_and(is_current) {
-            *fetcher = Fetcher::start(feed, preview)
-                .map_err(|error| warn!("{name}: visitors get no pictures: {error}"))
-                .ok();
-        }
+        fetch_from(name, feed, fetcher, preview);
         if let Some(fetcher) = fetcher {
             fetcher.wake();
         }
@@ -195,10 +189,28 @@ impl Feeds {
         taken.ok()?.ok()?.clone()
     }
 
-    /// Ends the feeds of streams that are not `wanted` and that nobody watches.
-    pub(super) fn retain(&self, is_wanted: impl Fn(&str) -> bool) {
+    /// Takes the pictures from where the streams leave them now, which `place` knows. Ends the feeds
+    /// of streams that there are no more and that nobody watches.
+    pub(super) fn follow<'a>(&self, place: impl Fn(&str) -> Option<&'a Arc<Preview>>) {
         let mut feeds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        feeds.retain(|name, (feed, _)| feed.is_watched() || is_wanted(name));
+        feeds.retain(|name, (feed, fetcher)| {
+            let place = place(name);
+            if let Some(preview) = place.filter(|_| feed.is_watched()) {
+                fetch_from(name, feed, fetcher, preview);
+            }
+            feed.is_watched() || place.is_some()
+        });
+    }
+}
+
+/// Has pictures fetched from `preview`: a stream that was stopped and started again has a new place
+/// for them.
+fn fetch_from(name: &str, feed: &Arc<Feed>, fetcher: &mut Option<Fetcher>, preview: &Arc<Preview>) {
+    let is_current = |fetcher: &Fetcher| Arc::ptr_eq(&fetcher.work.preview, preview);
+    if !fetcher.as_ref().is_some_and(is_current) {
+        *fetcher = Fetcher::start(feed, preview)
+            .map_err(|error| warn!("{name}: visitors get no pictures: {error}"))
+            .ok();
     }
 }
 
@@ -297,6 +309,9 @@ mod tests {
         let mut newcomer = feeds.watch("porch", &second, Pace::Full);
         block_on(collect(&mut watcher, &second, 5));
         block_on(collect(&mut newcomer, &second, 5));
+        let third = Arc::<Preview>::default();
+        feeds.follow(|_| Some(&third));
+        block_on(collect(&mut watcher, &third, 5));
     }
 
     #[test]
@@ -306,7 +321,7 @@ mod tests {
         let mut watcher = feeds.watch("porch", &preview, Pace::Page);
         block_on(collect(&mut watcher, &preview, 1));
         drop(watcher);
-        feeds.retain(|_| false);
+        feeds.follow(|_| None);
         assert!(feeds.0.lock().unwrap().is_empty());
         let full = feeds.watch("porch", &preview, Pace::Full);
         assert_eq!(full.feed.full.load(Ordering::Relaxed), 1);

@@ -115,6 +115,36 @@ counters! {
     }
 }
 
+counters! {
+    /// What RTSP's clients did.
+    RtspStats, RtspSnapshot {
+        /// Requests answered, including refused ones.
+        requests: Counter,
+        /// Refused: without a right name and password.
+        refused_access: Counter,
+        /// Refused: not understood, not possible, or too slow.
+        refused_requests: Counter,
+        /// Refused: too many sessions.
+        refused_sessions: Counter,
+        /// Turned away: too many connections.
+        refused_connections: Counter,
+        /// Frames sent to single clients.
+        frames_sent: Counter,
+        /// Frames left out, because a client or the way to it was too slow.
+        frames_skipped: Counter,
+        /// Packets sent to single clients.
+        packets_sent: Counter,
+        /// Bytes sent to single clients.
+        bytes_sent: Counter,
+        /// Open connections.
+        connections: Gauge,
+        /// Sessions of clients that the stream is sent to.
+        sessions: Gauge,
+        /// Sessions of clients that take the stream from its group.
+        multicast_sessions: Gauge,
+    }
+}
+
 /// Where the figures are posted.
 #[derive(Debug, Default)]
 pub struct Board {
@@ -124,6 +154,7 @@ pub struct Board {
     pub(crate) rtsp_port: AtomicU16,
     pub(crate) role: Role,
     pub(crate) visitors: VisitorStats,
+    pub(crate) rtsp: RtspStats,
 }
 
 impl Board {
@@ -142,8 +173,10 @@ impl Board {
             report,
             scenes,
         });
-        self.feeds
-            .retain(|name| contents.find(Some(name)).is_some());
+        self.feeds.follow(|name| {
+            let i = contents.find(Some(name))?;
+            Some(&contents.scenes[i].preview)
+        });
         *self.contents.lock().unwrap_or_else(PoisonError::into_inner) = contents;
     }
 

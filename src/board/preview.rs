@@ -67,8 +67,13 @@ impl Preview {
 
     /// Reader: asks for the next frame.
     pub fn ask(&self) {
-        self.asked.store(Mono::now().0, Ordering::Relaxed);
+        self.touch();
         self.wanted.store(true, Ordering::Relaxed);
+    }
+
+    /// Anybody: somebody watches the stream elsewhere, and wants no picture from here.
+    pub fn touch(&self) {
+        self.asked.store(Mono::now().0, Ordering::Relaxed);
     }
 
     /// Whether somebody watches, so that a source that is open on demand should be open.

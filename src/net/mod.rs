@@ -4,6 +4,7 @@
 
 mod changes;
 pub mod choice;
+mod client;
 mod group;
 pub mod host;
 pub mod interface;
@@ -19,6 +20,7 @@ mod sys;
 pub mod thread;
 
 pub use changes::Changes;
+pub use client::client_sockets;
 pub use group::{BufferGrant, GroupError, ReceiveOptions, ReceiveSocket, SendOptions, SendSocket};
 pub use interface::{Interface, InterfaceError, Link};
 pub use listener::Listener;

@@ -6,6 +6,7 @@
 
 mod dns_sd;
 mod listen;
+mod rtsp;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Notify;
 use tracing::{info, warn};
 
+use self::rtsp::Rtsp;
 use crate::access::Access;
 use crate::board::Board;
 use crate::config::{Services, Status, Users, UsersError};
@@ -127,12 +129,13 @@ fn listen_for(
 }
 
 fn has_doors(settings: &Services) -> bool {
-    settings.status != Status::Off
+    settings.status != Status::Off || settings.rtsp.is_some()
 }
 
 /// What listens.
 struct Doors {
     page: Option<(std::net::TcpListener, Page)>,
+    rtsp: Option<(std::net::TcpListener, Rtsp)>,
     /// `None`: nothing is made known.
     known: Option<Known>,
 }
@@ -169,12 +172,25 @@ impl Doors {
                 Some((listener, page))
             }
         };
+        let rtsp = match settings.rtsp {
+            None => None,
+            Some(address) => {
+                let (listener, address) = listen_for("RTSP", address)?;
+                info!("RTSP: rtsp://{address}/");
+                if access.is_open() && !address.ip().is_loopback() {
+                    info!(
+                        "everyone who can reach this host can watch by RTSP: users would keep strangers out"
+                    );
+                }
+                Some((listener, Rtsp::new(Arc::clone(board), Arc::clone(access))))
+            }
+        };
         let known = settings.dns_sd.then(|| Known {
             board: Arc::clone(board),
             page: page.as_ref().and_then(|(l, _)| l.local_addr().ok()),
-            rtsp: settings.rtsp,
+            rtsp: rtsp.as_ref().and_then(|(l, _)| l.local_addr().ok()),
         });
-        Ok(Doors { page, known })
+        Ok(Doors { page, rtsp, known })
     }
 
     /// Serves until told to stop.
@@ -187,7 +203,15 @@ impl Doors {
             if let Some(Known { board, page, rtsp }) = self.known {
                 tokio::spawn(dns_sd::advertise(board, page, rtsp));
             }
+            let rtsp = self.rtsp.map(|(listener, rtsp)| {
+                let serving = rtsp.clone();
+                tokio::spawn(async move { serving.serve(listener).await });
+                rtsp
+            });
             stop.notified().await;
+            if let Some(rtsp) = rtsp {
+                rtsp.end().await;
+            }
         });
     }
 }

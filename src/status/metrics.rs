@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 
-use crate::board::{Contents, Role, VisitorSnapshot};
+use crate::board::{Contents, Role, RtspSnapshot, VisitorSnapshot};
 use crate::counters::{Field, Kind, Unit};
 use crate::stats::report::Totals;
 
@@ -35,7 +35,7 @@ impl Form {
 pub(super) fn write(
     contents: &Contents,
     role: Role,
-    visitors: &VisitorSnapshot,
+    (visitors, rtsp): (&VisitorSnapshot, &RtspSnapshot),
     form: Form,
 ) -> String {
     let mut families = Families::default();
@@ -56,6 +56,7 @@ pub(super) fn write(
         families.totals(&report.totals, &report.name);
     }
     families.fields("http_", visitors.fields(), &[]);
+    families.fields("rtsp_", rtsp.fields(), &[]);
     families.write(form)
 }
 

@@ -18,7 +18,7 @@ use super::body::{Body, MOVING, Moving};
 use super::guard::{Guard, Pass, Refusal, parameter};
 use super::metrics;
 use crate::access::Places;
-use crate::board::{Board, Contents, Pace, Role, Scene, VisitorSnapshot};
+use crate::board::{Board, Contents, Pace, Role, RtspSnapshot, Scene, VisitorSnapshot};
 use crate::players::Command;
 use crate::stats::report::{Point, StreamReport};
 
@@ -227,6 +227,7 @@ impl Site {
             uptime_s: contents.report.uptime_s,
             rtsp_port: Some(self.board.rtsp_port.load(Ordering::Relaxed)).filter(|port| *port != 0),
             visitors: self.visitors(),
+            rtsp: self.board.rtsp.snapshot(),
             streams: streams
                 .map(|(report, scene)| Stream::of(report, scene))
                 .collect(),
@@ -245,7 +246,8 @@ impl Site {
             .any(|value| value.contains("application/openmetrics-text"));
         let form = metrics::Form::of(accepts);
         let contents = self.board.contents();
-        let text = metrics::write(&contents, self.board.role, &self.visitors(), form);
+        let figures = (&self.visitors(), &self.board.rtsp.snapshot());
+        let text = metrics::write(&contents, self.board.role, figures, form);
         content(form.content_type(), text)
     }
 
@@ -370,6 +372,7 @@ struct Status<'a> {
     /// Where `rtsp://HOST:PORT/NAME` is served.
     rtsp_port: Option<u16>,
     visitors: VisitorSnapshot,
+    rtsp: RtspSnapshot,
     streams: Vec<Stream<'a>>,
 }
 
