@@ -51,7 +51,7 @@ fuzz_target!(|body: &[u8]| {
         has_users: request.token.is_some(),
         is_clock_synchronised: true,
         now: NOW,
-        interfaces: &[interface],
+        interfaces: &|| vec![interface.clone()],
         streams: &[stream],
     };
     let reply = request.answer(&device);

@@ -38,7 +38,7 @@ pub(super) fn answer(request: &Request, device: &Device) -> Result<String, Fault
         "GetServices" => services(request, device),
         "GetServiceCapabilities" => own_capabilities(device),
         "GetScopes" => all_scopes(device),
-        "GetNetworkInterfaces" => device.interfaces.iter().map(interface).collect(),
+        "GetNetworkInterfaces" => (device.interfaces)().iter().map(interface).collect(),
         "GetNetworkProtocols" => protocols(device),
         "GetHostname" => hostname(device),
         "GetDiscoveryMode" => "<tds:DiscoveryMode>Discoverable</tds:DiscoveryMode>".to_owned(),

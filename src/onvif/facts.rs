@@ -1,12 +1,12 @@
 //! What the services say: facts about this machine and its streams, which others find out.
 
-use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::uuid::Uuid;
 
 /// This machine, as one client reaches it.
-#[derive(Clone, Debug)]
 pub struct Device<'a> {
     /// What distinguishes it from all others, always the same.
     pub id: Uuid,
@@ -24,8 +24,8 @@ pub struct Device<'a> {
     pub is_clock_synchronised: bool,
     /// Seconds since 1970.
     pub now: i64,
-    /// Its network interfaces.
-    pub interfaces: &'a [Interface],
+    /// Finds out its network interfaces, which takes many system calls.
+    pub interfaces: &'a dyn Fn() -> Vec<Interface>,
     /// Its streams that have sent a picture.
     pub streams: &'a [Stream],
 }
@@ -53,6 +53,12 @@ pub struct Network {
 }
 
 impl Network {
+    /// An interface's, whose addresses and prefixes are in the same order.
+    pub fn all(addresses: &[IpAddr], prefixes: &[u8]) -> impl Iterator<Item = Network> {
+        let networks = addresses.iter().zip(prefixes);
+        networks.map(|(&address, &prefix)| Network { address, prefix })
+    }
+
     /// Whether `other` is a host of the same network.
     pub fn contains(&self, other: IpAddr) -> bool {
         let (own, other, width) = match (self.address, other.to_canonical()) {
@@ -131,20 +137,16 @@ pub(super) fn scopes(host: &str) -> Vec<String> {
         .collect()
 }
 
-/// Text as one segment of a URI's path or as a query's value. RFC 3986 §2.1.
+/// What does not stand in a URI as it is. RFC 3986 §2.3.
+const RESERVED: AsciiSet = NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+/// Text as one segment of a URI's path or as a query's value.
 fn percent_encoded(text: &str) -> String {
-    let mut out = String::new();
-    for byte in text.bytes() {
-        match byte {
-            // §2.3: unreserved.
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                out.push(byte.into());
-            }
-            // Writing to a String does not fail.
-            _ => drop(write!(out, "%{byte:02X}")),
-        }
-    }
-    out
+    utf8_percent_encode(text, &RESERVED).to_string()
 }
 
 #[cfg(test)]

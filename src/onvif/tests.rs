@@ -31,12 +31,14 @@ fn ask(
         address: address.parse().unwrap(),
         prefix,
     };
-    let interfaces = [Interface {
-        name: "eth0".to_owned(),
-        hardware: [2, 0, 0, 0xab, 0xcd, 0xef],
-        mtu: 1500,
-        addresses: vec![address("10.0.0.2", 24), address("fe80::2", 64)],
-    }];
+    let interfaces = || {
+        vec![Interface {
+            name: "eth0".to_owned(),
+            hardware: [2, 0, 0, 0xab, 0xcd, 0xef],
+            mtu: 1500,
+            addresses: vec![address("10.0.0.2", 24), address("fe80::2", 64)],
+        }]
+    };
     let device = Device {
         id: Uuid::LANCAM,
         host: "board",
