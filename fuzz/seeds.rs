@@ -47,6 +47,7 @@ fn main() {
     announcements(&seeds);
     services(&seeds);
     dialogues(&seeds);
+    onvif(&seeds);
 }
 
 fn files(folder: &str) -> Vec<(String, Vec<u8>)> {
@@ -461,4 +462,97 @@ fn dialogues(seeds: &Seeds) {
         }
         seeds.add("rtsp", name, &dialogue);
     }
+}
+
+/// What ONVIF clients ask, and how they look for devices.
+fn onvif(seeds: &Seeds) {
+    let device = "http://www.onvif.org/ver10/device/wsdl";
+    let media = "http://www.onvif.org/ver10/media/wsdl";
+    let security =
+        "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd";
+    let envelope = |header: &str, body: &str| {
+        format!(
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?><s:Envelope xmlns:s=\"http://www.w3.org/2003/05/soap-envelope\">\
+             <s:Header>{header}</s:Header><s:Body>{body}</s:Body></s:Envelope>"
+        )
+    };
+    let token = format!(
+        "<w:Security s:mustUnderstand=\"1\" xmlns:w=\"{security}\"><w:UsernameToken><w:Username>viewer</w:Username>\
+         <w:Password Type=\"x#PasswordDigest\">tuOSpGlFlIXsozq4HFNeeGeFLEI=</w:Password>\
+         <w:Nonce>LKqI6G/AikKCQrN0zqZFlg==</w:Nonce><Created>2026-11-28T02:00:00Z</Created>\
+         </w:UsernameToken></w:Security>"
+    );
+    let profile = "<ProfileToken>porch</ProfileToken>";
+    let stream = format!(
+        "<StreamSetup><Stream>RTP-Unicast</Stream><Transport><Protocol>UDP</Protocol></Transport></StreamSetup>{profile}"
+    );
+    let asked = [
+        (device, "GetSystemDateAndTime", ""),
+        (device, "GetDeviceInformation", ""),
+        (device, "GetCapabilities", "<Category>All</Category>"),
+        (
+            device,
+            "GetServices",
+            "<IncludeCapability>true</IncludeCapability>",
+        ),
+        (device, "GetServiceCapabilities", ""),
+        (device, "GetScopes", ""),
+        (device, "GetNetworkInterfaces", ""),
+        (device, "GetNetworkProtocols", ""),
+        (device, "GetHostname", ""),
+        (device, "SetHostname", "<Name>a &amp; b</Name>"),
+        (media, "GetProfiles", ""),
+        (media, "GetProfile", profile),
+        (media, "GetVideoSources", ""),
+        (media, "GetVideoSourceConfigurationOptions", ""),
+        (media, "GetVideoEncoderConfigurations", ""),
+        (
+            media,
+            "GetVideoEncoderConfiguration",
+            "<ConfigurationToken>porch</ConfigurationToken>",
+        ),
+        (media, "GetVideoEncoderConfigurationOptions", profile),
+        (media, "GetStreamUri", stream.as_str()),
+        (media, "GetSnapshotUri", profile),
+    ];
+    for (namespace, operation, arguments) in asked {
+        let body = format!("<{operation} xmlns=\"{namespace}\">{arguments}</{operation}>");
+        let header = if arguments.is_empty() { "" } else { &token };
+        seeds.add("soap", operation, envelope(header, &body).as_bytes());
+    }
+    let bomb = "<!DOCTYPE a [<!ENTITY b 'bbbb'><!ENTITY c '&b;&b;'>]><a>&c;<![CDATA[x]]><!-- y --><?z?></a>";
+    seeds.add("soap", "bomb", bomb.as_bytes());
+
+    let discovery = "http://schemas.xmlsoap.org/ws/2005/04/discovery";
+    let question = |action: &str, body: &str| {
+        let header = format!(
+            "<a:MessageID xmlns:a=\"http://schemas.xmlsoap.org/ws/2004/08/addressing\">urn:uuid:1</a:MessageID>\
+             <a:Action xmlns:a=\"http://schemas.xmlsoap.org/ws/2004/08/addressing\">{discovery}/{action}</a:Action>"
+        );
+        let body = format!("<{action} xmlns=\"{discovery}\">{body}</{action}>");
+        envelope(&header, &body)
+    };
+    let types = "<Types xmlns:dn=\"http://www.onvif.org/ver10/network/wsdl\">dn:NetworkVideoTransmitter</Types>";
+    let scopes = format!(
+        "{types}<Scopes MatchBy=\"{discovery}/rfc2396\">onvif://www.onvif.org/Profile</Scopes>"
+    );
+    let own = "<EndpointReference><Address>urn:uuid:1c8e2f0b-6d53-4a91-9b27-e405d83a77c6</Address></EndpointReference>";
+    let mut session = Vec::new();
+    let all = [
+        ("Probe", ""),
+        ("Probe", types),
+        ("Probe", &scopes),
+        ("Resolve", own),
+        ("Hello", own),
+    ];
+    for (n, (action, body)) in (0_u8..).zip(all) {
+        record(
+            &mut session,
+            0x80 | n & 3,
+            question(action, body).as_bytes(),
+        );
+        record(&mut session, 0x82, question(action, body).as_bytes());
+    }
+    record(&mut session, 0xfc, b"");
+    seeds.add("discovery", "session", &session);
 }

@@ -27,6 +27,18 @@ pub(crate) fn name() -> String {
     name.to_string_lossy().into_owned()
 }
 
+/// What distinguishes this machine from others and stays the same: machine-id(5), else its name.
+/// Not for others to see.
+pub(crate) fn identity() -> String {
+    let id = std::fs::read_to_string("/etc/machine-id").unwrap_or_default();
+    let id = id.trim();
+    // It has no other contents before the first boot of an image has been completed.
+    match id.len() == 32 {
+        true => id.to_owned(),
+        false => name(),
+    }
+}
+
 /// An unpredictable number: each `RandomState` is keyed with the system's random numbers.
 pub(crate) fn random() -> u64 {
     RandomState::new().hash_one(0)

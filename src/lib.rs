@@ -25,6 +25,7 @@ pub mod list;
 pub mod logging;
 pub mod mailbox;
 pub mod net;
+pub mod onvif;
 pub mod players;
 pub mod record;
 pub mod rtp;

@@ -53,6 +53,17 @@ impl Access {
         self.users.is_empty()
     }
 
+    /// The password of a user, for a proof other than Digest; a wrong one counts among the
+    /// [`Self::guesses`].
+    pub(crate) fn password(&self, user: &str) -> Option<&str> {
+        self.users.password(user)
+    }
+
+    /// The wrong passwords of each address.
+    pub(crate) fn guesses(&self) -> &Guesses {
+        &self.guesses
+    }
+
     /// Whether the request may be answered.
     pub(crate) fn check(&self, now: Instant, asked: Asked<'_>) -> Result<(), Denied> {
         if self.is_open() {

@@ -178,6 +178,8 @@ mod tests {
             is_loopback: is('l'),
             is_point_to_point: is('p'),
             is_physical: is('d'),
+            hardware: None,
+            prefixes: vec![24; addresses.len()],
             addresses,
             mtu: 1500,
             link: Link::Unknown,

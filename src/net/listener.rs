@@ -1,5 +1,6 @@
-//! Receives several groups on one port of every interface, for announcements: few datagrams, from
-//! anybody. Not for streams: those are a [`super::BatchReceiver`]'s.
+//! Receives several groups on one port of every interface, for announcements and discovery: few
+//! datagrams, from anybody; and sends some by the same sockets. Not for streams: those are a
+//! [`super::BatchReceiver`]'s.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -9,7 +10,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::group::GroupError;
 use super::interface::{self, Interface, InterfaceError};
-use super::sys::{self, Membership, ReceiveArrays};
+use super::sys::{self, Bell, Membership, ReceiveArrays};
 
 /// Datagrams that one call reads.
 const SLOTS: usize = 8;
@@ -78,10 +79,53 @@ impl Listener {
     pub fn receive(
         &mut self,
         timeout: Duration,
-        mut each: impl FnMut(&str, SocketAddr, &[u8]),
+        each: impl FnMut(&str, SocketAddr, &[u8]),
     ) -> io::Result<()> {
         let sockets: Vec<_> = self.ears.iter().map(|ear| &ear.socket).collect();
         sys::any_readable(&sockets, timeout)?;
+        self.read(each);
+        Ok(())
+    }
+
+    /// The same, but it does not wait on when `bell` rings.
+    ///
+    /// # Errors
+    /// The kernel refused to wait.
+    pub fn receive_until_rung(
+        &mut self,
+        timeout: Duration,
+        bell: &Bell,
+        each: impl FnMut(&str, SocketAddr, &[u8]),
+    ) -> io::Result<()> {
+        let sockets: Vec<_> = self.ears.iter().map(|ear| &ear.socket).collect();
+        bell.wait_for_any(&sockets, timeout)?;
+        self.read(each);
+        Ok(())
+    }
+
+    /// The interfaces that it listens on.
+    pub fn listening_on(&self) -> impl Iterator<Item = &Interface> {
+        let mut last = None;
+        let mut ears: Vec<_> = self.ears.iter().map(|ear| &ear.interface).collect();
+        ears.sort_by_key(|interface| interface.index);
+        ears.retain(|interface| last.replace(interface.index) != Some(interface.index));
+        ears.into_iter()
+    }
+
+    /// Sends from the port that it listens on, by the interface of this name.
+    ///
+    /// # Errors
+    /// It does not listen there by this IP version, or the kernel refused.
+    pub fn send(&self, interface: &str, to: SocketAddr, datagram: &[u8]) -> io::Result<()> {
+        let mut ears = self.ears.iter();
+        let ear = ears.find(|e| e.interface.name == interface && e.is_ipv6 == to.is_ipv6());
+        let ear = ear.ok_or(io::ErrorKind::NotConnected)?;
+        ear.socket.send_to(datagram, &to.into())?;
+        Ok(())
+    }
+
+    /// Passes on what is there.
+    fn read(&mut self, mut each: impl FnMut(&str, SocketAddr, &[u8])) {
         for ear in &self.ears {
             // The next refresh reports an error that lasts.
             while self.arrays.receive(&ear.socket, true).is_ok() {
@@ -95,7 +139,6 @@ impl Listener {
                 }
             }
         }
-        Ok(())
     }
 
     fn interfaces(&self) -> Result<Vec<Interface>, InterfaceError> {
@@ -158,6 +201,11 @@ fn open(port: u16, groups: &[IpAddr], interface: &Interface) -> io::Result<Socke
         let _ = socket.bind_device(Some(interface.name.as_bytes()));
     }
     sys::hear_joined_only(&socket, is_ipv6);
+    // What is sent to a group goes out here too. That may be refused where nothing is sent.
+    let _ = match is_ipv6 {
+        false => sys::set_multicast_interface_v4(&socket, interface.index),
+        true => socket.set_multicast_if_v6(interface.index),
+    };
     socket.bind(&any.into())?;
     let mut joined = Err(io::Error::other("no groups"));
     for &group in groups {
@@ -223,6 +271,32 @@ mod tests {
         listener.refresh();
         send("239.255.77.1", b"three");
         assert_eq!(heard(&mut listener, 1).len(), 1);
+    }
+
+    #[test]
+    fn it_sends_by_the_same_port_and_wakes_when_rung() {
+        let port = free_port();
+        let groups = ["239.255.77.4", "ff01::78"].map(|g| g.parse().unwrap());
+        let mut listener = Listener::open(port, &groups, Some("lo"), 100).unwrap();
+        let names: Vec<_> = listener.listening_on().map(|i| i.name.clone()).collect();
+        assert_eq!(names, ["lo"]);
+        let (bell, rope) = Bell::new().unwrap();
+        let group = SocketAddr::new(groups[0], port);
+        listener.send("lo", group, b"hello").unwrap();
+        assert!(listener.send("eth99", group, b"hello").is_err());
+        let mut all = Vec::new();
+        let long = Duration::from_secs(600);
+        let keep = |all: &mut Vec<_>, from: SocketAddr, data: &[u8]| {
+            all.push((from.port(), data.to_vec()))
+        };
+        listener
+            .receive_until_rung(long, &bell, |_, from, data| keep(&mut all, from, data))
+            .unwrap();
+        assert_eq!(all, [(port, b"hello".to_vec())]);
+        rope.pull();
+        listener
+            .receive_until_rung(long, &bell, |_, _, _| {})
+            .unwrap();
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //!
 //! What is said at a door is known elsewhere: `status`, `rtsp`, `onvif`.
 
+mod discovery;
 mod dns_sd;
 mod listen;
 mod rtsp;
@@ -16,11 +17,14 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Notify;
 use tracing::{info, warn};
 
+use self::discovery::Discovery;
 use self::rtsp::Rtsp;
 use crate::access::Access;
 use crate::board::Board;
 use crate::config::{Services, Status, Users, UsersError};
+use crate::host;
 use crate::net::thread;
+use crate::onvif::Uuid;
 use crate::status::Page;
 
 /// Why visitors are not served.
@@ -51,6 +55,8 @@ pub struct Server {
     users: Users,
     stop: Arc<Notify>,
     thread: Option<JoinHandle<()>>,
+    /// By it ONVIF clients find this machine.
+    _discovery: Option<Discovery>,
 }
 
 impl Server {
@@ -70,6 +76,8 @@ impl Server {
             .build()
             .map_err(ServeError::Start)?;
         let doors = Doors::open(settings, board, &access)?;
+        let discovery = doors.page_address().filter(|_| settings.onvif);
+        let discovery = discovery.and_then(discovery_of);
         let stop = Arc::new(Notify::new());
         let asked_to_stop = Arc::clone(&stop);
         let thread = std::thread::Builder::new()
@@ -81,6 +89,7 @@ impl Server {
             users,
             stop,
             thread: Some(thread),
+            _discovery: discovery,
         }))
     }
 
@@ -132,6 +141,24 @@ fn has_doors(settings: &Services) -> bool {
     settings.status != Status::Off || settings.rtsp.is_some()
 }
 
+/// What distinguishes the ONVIF device of the page on this port from all others, always the same.
+fn device_id(port: u16) -> Uuid {
+    Uuid::LANCAM.named(&format!("{} {port}", host::identity()))
+}
+
+/// Has ONVIF clients find the services at `page`. Without that they can still be given its address.
+fn discovery_of(page: SocketAddr) -> Option<Discovery> {
+    if page.ip().is_loopback() {
+        info!(
+            "ONVIF: only this machine can reach the status page's address, and so finds the camera"
+        );
+    }
+    let started = Discovery::start(device_id(page.port()), &host::name(), page);
+    started
+        .inspect_err(|error| warn!("ONVIF clients cannot find this camera by themselves: {error}"))
+        .ok()
+}
+
 /// What listens.
 struct Doors {
     page: Option<(std::net::TcpListener, Page)>,
@@ -168,7 +195,8 @@ impl Doors {
                     );
                 }
                 let (port, access) = (address.port(), Arc::clone(access));
-                let page = Page::new(port, token.clone(), embed, Arc::clone(board), access);
+                let id = settings.onvif.then(|| device_id(port));
+                let page = Page::new(port, token.clone(), embed, Arc::clone(board), access, id);
                 Some((listener, page))
             }
         };
@@ -191,6 +219,12 @@ impl Doors {
             rtsp: rtsp.as_ref().and_then(|(l, _)| l.local_addr().ok()),
         });
         Ok(Doors { page, rtsp, known })
+    }
+
+    /// Where the page is.
+    fn page_address(&self) -> Option<SocketAddr> {
+        let (listener, _) = self.page.as_ref()?;
+        listener.local_addr().ok()
     }
 
     /// Serves until told to stop.

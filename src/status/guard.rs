@@ -111,10 +111,7 @@ impl Guard {
         from: IpAddr,
     ) -> Result<Pass, Refusal> {
         if self.token.is_none() && self.access.is_open() {
-            let host = request.headers().get(HOST);
-            // Browsers always send the header.
-            let is_local = host.is_none_or(|host| host.to_str().is_ok_and(is_local));
-            return is_local.then_some(Pass::Open).ok_or(Refusal::Host);
+            return self.check_host(request).map(|()| Pass::Open);
         }
         let authorization = request.headers().get(AUTHORIZATION);
         let authorization = authorization.and_then(|value| value.to_str().ok());
@@ -132,6 +129,16 @@ impl Guard {
             return Ok(self.access.check(now, asked).map(|()| Pass::User)?);
         }
         self.check_token(now, request, from)
+    }
+
+    /// Whether a request comes for a name of the local network, where nobody has to log in.
+    pub(super) fn check_host<B>(&self, request: &Request<B>) -> Result<(), Refusal> {
+        let host = request.headers().get(HOST);
+        // Browsers always send the header.
+        let is_local = host.is_none_or(|host| host.to_str().is_ok_and(is_local));
+        (is_local || !self.access.is_open())
+            .then_some(())
+            .ok_or(Refusal::Host)
     }
 
     fn check_token<B>(

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use hyper::body::Bytes;
 use hyper::header::{
     ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderName,
     HeaderValue, LOCATION, REFERRER_POLICY, RETRY_AFTER, SET_COOKIE, WWW_AUTHENTICATE,
@@ -17,8 +18,10 @@ use serde::Serialize;
 use super::body::{Body, MOVING, Moving};
 use super::guard::{Guard, Pass, Refusal, parameter};
 use super::metrics;
+use super::soap::{Answer, Ends, Services};
 use crate::access::Places;
 use crate::board::{Board, Contents, Pace, Role, RtspSnapshot, Scene, VisitorSnapshot};
+use crate::onvif::{self, Reply};
 use crate::players::Command;
 use crate::stats::report::{Point, StreamReport};
 
@@ -36,6 +39,13 @@ const TEXT: &str = "text/plain; charset=utf-8";
 
 /// Fetch standard, "Cross-Origin-Resource-Policy header".
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+/// Requests that nothing here is for.
+const UNANSWERED: [StatusCode; 4] = [
+    StatusCode::NOT_FOUND,
+    StatusCode::METHOD_NOT_ALLOWED,
+    StatusCode::PAYLOAD_TOO_LARGE,
+    StatusCode::REQUEST_TIMEOUT,
+];
 /// What other sites may embed, if they know the token or are named.
 const PICTURES: [&str; 2] = ["/snapshot.jpg", "/stream.mjpg"];
 
@@ -64,32 +74,39 @@ pub(super) struct Site {
     framing: Option<HeaderValue>,
     connections: Arc<Places>,
     watchers: Arc<Places>,
+    /// What ONVIF clients ask, if they are answered.
+    services: Option<Services>,
 }
 
 impl Site {
-    pub(super) fn new(board: Arc<Board>, guard: Guard, connections: Arc<Places>) -> Site {
+    pub(super) fn new(
+        board: Arc<Board>,
+        guard: Guard,
+        connections: Arc<Places>,
+        services: Option<Services>,
+    ) -> Site {
         Site {
             board,
             framing: framing(guard.embedders()),
             guard,
             connections,
             watchers: Places::new(MOST_WATCHERS, MOST_WATCHERS),
+            services,
         }
     }
 
-    /// The response to one request that comes from `from`. The request's body, if any, is not read.
-    pub(super) async fn answer<B>(&self, request: Request<B>, from: IpAddr) -> Response<Body> {
+    /// The response to one request. Its body, if any, is read by the ONVIF services alone.
+    pub(super) async fn answer<B>(&self, mut request: Request<B>, ends: Ends) -> Response<Body>
+    where
+        B: hyper::body::Body<Data = Bytes> + Unpin,
+    {
         self.board.visitors.requests.add(1);
-        let pass = self.check(&request, from).await;
-        let mut response = match pass {
-            Ok(pass) => self.admitted(&request, pass, from).await,
-            Err(refusal) => {
-                self.board.visitors.refused_access.add(1);
-                self.refused(refusal, request.uri().path(), from)
-            }
+        let services = self.services.as_ref();
+        let (pass, mut response) = match services.filter(|s| s.is_asked(&request)) {
+            Some(services) => (None, self.of_services(services, &mut request, ends).await),
+            None => self.of_page(&request, ends.from).await,
         };
-        let status = response.status();
-        if [StatusCode::NOT_FOUND, StatusCode::METHOD_NOT_ALLOWED].contains(&status) {
+        if UNANSWERED.contains(&response.status()) {
             self.board.visitors.refused_requests.add(1);
         }
         for (name, value) in HEADERS {
@@ -101,15 +118,59 @@ impl Site {
         response
     }
 
-    /// Lets other sites embed what they may.
-    fn admit_others<B>(
+    /// The response to a request to the page, and what let it in.
+    async fn of_page<B>(
         &self,
         request: &Request<B>,
-        pass: Result<Pass, Refusal>,
-        headers: &mut HeaderMap,
-    ) {
+        from: IpAddr,
+    ) -> (Option<Pass>, Response<Body>) {
+        match self.check(request, from).await {
+            Ok(pass) => (Some(pass), self.admitted(request, pass, from).await),
+            Err(refusal) => {
+                self.board.visitors.refused_access.add(1);
+                (None, self.refused(refusal, request.uri().path(), from))
+            }
+        }
+    }
+
+    /// The response to a request to the ONVIF services.
+    async fn of_services<B>(
+        &self,
+        services: &Services,
+        request: &mut Request<B>,
+        ends: Ends,
+    ) -> Response<Body>
+    where
+        B: hyper::body::Body<Data = Bytes> + Unpin,
+    {
+        if let Err(refusal) = self.guard.check_host(request) {
+            self.board.visitors.refused_access.add(1);
+            return self.refused(refusal, request.uri().path(), ends.from);
+        }
+        match services.answer(request, ends, &self.board).await {
+            Answer::Reply(reply) => soap(reply),
+            Answer::Login { reply, stale } => {
+                self.board.visitors.refused_access.add(1);
+                let mut response = soap(reply);
+                *response.status_mut() = StatusCode::UNAUTHORIZED;
+                self.challenge(&mut response, ends.from, stale);
+                response
+            }
+            Answer::Refused(status, why) => {
+                let mut response = sentence(status, why);
+                if status == StatusCode::METHOD_NOT_ALLOWED {
+                    let allowed = HeaderValue::from_static("POST");
+                    response.headers_mut().insert(ALLOW, allowed);
+                }
+                response
+            }
+        }
+    }
+
+    /// Lets other sites embed what they may.
+    fn admit_others<B>(&self, request: &Request<B>, pass: Option<Pass>, headers: &mut HeaderMap) {
         // Only somebody who knows the token can write it into an address.
-        let may_show = pass == Ok(Pass::Query) || self.guard.is_embedder(request);
+        let may_show = pass == Some(Pass::Query) || self.guard.is_embedder(request);
         if may_show && PICTURES.contains(&request.uri().path()) {
             headers.insert(RESOURCE_POLICY, HeaderValue::from_static("cross-origin"));
         }
@@ -301,12 +362,17 @@ impl Site {
             ),
         };
         *response.status_mut() = StatusCode::UNAUTHORIZED;
+        self.challenge(&mut response, from, stale);
+        response
+    }
+
+    /// Adds what a client can log in by.
+    fn challenge(&self, response: &mut Response<Body>, from: IpAddr, stale: bool) {
         for challenge in self.guard.challenges(Instant::now(), from, stale) {
             if let Ok(challenge) = challenge.try_into() {
                 response.headers_mut().append(WWW_AUTHENTICATE, challenge);
             }
         }
-        response
     }
 
     fn visitors(&self) -> VisitorSnapshot {
@@ -344,6 +410,13 @@ fn no_stream() -> Response<Body> {
         StatusCode::NOT_FOUND,
         "no stream has that name; /status.json lists them",
     )
+}
+
+/// An ONVIF service's answer.
+fn soap(reply: Reply) -> Response<Body> {
+    let mut response = content(onvif::CONTENT_TYPE, reply.body);
+    *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or_default();
+    response
 }
 
 fn response(content_type: &'static str, body: Body) -> Response<Body> {

@@ -14,8 +14,10 @@ use tracing::{debug, warn};
 
 use super::guard::Guard;
 use super::respond::Site;
+use super::soap::{Ends, Services};
 use crate::access::{Access, Place, Places};
 use crate::board::Board;
+use crate::onvif::Uuid;
 
 /// Connections served at a time; more are turned away at once.
 const MOST_CONNECTIONS: usize = 64;
@@ -47,18 +49,21 @@ pub(crate) struct Page {
 
 impl Page {
     /// A page on this port. Visitors need the `token` if there is one, or must be users; pages of
-    /// the origins `embed` may show its pictures.
+    /// the origins `embed` may show its pictures. `onvif`: the device that ONVIF clients are told
+    /// of, if they are answered.
     pub(crate) fn new(
         port: u16,
         token: Option<String>,
         embed: &[String],
         board: Arc<Board>,
         access: Arc<Access>,
+        onvif: Option<Uuid>,
     ) -> Page {
+        let services = onvif.map(|id| Services::new(id, Arc::clone(&access)));
         let places = Places::new(MOST_CONNECTIONS, MOST_OF_ADDRESS);
         let guard = Guard::new(port, token, embed.to_vec(), access);
         Page {
-            site: Arc::new(Site::new(board, guard, Arc::clone(&places))),
+            site: Arc::new(Site::new(board, guard, Arc::clone(&places), services)),
             places,
         }
     }
@@ -96,13 +101,15 @@ impl Page {
 
 /// Serves one connection, from its first request to its end.
 async fn serve(socket: tokio::net::TcpStream, site: Arc<Site>, place: Place) {
-    if let Err(error) = limit(&socket) {
-        return debug!("status page: {error}");
-    }
+    let local = match limit(&socket).and_then(|()| socket.local_addr()) {
+        Ok(local) => local,
+        Err(error) => return debug!("status page: {error}"),
+    };
     let from = place.from();
+    let ends = Ends { from, local };
     let service = service_fn(|request| {
         let site = Arc::clone(&site);
-        async move { Ok::<_, Infallible>(site.answer(request, from).await) }
+        async move { Ok::<_, Infallible>(site.answer(request, ends).await) }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())

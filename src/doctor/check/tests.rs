@@ -34,7 +34,9 @@ fn wire0() -> Interface {
         is_loopback: false,
         is_point_to_point: false,
         is_physical: true,
+        hardware: None,
         addresses: vec![ip("10.77.0.2")],
+        prefixes: vec![24],
         mtu: 1500,
         link: Link::Wired(1000),
     }

@@ -45,8 +45,12 @@ pub struct Interface {
     pub is_point_to_point: bool,
     /// Belongs to a device: no bridge, tunnel or pair of virtual ends.
     pub is_physical: bool,
+    /// Its hardware address, if it has one of six bytes.
+    pub hardware: Option<[u8; 6]>,
     /// Its IPv4 and IPv6 addresses.
     pub addresses: Vec<IpAddr>,
+    /// How many first bits of each of these all hosts of its network share.
+    pub prefixes: Vec<u8>,
     /// Largest IP packet in bytes; 1500 on Ethernet.
     pub mtu: u32,
     /// How fast it is.

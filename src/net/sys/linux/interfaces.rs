@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::UdpSocket;
+use std::net::{IpAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
+use nix::sys::socket::SockaddrStorage;
 
 use super::super::types::{Interface, Link};
 use super::options::interface_mtu;
@@ -32,7 +33,9 @@ pub fn interfaces() -> io::Result<Vec<Interface>> {
             is_loopback: flags.contains(InterfaceFlags::IFF_LOOPBACK),
             is_point_to_point: flags.contains(InterfaceFlags::IFF_POINTOPOINT),
             is_physical: folder(name).join("device").exists(),
+            hardware: None,
             addresses: Vec::new(),
+            prefixes: Vec::new(),
             // 1280 is the least that IPv6 allows (RFC 8200 §5): a safe guess if the kernel does not
             // say.
             mtu: interface_mtu(&socket, name).unwrap_or(1280),
@@ -43,15 +46,30 @@ pub fn interfaces() -> io::Result<Vec<Interface>> {
         };
         if let Some(link) = address.as_link_addr() {
             interface.index = link.ifindex() as u32;
-        } else if let Some(v4) = address.as_sockaddr_in() {
-            interface.addresses.push(v4.ip().into());
-        } else if let Some(v6) = address.as_sockaddr_in6() {
-            interface.addresses.push(v6.ip().into());
+            interface.hardware = link.addr();
+        } else if let Some(ip) = ip(&address) {
+            interface.addresses.push(ip);
+            let mask = entry.netmask.as_ref().and_then(self::ip);
+            interface.prefixes.push(mask.map_or(0, ones));
         }
     }
     let mut all: Vec<_> = found.into_values().filter(|i| i.index != 0).collect();
     all.sort_by_key(|i| i.index);
     Ok(all)
+}
+
+fn ip(address: &SockaddrStorage) -> Option<IpAddr> {
+    let v4 = address.as_sockaddr_in().map(|v4| v4.ip().into());
+    v4.or_else(|| Some(address.as_sockaddr_in6()?.ip().into()))
+}
+
+/// The bits that are set in a network's mask.
+fn ones(mask: IpAddr) -> u8 {
+    let ones = match mask {
+        IpAddr::V4(mask) => mask.to_bits().count_ones(),
+        IpAddr::V6(mask) => mask.to_bits().count_ones(),
+    };
+    ones as u8
 }
 
 fn link(name: &str, flags: InterfaceFlags) -> Link {
@@ -81,6 +99,17 @@ fn link_in(folder: &Path) -> Link {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_networks_are_those_of_the_masks() {
+        let all = interfaces().unwrap();
+        let lo = all.iter().find(|i| i.is_loopback).unwrap();
+        assert_eq!(lo.addresses.len(), lo.prefixes.len());
+        let own = IpAddr::from([127, 0, 0, 1]);
+        let at = lo.addresses.iter().position(|a| *a == own).unwrap();
+        assert_eq!(lo.prefixes[at], 8);
+        assert_eq!(lo.hardware, Some([0; 6]));
+    }
 
     #[test]
     fn the_speed_is_read_as_the_kernel_writes_it() {

@@ -95,12 +95,25 @@ impl Bell {
         sockets: [&Socket; N],
         timeout: Duration,
     ) -> io::Result<[bool; N]> {
-        let bell = PollFd::new(self.0.as_fd(), PollFlags::POLLIN);
-        let mut fds: Vec<_> = sockets.into_iter().map(watched).collect();
-        fds.push(bell);
+        let fds = self.poll(&sockets, timeout)?;
+        Ok(std::array::from_fn(|i| fds[i].any().unwrap_or(false)))
+    }
+
+    /// The same for any number of sockets; which of them can be read is for the caller to find out.
+    pub fn wait_for_any(&self, sockets: &[&Socket], timeout: Duration) -> io::Result<()> {
+        self.poll(sockets, timeout).map(drop)
+    }
+
+    fn poll<'a>(
+        &'a self,
+        sockets: &[&'a Socket],
+        timeout: Duration,
+    ) -> io::Result<Vec<PollFd<'a>>> {
+        let mut fds: Vec<_> = sockets.iter().copied().map(watched).collect();
+        fds.push(PollFd::new(self.0.as_fd(), PollFlags::POLLIN));
         poll(&mut fds, timeout)?;
         self.hush();
-        Ok(std::array::from_fn(|i| fds[i].any().unwrap_or(false)))
+        Ok(fds)
     }
 }
 

@@ -1,0 +1,161 @@
+//! The sockets of WS-Discovery: one thread that answers who looks for ONVIF devices on the networks
+//! of this machine, and follows its interfaces. What is answered, and to whom: [`crate::onvif`].
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime};
+
+use tracing::debug;
+
+use crate::clock::Mono;
+use crate::net::{Bell, BellRope, Changes, GroupError, Interface, Listener, thread};
+use crate::onvif::discovery::{GROUPS, MAX_LEN, PORT, REPEATS, Target};
+use crate::onvif::{Network, Uuid};
+
+/// How often interfaces are looked at.
+const REFRESH: Duration = Duration::from_secs(1);
+
+/// Why nobody finds this machine.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum DiscoveryError {
+    #[error(transparent)]
+    Listen(#[from] GroupError),
+    #[error("no thread or descriptor is left: {0}")]
+    Start(#[from] io::Error),
+}
+
+/// The running thread. It says bye and ends when dropped.
+#[derive(Debug)]
+pub(super) struct Discovery {
+    stop: Arc<AtomicBool>,
+    rope: BellRope,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Discovery {
+    /// Says hello and answers from now on. `page`: where the services listen.
+    pub(super) fn start(
+        id: Uuid,
+        host: &str,
+        page: SocketAddr,
+    ) -> Result<Discovery, DiscoveryError> {
+        let listener = Listener::open(PORT, &GROUPS, None, MAX_LEN)?;
+        let (bell, rope) = Bell::new()?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let started = started.map_or(0, |time| time.as_secs() as u32);
+        let answering = Answering {
+            listener,
+            target: Target::new(id, host, page.port(), started),
+            page: page.ip(),
+            networks: HashMap::new(),
+        };
+        let asked_to_stop = Arc::clone(&stop);
+        let thread = std::thread::Builder::new()
+            .name("lancam-discovery".to_owned())
+            .spawn(move || answering.run(&bell, &asked_to_stop))?;
+        Ok(Discovery {
+            stop,
+            rope,
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Discovery {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.rope.pull();
+        if let Some(thread) = self.thread.take() {
+            // A panic there has been printed already; in a release build it has ended the process.
+            drop(thread.join());
+        }
+    }
+}
+
+struct Answering {
+    listener: Listener,
+    target: Target,
+    page: IpAddr,
+    /// The addresses of each interface at which the services can be reached.
+    networks: HashMap<String, Vec<Network>>,
+}
+
+impl Answering {
+    fn run(mut self, bell: &Bell, stop: &AtomicBool) {
+        thread::after_others();
+        let mut changes = Changes::new();
+        while !stop.load(Ordering::Relaxed) {
+            if changes.any() {
+                self.follow_interfaces();
+            }
+            let now = Mono::now();
+            let due = self.target.next_due().map(|due| due.since(now));
+            if let Err(error) = self.receive(due.unwrap_or(REFRESH).min(REFRESH), bell) {
+                return debug!("WS-Discovery ended: {error}");
+            }
+            while let Some(outgoing) = self.target.poll(Mono::now()) {
+                self.send(&outgoing.interface, outgoing.to, &outgoing.bytes);
+            }
+        }
+        self.say_bye();
+    }
+
+    fn receive(&mut self, timeout: Duration, bell: &Bell) -> io::Result<()> {
+        let (target, networks) = (&mut self.target, &self.networks);
+        self.listener
+            .receive_until_rung(timeout, bell, |interface, from, datagram| {
+                if let Some(here) = networks.get(interface) {
+                    target.receive(Mono::now(), from, interface, here, datagram);
+                }
+            })
+    }
+
+    /// Says hello where an interface, or an address of one, is new.
+    fn follow_interfaces(&mut self) {
+        self.listener.refresh();
+        let before = std::mem::take(&mut self.networks);
+        for interface in self.listener.listening_on() {
+            let here = reachable(interface, self.page);
+            if before.get(&interface.name) != Some(&here) {
+                self.target.hello(Mono::now(), &interface.name, &here);
+            }
+            self.networks.insert(interface.name.clone(), here);
+        }
+    }
+
+    fn say_bye(&mut self) {
+        let bye = self.target.bye();
+        for _ in 0..REPEATS {
+            for (interface, here) in &self.networks {
+                for group in GROUPS {
+                    if here.iter().any(|n| n.address.is_ipv4() == group.is_ipv4()) {
+                        self.send(interface, SocketAddr::new(group, PORT), &bye);
+                    }
+                }
+            }
+        }
+    }
+
+    fn send(&self, interface: &str, to: SocketAddr, message: &str) {
+        if let Err(error) = self.listener.send(interface, to, message.as_bytes()) {
+            debug!("WS-Discovery, to {to} by {interface}: {error}");
+        }
+    }
+}
+
+/// The addresses of an interface at which services that listen on `page` can be reached.
+fn reachable(interface: &Interface, page: IpAddr) -> Vec<Network> {
+    let is_reached = |address: IpAddr| match page {
+        IpAddr::V4(page) if page.is_unspecified() => address.is_ipv4(),
+        IpAddr::V6(page) if page.is_unspecified() => true,
+        page => address == page,
+    };
+    Network::all(&interface.addresses, &interface.prefixes)
+        .filter(|network| is_reached(network.address))
+        .collect()
+}
