@@ -61,6 +61,8 @@ pub fn init(verbosity: u8) {
     let started = fmt::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
+        // It would complain to standard error too, and panic if that is a terminal that is gone.
+        .log_internal_errors(false)
         .with_ansi(style.colours)
         .event_format(style)
         .try_init();

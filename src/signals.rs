@@ -1,7 +1,9 @@
-//! Signals: SIGTERM and SIGINT ask to stop (the second one ends the process at once), SIGHUP asks
-//! to reload the config. The handlers only raise flags and wake whoever waits.
+//! Signals: SIGTERM and SIGINT ask to stop (the second one ends the process at once). SIGHUP asks a
+//! sender to reload its config and a viewer to stop, unless it was ignored from the start
+//! (nohup(1)). The handlers only raise flags and wake whoever waits.
 //! SIGXFSZ is caught, so that a write beyond a size limit fails instead of ending the process.
 
+use std::fs;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -20,12 +22,21 @@ const END_LIMIT: Duration = Duration::from_millis(2500);
 /// What woke [`Signals::wait`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
-    /// SIGTERM or SIGINT: stop. Returned again by every later wait.
+    /// Stop. Returned again by every later wait.
     Stop,
     /// SIGHUP: read the config again.
     Reload,
     /// A [`Waker`] of another thread.
     Woken,
+}
+
+/// What SIGHUP asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hangup {
+    /// To read the config again.
+    Reload,
+    /// To stop: the terminal is gone.
+    Stop,
 }
 
 /// The installed handlers. They stay installed until the process ends.
@@ -44,7 +55,7 @@ impl Signals {
     ///
     /// # Errors
     /// The kernel has no descriptors or handlers left.
-    pub fn install() -> io::Result<Signals> {
+    pub fn install(hangup: Hangup) -> io::Result<Signals> {
         let stop = Arc::new(AtomicBool::new(false));
         let reload = Arc::new(AtomicBool::new(false));
         let (reader, writer) = UnixStream::pair()?;
@@ -58,8 +69,16 @@ impl Signals {
         }
         // setrlimit(2), RLIMIT_FSIZE: caught, the call fails with EFBIG.
         flag::register(SIGXFSZ, Arc::default())?;
-        flag::register(SIGHUP, Arc::clone(&reload))?;
-        low_level::pipe::register(SIGHUP, writer.try_clone()?)?;
+        let hung_up = match hangup {
+            Hangup::Reload => Some(&reload),
+            Hangup::Stop if is_hangup_ignored() => None,
+            // A shell and the kernel may both send it: the second one does no more than the first.
+            Hangup::Stop => Some(&stop),
+        };
+        if let Some(flag) = hung_up {
+            flag::register(SIGHUP, Arc::clone(flag))?;
+            low_level::pipe::register(SIGHUP, writer.try_clone()?)?;
+        }
         Ok(Signals {
             stop,
             reload,
@@ -145,6 +164,15 @@ impl Signals {
     }
 }
 
+/// Whether SIGHUP is ignored: nohup(1) starts its program so.
+fn is_hangup_ignored() -> bool {
+    // proc_pid_status(5): a mask in hexadecimal, its lowest bit for signal 1.
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask >> (SIGHUP - 1) & 1 == 1)
+}
+
 /// Writes to standard error unless that would block: its reader may be what hangs.
 fn say(sentence: &str) {
     let stderr = io::stderr();
@@ -178,7 +206,7 @@ mod tests {
     /// A single test, since handlers belong to the whole process.
     #[test]
     fn signals_come_through() {
-        let mut signals = Signals::install().unwrap();
+        let mut signals = Signals::install(Hangup::Reload).unwrap();
         assert_eq!(signals.wait(Duration::from_millis(1)), None);
 
         low_level::raise(SIGHUP).unwrap();

@@ -47,6 +47,7 @@ use crate::stats::delay::DelayMeter;
 use crate::stats::{StatsWriter, ViewerStats};
 use crate::view::control::{Control, Outputs};
 use crate::view::find::Found;
+use crate::view::follow::{Follower, Screen};
 use crate::view::receive::Receiver;
 use crate::view::recording::Recording;
 use crate::view::rtcp::Reporter;
@@ -220,7 +221,6 @@ impl Pipeline {
         else {
             return Ok(());
         };
-        let is_announced = found.follower.is_some();
         let (wanted, socket) = (Arc::new(found.wanted), found.socket);
         let shared = Arc::new(Shared::new(
             Arc::clone(&wanted),
@@ -241,7 +241,10 @@ impl Pipeline {
         let page = Server::start(&config.services, &board)?;
         let recording = Recording::start(self.recorder, config.snapshot.clone(), &shared)?;
         let reporter = Reporter::start(&shared)?;
-        let has_window = self.mailbox.is_some();
+        let screen = self.mailbox.as_ref().map(|_| Screen {
+            lobby: &self.lobby,
+            messages: self.messages.clone(),
+        });
         let receiver = Receiver {
             shared: Arc::clone(&shared),
             link: reporter.link(),
@@ -251,6 +254,7 @@ impl Pipeline {
             arriving: self.arriving.map(|slot| (slot, Progress::default())),
             recording: recording.as_ref().map(Recording::input),
             frames: config.headless.then_some(config.frames).flatten(),
+            lobby: Arc::clone(&self.lobby),
             messages: self.messages,
         };
         let receiving = spawn("lancam-receive", move || receiver.run(socket))?;
@@ -261,27 +265,12 @@ impl Pipeline {
         };
         let control = Control::new(Arc::clone(&shared), outputs);
         let controlling = spawn("lancam-control", move || control.run(signals))?;
-        let (follower, namer) = (found.follower, found.namer);
-        let following = spawn("lancam-follow", {
-            let (shared, config) = (Arc::clone(&shared), config.clone());
-            move || {
-                let settle = |wanted: &mut Wanted| settle(&config, wanted);
-                if let Some(follower) = follower {
-                    follower.run(&shared, settle);
-                } else if let Some(announced) = namer {
-                    follow::name(announced, &shared, settle);
-                }
-            }
-        })?;
-        if has_window {
-            choose::wait_for_picture(config, &self.lobby, &shared, is_announced);
-        }
+        Follower::new(config, &shared, found.by, found.announced, screen).run();
         // It ends when it is asked to stop: by a signal, the window, or the number of frames.
         join(controlling);
         shared.finish();
         join(receiving);
         reporter.join();
-        join(following);
         drop(page);
         recording.map_or(Ok(()), Recording::finish)
     }
@@ -363,19 +352,7 @@ fn find(config: &ViewPlan, lobby: Option<&Lobby>, signals: &mut Signals) -> Resu
         (Target::Any, None) => find::only(interface, is_over)?,
     };
     if let Some(found) = &mut found {
-        settle(config, &mut found.wanted);
+        found.wanted.settle(config);
     }
     Ok(found)
-}
-
-/// Applies the user's settings to `wanted`.
-fn settle(config: &ViewPlan, wanted: &mut Wanted) {
-    if config.interface.is_some() {
-        wanted.receive.interface.clone_from(&config.interface);
-    }
-    wanted.options.give_partial = config.on_loss == OnLoss::Conceal;
-    wanted.options.late = config.late;
-    if let Some(name) = &config.name {
-        wanted.name.clone_from(name);
-    }
 }

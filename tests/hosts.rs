@@ -14,6 +14,7 @@ use common::net::{GROUP, Host, INTERFACE, Net, PORT, SENDER_IP, VIEWER_IP, is_me
 use common::pixels::{Planes, assert_same, split};
 use common::process::Process;
 use common::{have, number, skip, wait_for};
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -144,6 +145,50 @@ fn a_viewer_waits_for_its_sender_and_outlives_it() {
     let mut third = sender(&net, "");
     wait_for_frames(&viewer, 30);
     terminate(&mut third);
+    terminate(&mut viewer);
+}
+
+/// A viewer belongs to its terminal: it ends with it, in order, unless nohup(1) says otherwise.
+#[test]
+fn a_viewer_ends_with_its_terminal() {
+    let Some(net) = Net::pair("a_viewer_ends_with_its_terminal") else {
+        return;
+    };
+    let _sender = sender(&net, "");
+    let folder = tempfile::tempdir().unwrap();
+    let recording = folder.path().join("seen.avi");
+    let pty = nix::pty::openpty(None, None).unwrap();
+    // Who holds it keeps the terminal.
+    let private = FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC);
+    fcntl(&pty.master, private).unwrap();
+    let mut command = net.viewer.command("setsid");
+    command
+        .args(["--ctty", env!("CARGO_BIN_EXE_lancam"), "view", "--headless"])
+        .args(["--interface", INTERFACE, "--record"])
+        .arg(&recording)
+        .stdin(pty.slave.try_clone().unwrap())
+        .stdout(pty.slave.try_clone().unwrap())
+        .stderr(pty.slave);
+    let mut viewer = command.spawn().unwrap();
+    drop(command);
+    wait_for("a recording", || {
+        let written = fs::metadata(&recording).is_ok_and(|file| file.len() > 50_000);
+        written.then_some(())
+    });
+    drop(pty.master);
+    let status = wait_for("the end", || viewer.try_wait().unwrap());
+    assert!(status.success(), "{status}");
+    let avi = fs::read(&recording).unwrap();
+    assert!(avi.windows(4).any(|chunk| chunk == b"idx1"), "no index");
+
+    let mut command = net.viewer.command("nohup");
+    command
+        .args([env!("CARGO_BIN_EXE_lancam"), "view", "--headless"])
+        .args(["--interface", INTERFACE, "--stats", "-"]);
+    let mut viewer = Process::spawn("nohup lancam view", command);
+    wait_for_frames(&viewer, 1);
+    viewer.signal(Signal::SIGHUP);
+    wait_for_frames(&viewer, 30);
     terminate(&mut viewer);
 }
 

@@ -240,7 +240,7 @@ fn a_restarted_sender_is_followed_because_the_first_said_goodbye() {
     let second = send(&net.sender, "second sender");
     viewer.wait_for_message("a second sender");
     assert!(first.stop(Signal::SIGTERM).success());
-    viewer.wait_for_message("the sender said goodbye, following");
+    viewer.wait_for_message("the sender has stopped; now receiving from");
     viewer.wait_for_stats("frames", |s| number(s, "fps") > 20.0);
     drop(second);
 }
@@ -263,7 +263,10 @@ fn a_reload_says_no_goodbye_and_keeps_the_viewers() {
     let stats = sender.wait_for_stats("statistics", |_| true);
     assert_eq!(viewers(&stats), 1, "{sender}");
     viewer.wait_for_stats("frames", |s| number(s, "fps") > 15.0);
-    assert!(!viewer.messages().contains("following"), "{viewer}");
+    assert!(
+        !viewer.messages().contains("now receiving from"),
+        "{viewer}"
+    );
     assert!(sender.stop(Signal::SIGTERM).success());
 }
 

@@ -633,14 +633,14 @@ fn a_viewer_is_a_gateway_to_the_group() {
         ill.text()
     };
     sender.stop(Signal::SIGTERM);
-    let goodbye = format!("{group}: no signal: the sender said goodbye\n");
+    let goodbye = format!("{group}: no signal: the sender has stopped\n");
     assert_eq!(why_not(), goodbye);
     let mut sender = lancam(&[&words[..], &source[..]].concat());
     wait_for("200 again", || {
         (get(address, "/healthz").status == 200).then_some(())
     });
     sender.stop(Signal::SIGKILL);
-    let silence = format!("{group}: no signal: nothing comes from {group}\n");
+    let silence = format!("{group}: no signal: no packets from {group}\n");
     assert_eq!(why_not(), silence);
 }
 

@@ -144,7 +144,7 @@ fn viewer_process() {
                 let name = Arc::clone(&name);
                 move || name.lock().expect("no panic").clone()
             }),
-            reason: Box::new(|| Some("the sender said goodbye".to_owned())),
+            reason: Box::new(|| Some("the sender has stopped".to_owned())),
             lobby: Arc::new(Lobby::new(Waiting {
                 headline: "waiting for 224.3.29.71:10000".to_owned(),
                 ..Waiting::default()
@@ -225,12 +225,26 @@ impl Desktop {
         command
     }
 
+    /// As desktops set it: the dots an inch.
+    fn set_density(&self, dpi: u32) {
+        let kind = ["-root", "-f", "RESOURCE_MANAGER", "8s"];
+        let value = ["-set", "RESOURCE_MANAGER", &format!("Xft.dpi:\t{dpi}\n")];
+        self.output("xprop", &[&kind[..], &value[..]].concat());
+    }
+
     /// A connection for what no program tells.
     fn connect(&self) -> RustConnection {
         let (x, _) = x11rb::connect(Some(&self.display)).expect("connected");
         let version = x.xfixes_query_version(5, 0).expect("sent");
         version.reply().expect("XFixes");
         x
+    }
+
+    /// How much of lancam's memory the server has mapped, in pieces.
+    fn segments(&self) -> usize {
+        let maps = format!("/proc/{}/maps", self.server.0.id());
+        let maps = fs::read_to_string(maps).expect("it runs");
+        maps.matches("memfd:lancam").count()
     }
 
     fn output(&self, program: &str, arguments: &[&str]) -> String {
@@ -720,6 +734,29 @@ fn where_no_memory_is_shared_the_picture_is_the_same() {
 }
 
 #[test]
+fn the_server_reads_pictures_from_shared_memory_and_keeps_none_of_it() {
+    for (more, segments) in [(&[][..], 2), (&["-extension", "MIT-SHM"][..], 0)] {
+        let Some(desktop) = Desktop::start_with(false, 24, more) else {
+            return;
+        };
+        let mut viewer = desktop.open_viewer();
+        viewer.tell("go");
+        for size in [(640, 480), (1280, 960), (333, 701)] {
+            viewer.resize(size);
+            viewer.shot_that("shared", |shot| shot.is_picture_in(size));
+            until("the server has as many segments", || {
+                (desktop.segments() == segments).then_some(())
+            });
+        }
+        viewer.press("q");
+        viewer.ends();
+        until("the server has none left", || {
+            (desktop.segments() == 0).then_some(())
+        });
+    }
+}
+
+#[test]
 fn full_screen_is_entered_and_left_as_people_know_it() {
     for with_manager in [false, true] {
         let Some(desktop) = Desktop::start(with_manager) else {
@@ -829,19 +866,20 @@ fn text_follows_the_desktops_scale() {
     let Some(desktop) = Desktop::start(false) else {
         return;
     };
-    let height = || {
+    let look = || {
         let viewer = desktop.open_viewer();
+        let size = viewer.size();
         viewer.press("h");
         let shot = viewer.shot_that("density", |shot| shot.text_height() > 100);
         viewer.press("q");
         viewer.ends();
-        shot.text_height()
+        (size, shot.text_height())
     };
-    let usual = height();
-    let kind = ["-root", "-f", "RESOURCE_MANAGER", "8s"];
-    let value = ["-set", "RESOURCE_MANAGER", "Xft.dpi:\t144\n"];
-    desktop.output("xprop", &[&kind[..], &value[..]].concat());
-    let large = height();
+    let (size, usual) = look();
+    assert_eq!(size, (640, 360));
+    desktop.set_density(144);
+    let (size, large) = look();
+    assert_eq!(size, (960, 540));
     assert!(large > usual * 5 / 4, "{usual} and then {large} rows");
 }
 

@@ -17,7 +17,7 @@ use lancam::jpeg::gate::{Gate, GateOptions};
 use lancam::net::{BatchSender, ReceiveOptions, ReceiveSocket, SendOptions, SendSocket};
 use lancam::rtp::jpeg::Packetizer;
 use lancam::rtp::{RtpTime, SeqNo, Ssrc};
-use lancam::signals::Signals;
+use lancam::signals::{Hangup, Signals};
 use lancam::stats::StatsTo;
 use lancam::view::{self, Feed, ViewPlan};
 use serde_json::json;
@@ -143,7 +143,7 @@ impl Report {
 
 /// Nothing but turbojpeg, at the clip's own pace, until it is told to stop.
 fn bare(clip: &Clip) {
-    let signals = Signals::install().expect("signal handlers");
+    let signals = Signals::install(Hangup::Stop).expect("signal handlers");
     let stop = signals.stop();
     let mut turbo = Decompressor::new().expect("turbojpeg");
     let mut pixels = vec![0; clip.width * clip.height * 4];
@@ -182,7 +182,7 @@ fn viewer(what: &str) {
         stats: Some(StatsTo::Stdout),
         ..ViewPlan::default()
     };
-    let signals = Signals::install().expect("signal handlers");
+    let signals = Signals::install(Hangup::Stop).expect("signal handlers");
     let result = view::run_with(&config, signals, |feed| {
         show(feed, what != "take", what == "stall");
         Ok(())
@@ -231,7 +231,7 @@ fn show(feed: Feed<'_>, decodes: bool, stalls: bool) {
 /// The receiver of a textbook: one `recv` a packet, the default buffer, nothing else. A frame is
 /// whole if no number is missing up to its marker.
 fn plain() {
-    let signals = Signals::install().expect("signal handlers");
+    let signals = Signals::install(Hangup::Stop).expect("signal handlers");
     let stop = signals.stop();
     let group: Ipv4Addr = GROUP.parse().expect("an address");
     let socket = UdpSocket::bind((group, PORT)).expect("a socket");
@@ -263,7 +263,7 @@ fn plain() {
 /// The least that any sender of this clip takes: its first frame's packets, made before, in one
 /// `sendmmsg` with GSO for each interval.
 fn floor_send(clip: &Clip) {
-    let signals = Signals::install().expect("signal handlers");
+    let signals = Signals::install(Hangup::Stop).expect("signal handlers");
     let stop = signals.stop();
     let socket = group_socket();
     let datagram = socket.max_datagram();
@@ -293,7 +293,7 @@ fn floor_send(clip: &Clip) {
 
 /// The least that any receiver takes: `recvmmsg` with GRO and one copy of each message.
 fn floor_receive() {
-    let signals = Signals::install().expect("signal handlers");
+    let signals = Signals::install(Hangup::Stop).expect("signal handlers");
     let stop = signals.stop();
     let group = SocketAddr::new(GROUP.parse().expect("an address"), PORT);
     let socket = ReceiveSocket::open(&ReceiveOptions {

@@ -53,12 +53,12 @@ pub struct ViewArgs {
     #[arg(long, value_name = "FILE", value_parser = jpeg_path)]
     pub snapshot: Option<PathBuf>,
 
-    /// Window size relative to the picture, 0.1 to 8 [default: to fit the screen]
+    /// Window size relative to the picture, 0.1 to 8 [default: to suit the screen]
     #[arg(long, value_name = "FACTOR", allow_negative_numbers = true,
         value_parser = number(NUMBER, 0.1..=8.0_f32))]
     pub scale: Option<f32>,
 
-    /// Show the figures from the start
+    /// Show statistics from the start
     #[arg(long)]
     pub overlay: bool,
 
@@ -153,8 +153,8 @@ fn after_help() -> String {
 Keys in the window:
 {keys}
 If no stream is named, the one in 224.3.29.71:10000 is shown, or else the only
-one announced. If several are meant, the window lists them: choose by arrows
-and Enter, 1 to 9, or the mouse. Without a window that is an error.
+one announced. If several are meant, the window lists them: choose with the
+arrow keys and Enter, 1 to 9, or the mouse. Without a window that is an error.
 
 Examples:
   lancam view

@@ -1,4 +1,4 @@
-//! What the window shows before the first picture: what is awaited, and a list of streams to choose
+//! What the window shows where there is no picture: what is awaited, and a list of streams to choose
 //! from. Draws it and handles its keys and mouse; what is in the list is decided elsewhere.
 
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use super::overlay::{Block, Canvas, SOFT, WHITE};
 use crate::font::{Font, SMALLEST};
 
 /// Instructions below the list.
-const KEYS: &str = "choose by arrows and Enter, 1 to 9, or the mouse; q quits";
+const KEYS: &str = "arrow keys and Enter, 1 to 9, or the mouse";
 /// Colours of the selected row, and of the scroll bar.
 const SELECTED: u32 = 0x0022_5c9c;
 const TRACK: u32 = 0x0030_3030;
@@ -52,6 +52,11 @@ impl Chooser {
     /// Whether there is something to choose from.
     pub(super) fn is_choosing(&self) -> bool {
         !self.waiting.choices.is_empty()
+    }
+
+    /// Whether it is the list that the user has asked for.
+    pub(super) fn is_list(&self) -> bool {
+        self.waiting.is_list
     }
 
     /// What the window's title is to say after the name.
@@ -98,7 +103,7 @@ impl Chooser {
             Key::PageDown => self.select(self.selected + page),
             Key::Home => self.select(0),
             Key::End => self.select(usize::MAX),
-            Key::Escape | Key::F11 => return Answer::Unused,
+            Key::Backspace | Key::Escape | Key::F11 => return Answer::Unused,
         }
         Answer::Used
     }
@@ -326,7 +331,7 @@ mod tests {
             title: "choose a stream",
             headline: "choose".to_owned(),
             choices: names.iter().map(choice).collect(),
-            lines: Vec::new(),
+            ..Waiting::default()
         })
     }
 
@@ -380,6 +385,7 @@ mod tests {
             Key::Char('q'),
             Key::Char('0'),
             Key::Char('f'),
+            Key::Backspace,
             Key::Escape,
             Key::F11,
         ] {

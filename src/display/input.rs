@@ -16,6 +16,7 @@ pub(super) enum Key {
     Escape,
     F11,
     Enter,
+    Backspace,
     Up,
     Down,
     PageUp,

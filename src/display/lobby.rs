@@ -1,7 +1,9 @@
-//! What the window says before the first picture, and what the user chooses there. Shared by the
-//! window's thread and the one that looks for the stream. How it looks is `chooser`'s business.
+//! What the window says before the first picture, the list of streams that the user may ask for at
+//! any time, and what is chosen there. Shared by the window's thread, the one that looks for the
+//! stream, and the one that receives it. How it looks is `chooser`'s business.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::counters::Latest;
 
@@ -16,6 +18,8 @@ pub struct Waiting {
     pub choices: Vec<Choice>,
     /// What else there is to say.
     pub lines: Vec<String>,
+    /// It is the list that the user has asked for, and may take a picture's place.
+    pub is_list: bool,
 }
 
 /// Something that can be chosen. Its texts are safe to show.
@@ -32,14 +36,20 @@ pub struct Choice {
 pub struct Lobby {
     waiting: Latest<Arc<Waiting>>,
     chosen: Latest<Option<String>>,
+    wants_list: AtomicBool,
+    /// Frames of smaller numbers belong to the stream before; [`CLOSED`]: all do.
+    first: AtomicU64,
 }
+
+/// No frame has so large a number.
+const CLOSED: u64 = u64::MAX;
 
 impl Lobby {
     /// A lobby that says `waiting`.
     pub fn new(waiting: Waiting) -> Lobby {
         Lobby {
             waiting: Latest::new(Arc::new(waiting)),
-            chosen: Latest::default(),
+            ..Lobby::default()
         }
     }
 
@@ -63,6 +73,38 @@ impl Lobby {
     /// The key of what the user has chosen since this was asked last.
     pub fn take_choice(&self) -> Option<String> {
         self.chosen.take()
+    }
+
+    /// The user wants to see the list of streams, or no longer.
+    pub fn want_list(&self, wants_list: bool) {
+        // What was chosen in an earlier one no longer counts.
+        self.chosen.set(None);
+        self.wants_list.store(wants_list, Ordering::Relaxed);
+    }
+
+    /// Whether the user wants to see the list of streams.
+    pub fn wants_list(&self) -> bool {
+        self.wants_list.load(Ordering::Relaxed)
+    }
+
+    /// Another stream is meant from now on: no frame is shown until it is [opened](Lobby::open).
+    pub fn close(&self) {
+        self.first.store(CLOSED, Ordering::Relaxed);
+    }
+
+    /// Frames are of the stream that is meant from this number on.
+    pub fn open(&self, first: u64) {
+        self.first.store(first, Ordering::Relaxed);
+    }
+
+    /// Whether no frame is shown at present.
+    pub fn is_closed(&self) -> bool {
+        !self.admits(CLOSED - 1)
+    }
+
+    /// Whether the frame of this number is of the stream that is meant.
+    pub fn admits(&self, number: u64) -> bool {
+        number >= self.first.load(Ordering::Relaxed)
     }
 }
 
@@ -91,5 +133,19 @@ mod tests {
         lobby.choose("x".to_owned());
         assert_eq!(lobby.take_choice().as_deref(), Some("x"));
         assert_eq!(lobby.take_choice(), None);
+        // Nor is one that was made in another list.
+        lobby.choose("x".to_owned());
+        lobby.want_list(true);
+        assert_eq!(lobby.take_choice(), None);
+    }
+
+    #[test]
+    fn frames_of_the_stream_before_are_turned_away() {
+        let lobby = Lobby::default();
+        assert!(lobby.admits(0) && !lobby.is_closed());
+        lobby.close();
+        assert!(!lobby.admits(7) && lobby.is_closed());
+        lobby.open(7);
+        assert!(!lobby.admits(6) && lobby.admits(7) && !lobby.is_closed());
     }
 }

@@ -38,11 +38,9 @@ pub struct Canvas<'a> {
     pixels: &'a mut [u32],
     width: usize,
     height: usize,
-    /// The list of keys, which nothing is drawn over.
-    help: Option<Rect>,
-    /// Where the panel of figures ends.
-    panel: Option<Rect>,
-    /// Height that the mark of a frozen picture takes at the bottom.
+    /// The boxes drawn so far.
+    boxes: Vec<Rect>,
+    /// Height that the mark of a frozen picture takes at the bottom, and the message above it.
     foot: usize,
 }
 
@@ -73,8 +71,7 @@ impl Overlay {
             pixels,
             width,
             height: height.min(rows),
-            help: None,
-            panel: None,
+            boxes: Vec::new(),
             foot: 0,
         }
     }
@@ -98,23 +95,10 @@ impl Canvas<'_> {
     /// Draws the list of keys, in the middle.
     pub fn help(&mut self, title: &str, rows: &[Row<'_>]) {
         let table = Table::new(title, rows, self.text(), (self.width, self.height));
-        let area = self.centred(table.width, table.height, 0, self.height);
-        self.help = Some(area);
-        self.table(&table, area);
-    }
-
-    /// Draws the panel of figures in the upper left corner, unless it would cover the list of keys.
-    pub fn panel(&mut self, title: &str, rows: &[Row<'_>]) {
-        let table = Table::new(title, rows, self.text(), (self.width, self.height));
-        let edge = self.text() / 2;
-        let x = edge.min(self.width.saturating_sub(table.width));
-        let y = edge.min(self.height.saturating_sub(table.height));
-        let area = Rect::new(x, y, table.width, table.height);
-        if self.help.is_some_and(|help| help.touches(&area)) {
-            return;
+        let area = self.centred(table.width, table.height);
+        if self.claim(area) {
+            self.table(&table, area);
         }
-        self.panel = Some(area);
-        self.table(&table, area);
     }
 
     /// Draws a message at the bottom.
@@ -125,27 +109,50 @@ impl Canvas<'_> {
         let below = self.text() / 2 + self.foot;
         let x = self.width.saturating_sub(wide) / 2;
         let y = self.height.saturating_sub(high + below);
-        self.blocks(&[block], Rect::new(x, y, wide, high));
+        let area = Rect::new(x, y, wide, high);
+        if self.claim(area) {
+            self.blocks(&[block], area);
+            self.foot = self.height - y;
+        }
     }
 
-    /// Draws a large notice in the middle with the reason below it, unless the list of keys is
-    /// there.
+    /// Draws a large notice in the middle, or above the message, with the reason below it.
     pub fn notice(&mut self, text: &str, reason: Option<&str>) {
-        if self.help.is_some() {
-            return;
-        }
         let usual = self.text();
-        let (width, height) = (self.width * 8 / 10, self.height / 3);
+        let bottom = self.height.saturating_sub(self.foot);
+        let (width, height) = (self.width * 8 / 10, bottom / 3);
         let mut blocks = vec![Block::large(text, usual, width, height)];
         if let Some(reason) = reason.filter(|reason| !reason.is_empty()) {
             blocks.push(Block::fitting(reason, SOFT, usual, width, height));
         }
         let (wide, high) = self.extent(&blocks);
-        let mut area = self.centred(wide, high, 0, self.height);
-        if let Some(panel) = self.panel.filter(|panel| panel.touches(&area)) {
-            area = self.centred(wide, high, panel.y + panel.height, self.height);
+        let mut area = self.centred(wide, high);
+        area.y = area.y.min(bottom.saturating_sub(high));
+        if self.claim(area) {
+            self.blocks(&blocks, area);
         }
-        self.blocks(&blocks, area);
+    }
+
+    /// Draws the panel of figures in the upper left corner.
+    pub fn panel(&mut self, title: &str, rows: &[Row<'_>]) {
+        let table = Table::new(title, rows, self.text(), (self.width, self.height));
+        let edge = self.text() / 2;
+        let x = edge.min(self.width.saturating_sub(table.width));
+        let y = edge.min(self.height.saturating_sub(table.height));
+        let area = Rect::new(x, y, table.width, table.height);
+        if self.claim(area) {
+            self.table(&table, area);
+        }
+    }
+
+    /// Whether there is room for a box: text on text could not be read, so of two that would lie
+    /// on each other only the one that is drawn first is seen.
+    fn claim(&mut self, area: Rect) -> bool {
+        let is_free = !self.boxes.iter().any(|other| other.touches(&area));
+        if is_free {
+            self.boxes.push(area);
+        }
+        is_free
     }
 
     /// Draws the border of a frozen picture, with `word` at the bottom.
@@ -184,13 +191,10 @@ impl Canvas<'_> {
         of_window.max(usual).clamp(SMALLEST, LARGEST)
     }
 
-    /// An area of this size in the middle between two rows.
-    fn centred(&self, width: usize, height: usize, top: usize, bottom: usize) -> Rect {
-        let room = bottom.saturating_sub(top);
-        // What does not fit below must not be cut off there.
-        let y = top + room.saturating_sub(height) / 2;
-        let y = y.min(self.height.saturating_sub(height));
+    /// An area of this size in the middle.
+    fn centred(&self, width: usize, height: usize) -> Rect {
         let x = self.width.saturating_sub(width) / 2;
+        let y = self.height.saturating_sub(height) / 2;
         Rect::new(x, y, width, height)
     }
 
@@ -431,6 +435,7 @@ fn mix(under: u32, over: u32, part: u8) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::display::help::{KEYS, LIST_KEYS};
     use proptest::prelude::*;
 
     const ROWS: [Row<'_>; 3] = [
@@ -496,12 +501,7 @@ mod tests {
                 extent(size, |canvas| canvas.notice(&long, Some(&long))),
             );
             inside("panel", extent(size, |canvas| canvas.panel(&long, &ROWS)));
-            inside(
-                "help",
-                extent(size, |canvas| {
-                    canvas.help("Keys", crate::display::help::KEYS)
-                }),
-            );
+            inside("help", extent(size, |canvas| canvas.help("Keys", KEYS)));
         }
     }
 
@@ -518,22 +518,33 @@ mod tests {
         assert_eq!(high((1, 1), 0.1), SMALLEST);
     }
 
+    /// Boxes let the picture shine through, so text behind one could be read in it.
     #[test]
-    fn nothing_lies_over_the_list_of_keys() {
-        let keys = crate::display::help::KEYS;
-        for size in SIZES {
-            let alone = extent(size, |canvas| canvas.help("Keys", keys));
-            let mut both = vec![0; size.0 * size.1];
-            let mut one = both.clone();
-            let mut overlay = Overlay::new(1.0);
-            overlay.canvas(&mut one, size).help("Keys", keys);
-            let mut canvas = overlay.canvas(&mut both, size);
-            canvas.help("Keys", keys);
-            canvas.panel("porch", &ROWS);
-            canvas.notice("no signal", Some("why"));
-            for y in alone[1]..alone[3] {
-                let row = y * size.0 + alone[0]..y * size.0 + alone[2];
-                assert_eq!(one[row.clone()], both[row], "{size:?}");
+    fn no_box_lies_on_another() {
+        let (why, path) = (
+            "the sender has stopped",
+            "saved porch-2026-01-02-12-13-14.jpg",
+        );
+        for size in [(160, 120), (320, 180)].into_iter().chain(SIZES) {
+            for keys in [None, Some(KEYS), Some(LIST_KEYS)] {
+                let mut pixels = vec![0; size.0 * size.1];
+                let mut overlay = Overlay::new(1.0);
+                let mut canvas = overlay.canvas(&mut pixels, size);
+                canvas.frozen("frozen");
+                if let Some(keys) = keys {
+                    canvas.help("Keys", keys);
+                }
+                canvas.message(path);
+                canvas.notice("porch: no signal for 12 s", Some(why));
+                canvas.panel("porch", &ROWS);
+                let boxes = &canvas.boxes;
+                // Both sentences are there before the figures, where there is room for them at all.
+                let has_room = size.0 >= 320 && keys.is_none();
+                assert!(!has_room || boxes.len() >= 2, "{size:?}: {boxes:?}");
+                for (n, one) in boxes.iter().enumerate() {
+                    let others = &boxes[n + 1..];
+                    assert!(!others.iter().any(|other| other.touches(one)), "{boxes:?}");
+                }
             }
         }
     }
@@ -581,9 +592,9 @@ mod tests {
             let mut overlay = Overlay::new(scale);
             let mut canvas = overlay.canvas(&mut pixels, (width, height));
             canvas.frozen("frozen");
-            canvas.panel(&text, &[(&text, &text), ("second", "")]);
             canvas.message(&text);
             canvas.notice(&text, Some(&text));
+            canvas.panel(&text, &[(&text, &text), ("second", "")]);
             canvas.help(&text, &[]);
         }
     }

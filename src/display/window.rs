@@ -1,7 +1,7 @@
 //! The window: takes the newest frame from the mailbox, decodes it into the window's pixels, draws
 //! the overlay, and answers keys. A thread of its own, which sleeps until a frame or a key is
-//! there, and which is left behind where the X server does not answer. Before the first frame it
-//! shows what `chooser` draws.
+//! there, and which is left behind where the X server does not answer. Before the first frame, and
+//! while the user wants the list of streams, it shows what `chooser` draws.
 //!
 //! [`super::help`] lists the keys. X11, or XWayland on a Wayland desktop.
 
@@ -19,7 +19,7 @@ use super::chooser::{Answer, Chooser};
 use super::decode::{DecodeError, Decoder};
 use super::figures::Meter;
 use super::follow::{ArrivingScan, Ways};
-use super::help::KEYS;
+use super::help::{KEYS, LIST_KEYS};
 use super::input::{Input, Key};
 use super::layout::fit;
 use super::lobby::Lobby;
@@ -36,8 +36,8 @@ use crate::text::without_codes;
 
 /// How long the thread sleeps at most before it looks at the clock, and whether it is to end.
 const TICK: Duration = Duration::from_millis(100);
-/// The window's size before the first frame says better.
-const FIRST_SIZE: (u16, u16) = (640, 360);
+/// The window's size before the first frame says better, where text has its usual size.
+const FIRST_SIZE: (usize, usize) = (640, 360);
 /// How often it is asked whether the window is to end.
 const WATCH: Duration = Duration::from_millis(100);
 /// How long the window may take to close.
@@ -171,11 +171,17 @@ struct Viewer<T> {
     figures: bool,
     help: bool,
     overlay: Overlay,
+    /// How large text is on this desktop.
+    scale: f32,
+    /// The size that was asked for last; the user may have changed it since.
+    own_size: (usize, usize),
     /// It filled the screen when the first picture came: what size it has otherwise is still open.
     is_unsized: bool,
     pointer_moved: Instant,
     shown: u64,
     chooser: Chooser,
+    /// The list of streams is in the picture's place.
+    is_covered: bool,
     chosen: Option<Instant>,
     signal: Signal,
     meter: Meter,
@@ -192,17 +198,18 @@ impl<T: Frame + Send + 'static> Viewer<T> {
         let decoder = Decoder::new()?;
         let strips = StripDecoder::new(options.decoders)?;
         let (mailbox, delay) = (Arc::clone(&feed.mailbox), Arc::clone(&feed.delay));
+        let scale = screen.scale();
+        let first = fitting(scaled(FIRST_SIZE, scale), screen.size());
         let window = Window::open(
             screen,
             &name,
-            FIRST_SIZE,
+            first,
             options.full_screen,
             move || mailbox.nudge(),
             Arc::new(move |captured, now| delay.record_since(captured, now)),
         )?;
         let now = Instant::now();
         let meter = Meter::new(now, feed.stats.snapshot());
-        let scale = window.scale();
         Ok(Viewer {
             window,
             decoder,
@@ -221,10 +228,13 @@ impl<T: Frame + Send + 'static> Viewer<T> {
             figures: options.overlay,
             help: false,
             overlay: Overlay::new(scale),
+            scale,
+            own_size: first,
             is_unsized: false,
             pointer_moved: now,
             shown: 0,
             chooser: Chooser::default(),
+            is_covered: false,
             chosen: None,
             signal: Signal::new(),
             meter,
@@ -275,7 +285,8 @@ impl<T: Frame + Send + 'static> Viewer<T> {
         };
         self.followed = number;
         // The first picture changes the window's size.
-        let can_follow = !self.frozen && self.current.is_some() && self.strips.accepts(&head);
+        let has_picture = self.current.is_some() && self.feed.lobby.admits(number);
+        let can_follow = has_picture && !self.is_held() && self.strips.accepts(&head);
         if !can_follow || !self.ways.is_followed() {
             return arriving.ignore(number);
         }
@@ -300,9 +311,13 @@ impl<T: Frame + Send + 'static> Viewer<T> {
 
     /// Makes `frame` the one to show, unless it cannot be, or the picture is frozen.
     fn accept(&mut self, mut frame: Box<T>) {
+        if !self.feed.lobby.admits(frame.number()) {
+            return self.feed.mailbox.recycle(frame);
+        }
+        self.forget_former();
         self.signal.frame(Instant::now());
-        // Who wants to see one picture misses none of the others.
-        if self.frozen || !frame.is_whole() && !self.fill(&mut frame) {
+        // Who wants to see one picture, or the list, misses none of the others.
+        if self.is_held() || !frame.is_whole() && !self.fill(&mut frame) {
             return self.feed.mailbox.recycle(frame);
         }
         let size = match self.decoder.size(frame.jpeg()) {
@@ -328,6 +343,26 @@ impl<T: Frame + Send + 'static> Viewer<T> {
         self.dirty = true;
     }
 
+    /// Whether frames that come change nothing on the screen.
+    fn is_held(&self) -> bool {
+        self.frozen || self.is_covered
+    }
+
+    /// Lets go of the picture if it is of another stream than the one that is meant by now.
+    fn forget_former(&mut self) {
+        let lobby = &self.feed.lobby;
+        let Some(frame) = self.current.take_if(|frame| !lobby.admits(frame.number())) else {
+            return;
+        };
+        self.feed.mailbox.recycle(frame);
+        self.signal = Signal::new();
+        self.meter = Meter::new(Instant::now(), self.feed.stats.snapshot());
+        (self.is_fresh, self.frozen) = (false, false);
+        self.picture = (0, 0);
+        self.decoded = None;
+        self.dirty = true;
+    }
+
     /// Fills the gaps of a frame with what is on the screen, and counts it; false if nothing of it
     /// can be shown.
     fn fill(&mut self, frame: &mut T) -> bool {
@@ -340,17 +375,24 @@ impl<T: Frame + Send + 'static> Viewer<T> {
         can_show
     }
 
-    /// Gives the window the first picture's size, unless the user has already chosen one.
+    /// Gives the window the size of a stream's first picture, unless the user has chosen one.
     fn first_picture(&mut self, picture: (usize, usize)) {
         if self.window.is_full_screen() {
             self.is_unsized = true;
-        } else if self.window.size() == (FIRST_SIZE.0.into(), FIRST_SIZE.1.into()) {
+        } else if self.window.size() == self.own_size {
             self.resize_to(picture);
         }
     }
 
     fn resize_to(&mut self, picture: (usize, usize)) {
-        let (width, height) = first_size(picture, self.options.scale, self.window.screen_size());
+        let screen = self.window.screen_size();
+        let size = match self.options.scale {
+            Some(scale) => scaled(picture, scale),
+            // In whole steps, so that the picture stays as sharp as it is.
+            None => fitting(scaled(picture, self.scale.floor().max(1.0)), screen),
+        };
+        self.own_size = size;
+        let (width, height) = size;
         if let Err(error) = self.window.resize(width, height) {
             tracing::debug!(%error, "cannot resize the window");
         }
@@ -394,26 +436,38 @@ impl<T: Frame + Send + 'static> Viewer<T> {
         self.listen();
     }
 
-    /// Takes what there is to say or to choose from before the first frame.
+    /// Takes what there is to say or to choose from where there is no picture.
     fn listen(&mut self) {
-        if self.current.is_some() || !self.chooser.update(self.feed.lobby.waiting()) {
+        self.forget_former();
+        let lobby = &self.feed.lobby;
+        let wants_list = lobby.wants_list();
+        let has_room = self.current.is_none() || wants_list;
+        let is_new = has_room && self.chooser.update(lobby.waiting());
+        let is_covered = wants_list && self.chooser.is_list();
+        if !is_new && is_covered == self.is_covered {
             return;
         }
+        self.is_covered = is_covered;
         self.window.follow_pointer(self.is_choosing());
         self.show_figures();
         self.dirty = true;
     }
 
+    /// Whether there is no picture, but what the lobby says.
+    fn is_waiting(&self) -> bool {
+        self.current.is_none() || self.is_covered
+    }
+
     fn is_choosing(&self) -> bool {
-        self.current.is_none() && self.chooser.is_choosing()
+        self.is_waiting() && self.chooser.is_choosing()
     }
 
     fn show_figures(&mut self) {
         self.name = printable((self.feed.name)());
         let figures = self.meter.figures();
         let title = match (self.signal.notice(&self.name), self.chooser.title()) {
+            (_, Some(title)) if self.is_waiting() => format!("{} - {title}", self.name),
             _ if self.frozen => format!("{} - frozen", self.name),
-            (_, Some(title)) if self.current.is_none() => format!("{} - {title}", self.name),
             (Some(notice), _) => notice,
             (None, _) => figures.title(&self.name),
         };
@@ -442,9 +496,9 @@ impl<T: Frame + Send + 'static> Viewer<T> {
         };
         self.dirty = false;
         let is_decoded = self.decoded.take() == Some(size);
-        let current = self.current.as_deref();
+        let current = self.current.as_deref().filter(|_| !self.is_covered);
         match current {
-            _ if is_decoded => {}
+            Some(_) if is_decoded => {}
             Some(frame) => {
                 decode(&mut self.decoder, &mut self.strips, frame, pixels, size);
                 if self.is_fresh && frame.is_whole() {
@@ -457,11 +511,18 @@ impl<T: Frame + Send + 'static> Viewer<T> {
         if current.is_none() && !self.help {
             self.chooser.draw(&mut canvas);
         }
-        if self.frozen {
+        if self.frozen && current.is_some() {
             canvas.frozen("frozen");
         }
         if self.help {
-            canvas.help("Keys", KEYS);
+            let is_list = current.is_none() && self.chooser.is_choosing();
+            canvas.help("Keys", if is_list { LIST_KEYS } else { KEYS });
+        }
+        if let Some((text, _)) = &self.message {
+            canvas.message(text);
+        }
+        if let Some(notice) = self.signal.notice(&self.name).filter(|_| current.is_some()) {
+            canvas.notice(&notice, (self.feed.reason)().as_deref());
         }
         if self.figures && current.is_some() {
             let rows: Vec<Row<'_>> = self
@@ -471,13 +532,7 @@ impl<T: Frame + Send + 'static> Viewer<T> {
                 .collect();
             canvas.panel(&self.name, &rows);
         }
-        if let Some(notice) = self.signal.notice(&self.name) {
-            canvas.notice(&notice, (self.feed.reason)().as_deref());
-        }
-        if let Some((text, _)) = &self.message {
-            canvas.message(text);
-        }
-        let is_fresh = std::mem::take(&mut self.is_fresh);
+        let is_fresh = current.is_some() && std::mem::take(&mut self.is_fresh);
         let captured = current.filter(|_| is_fresh).and_then(|f| f.captured());
         let put = self.window.put(size, captured);
         put.map_err(|_| WindowError::Lost)?;
@@ -556,10 +611,14 @@ impl<T: Frame + Send + 'static> Viewer<T> {
         match key {
             Key::Char('h' | '?') => self.toggle_help(),
             Key::Escape if self.help => self.toggle_help(),
+            Key::Escape if self.feed.lobby.wants_list() => self.toggle_list(),
+            Key::Backspace => self.toggle_list(),
             // What fills the screen must be easy to get out of.
             Key::Escape if self.window.is_full_screen() => self.toggle_full_screen(),
             Key::Char('q') | Key::Escape => self.quit = true,
             Key::Char('f') | Key::F11 => self.toggle_full_screen(),
+            // What these do would not be seen.
+            Key::Char('s' | 'i' | ' ') if self.is_covered => {}
             Key::Char('s') => self.save(),
             Key::Char('i') => {
                 self.figures = !self.figures;
@@ -584,6 +643,16 @@ impl<T: Frame + Send + 'static> Viewer<T> {
     fn toggle_help(&mut self) {
         self.help = !self.help;
         self.dirty = true;
+    }
+
+    /// Asks for the list of streams, or for what was there before.
+    fn toggle_list(&mut self) {
+        let wants_list = self.feed.lobby.wants_list();
+        if wants_list || !self.is_choosing() {
+            self.feed.lobby.want_list(!wants_list);
+            self.help = false;
+            self.dirty = true;
+        }
     }
 
     fn toggle_full_screen(&mut self) {
@@ -652,23 +721,21 @@ fn printable(mut name: String) -> String {
     name
 }
 
-/// The window's size for the first picture.
-fn first_size(
-    picture: (usize, usize),
-    scale: Option<f32>,
-    screen: (usize, usize),
-) -> (usize, usize) {
-    if let Some(scale) = scale.filter(|scale| *scale > 0.0) {
-        // A cast from float saturates.
-        let side = |pixels: usize| (pixels as f32 * scale).round() as usize;
-        return (side(picture.0).max(1), side(picture.1).max(1));
-    }
+/// A size so many times as large.
+fn scaled(size: (usize, usize), scale: f32) -> (usize, usize) {
+    // A cast from float saturates.
+    let side = |pixels: usize| ((pixels as f32 * scale).round() as usize).max(1);
+    (side(size.0), side(size.1))
+}
+
+/// The size, or what fits on the screen.
+fn fitting(size: (usize, usize), screen: (usize, usize)) -> (usize, usize) {
     // Room for the window's frame and the desktop's bars.
     let room = (screen.0 * 9 / 10, screen.1 * 9 / 10);
-    if picture.0 <= room.0 && picture.1 <= room.1 {
-        return picture;
+    if size.0 <= room.0 && size.1 <= room.1 {
+        return size;
     }
-    let rect = fit(picture, room);
+    let rect = fit(size, room);
     (rect.width.max(1), rect.height.max(1))
 }
 
@@ -679,10 +746,11 @@ mod tests {
     #[test]
     fn the_first_size_fits_on_the_screen() {
         let screen = (1920, 1080);
-        assert_eq!(first_size((1280, 720), None, screen), (1280, 720));
-        assert_eq!(first_size((3840, 2160), None, screen), (1728, 972));
-        assert_eq!(first_size((1280, 720), Some(0.5), screen), (640, 360));
-        assert_eq!(first_size((1280, 720), Some(2.0), screen), (2560, 1440));
-        assert_eq!(first_size((1, 1), Some(0.001), screen), (1, 1));
+        assert_eq!(fitting((1280, 720), screen), (1280, 720));
+        assert_eq!(fitting((3840, 2160), screen), (1728, 972));
+        assert_eq!(fitting((1, 1), (1, 1)), (1, 1));
+        assert_eq!(scaled((1280, 720), 0.5), (640, 360));
+        assert_eq!(scaled((1280, 720), 2.0), (2560, 1440));
+        assert_eq!(scaled((1, 1), 0.001), (1, 1));
     }
 }

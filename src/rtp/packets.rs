@@ -185,6 +185,11 @@ impl Packets {
         self.number
     }
 
+    /// The least number of those that begin from now on.
+    pub(super) fn next_number() -> u64 {
+        BEGUN.load(Ordering::Relaxed) + 1
+    }
+
     pub(super) fn time(&self) -> RtpTime {
         self.time
     }

@@ -1,18 +1,18 @@
 //! Finds the stream to watch while the window is already open. Like [`super::find`], but shows in
-//! the window what there is, and lets the user choose if several streams match.
+//! the window what there is, and lets the user choose if several streams match, or on demand.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Result;
-use tracing::{debug, info};
+use tracing::info;
 
-use super::find::{Begun, Found, Search, Sight, TICK};
+use super::find::{Begun, Found, Search, Sight, TICK, shown};
 use super::plan::{Target, ViewPlan};
-use super::shared::Shared;
 use super::waiting;
-use crate::announced::Announced;
-use crate::display::lobby::Lobby;
+use crate::display::lobby::{Lobby, Waiting};
+use crate::rtp::sap::Listing;
 
 /// A stream in the default group shows itself within this time. The user is not asked to choose
 /// before that.
@@ -35,91 +35,59 @@ pub(super) fn find(
             Begun::Found(found) => return Ok(Some(*found)),
         },
     };
+    let mut is_asking = false;
     while !is_over() {
         search.listen()?;
-        match search.sight()? {
-            Sight::DefaultGroup(found) => return Ok(Some(search.by_packets(*found))),
-            Sight::One(one) => return search.found(&one).map(Some),
-            Sight::Several => match search.choices().as_slice() {
-                // None of them can be shown.
-                [] => return Err(search.which()),
-                [one] if search.is_settled => return search.found(one).map(Some),
-                [_] => {}
-                _ if search.waited() >= DEFAULT_COMES => {
-                    return ask(config, lobby, search, is_over);
-                }
-                _ => {}
-            },
-            Sight::Nothing => {}
-        }
-        lobby.say(waiting::looking(
-            config,
-            search.directory(),
-            search.waited(),
-        ));
-        search.tell();
-    }
-    Ok(None)
-}
-
-/// Lets the user choose. The list is there until that is done, whatever comes and goes.
-fn ask(
-    config: &ViewPlan,
-    lobby: &Lobby,
-    mut search: Search,
-    mut is_over: impl FnMut() -> bool,
-) -> Result<Option<Found>> {
-    info!("{:#}, or choose in the window", search.which());
-    while !is_over() {
-        let mut choices = search.choices();
-        choices.sort_by_cached_key(|l| (l.stream.name.to_lowercase(), l.from, l.stream.addr));
-        lobby.say(waiting::choosing(config, &choices));
-        search.listen()?;
-        let Some(chosen) = lobby.take_choice() else {
-            continue;
-        };
-        // It may just have gone.
-        if let Some(listing) = choices.iter().find(|l| waiting::key(l) == chosen) {
-            return search.found(listing).map(Some);
-        }
-    }
-    Ok(None)
-}
-
-/// Says in the window that the first frame is awaited, until it comes or the viewer ends.
-/// `is_announced`: the stream was found by its announcement.
-pub(super) fn wait_for_picture(
-    config: &ViewPlan,
-    lobby: &Lobby,
-    shared: &Shared,
-    is_announced: bool,
-) {
-    let started = Instant::now();
-    // Somebody else listens to the announcements of a stream that was found by them.
-    let mut announced = match is_announced {
-        true => None,
-        false => Announced::open(config.interface.as_deref())
-            .inspect_err(|error| debug!("{error:#}"))
-            .ok(),
-    };
-    while !shared.is_over() && !shared.is_streaming() {
-        let directory = announced.as_ref().map(Announced::directory);
-        lobby.say(waiting::expecting(
-            &shared.wanted.get(),
-            is_announced,
-            directory,
-            shared.no_signal().as_deref(),
-            started.elapsed(),
-        ));
-        match announced.as_mut().map(|announced| announced.receive(TICK)) {
-            Some(Ok(_)) => {}
-            Some(Err(error)) => {
-                debug!("{error:#}");
-                announced = None;
+        let chosen = if lobby.wants_list() {
+            offer(lobby, shown(search.directory().streams()), waiting::list)
+        } else if is_asking {
+            // The list is there until one is chosen, whatever comes and goes.
+            offer(lobby, search.choices(), |all| {
+                waiting::choosing(config, all)
+            })
+        } else {
+            match search.sight()? {
+                Sight::DefaultGroup(found) => return Ok(Some(search.by_packets(*found))),
+                Sight::One(one) => return search.found(&one).map(Some),
+                Sight::Several => match search.choices().as_slice() {
+                    // None of them can be shown.
+                    [] => return Err(search.which()),
+                    [one] if search.is_settled => return search.found(one).map(Some),
+                    [_] => {}
+                    _ if search.waited() >= DEFAULT_COMES => {
+                        info!("{:#}, or choose in the window", search.which());
+                        is_asking = true;
+                        continue;
+                    }
+                    _ => {}
+                },
+                Sight::Nothing => {}
             }
-            None => std::thread::sleep(TICK),
+            let (directory, waited) = (search.directory(), search.waited());
+            lobby.say(waiting::looking(config, directory, waited));
+            search.tell();
+            None
+        };
+        if let Some(listing) = chosen {
+            return search.found(&listing).map(Some);
         }
     }
+    Ok(None)
+}
+
+/// Shows `streams` in the window as a list, which `say` words; the one that was chosen there.
+pub(super) fn offer(
+    lobby: &Lobby,
+    mut streams: Vec<Arc<Listing>>,
+    say: impl FnOnce(&[Arc<Listing>]) -> Waiting,
+) -> Option<Arc<Listing>> {
+    streams.sort_by_cached_key(|l| (l.stream.name.to_lowercase(), l.from, l.stream.addr));
+    lobby.say(say(&streams));
+    let chosen = lobby.take_choice()?;
+    // It may just have gone.
+    let listing = streams.into_iter().find(|l| waiting::key(l) == chosen)?;
+    lobby.want_list(false);
+    Some(listing)
 }
 
 /// Whether somebody reads what is written to standard error. Started from a desktop's menu, nobody

@@ -14,7 +14,7 @@ use crate::board::{Board, Scene};
 use crate::clock::next_due;
 use crate::players::{self, Watched};
 use crate::rtp::sdp::Announcement;
-use crate::signals::{Signal, Signals};
+use crate::signals::Signals;
 use crate::stats::delay::Percentiles;
 use crate::stats::report::{Rates, Report, StreamReport, Totals, Tracker};
 use crate::stats::{Format, StatsWriter, ViewerSnapshot};
@@ -60,9 +60,7 @@ impl Control {
         let mut due = Instant::now() + PERIOD;
         while !self.shared.is_over() {
             let left = due.saturating_duration_since(Instant::now());
-            if signals.wait(left) == Some(Signal::Reload) {
-                info!("a viewer has no config to reload");
-            }
+            signals.wait(left);
             let now = Instant::now();
             if now < due {
                 continue;

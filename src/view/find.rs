@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow};
 use tracing::{debug, info};
 
-use super::follow::Follower;
 use super::wanted::{self, Wanted};
 use crate::announced::{Announced, can_show};
 use crate::config::DEFAULT_GROUP;
@@ -282,8 +281,8 @@ impl Search {
     /// It cannot be shown.
     pub(super) fn found(self, listing: &Arc<Listing>) -> Result<Found> {
         let name = match &self.wish {
-            Wish::Name(name) if self.candidates.len() == 1 => name.clone(),
-            _ => self.own_name(listing),
+            Wish::Name(name) if self.candidates.as_slice() == [Arc::clone(listing)] => name.clone(),
+            _ => own_name(listing, self.directory()),
         };
         let wanted = wanted::announced(listing, self.directory())?;
         info!(
@@ -292,25 +291,17 @@ impl Search {
         );
         let listing = Arc::clone(listing);
         Ok(Found {
-            follower: Some(Follower::new(&name, listing, self.announced)),
+            by: By::Announcement { name, listing },
+            announced: Some(self.announced),
             ..Found::from(wanted)
         })
-    }
-
-    /// The name by which it can be found again; with its address where another has the same.
-    fn own_name(&self, listing: &Listing) -> String {
-        let name = &listing.stream.name;
-        let mut others = self.directory().streams().iter();
-        match others.any(|o| o.stream.name == *name && !o.is_same(listing)) {
-            true => format!("{name}@{}", listing.from),
-            false => name.clone(),
-        }
     }
 
     /// A stream that was found by its packets; its name may be announced later.
     pub(super) fn by_packets(self, found: Found) -> Found {
         Found {
-            namer: Some(self.announced),
+            by: By::Packets,
+            announced: Some(self.announced),
             ..found
         }
     }
@@ -324,15 +315,26 @@ impl Search {
     }
 }
 
+/// How the stream was found.
+#[derive(Debug)]
+pub(super) enum By {
+    /// The user gave its address.
+    User,
+    /// Packets came to the default group.
+    Packets,
+    /// It is announced, under the name that the user asked for, or its new one if it was renamed
+    /// since.
+    Announcement { name: String, listing: Arc<Listing> },
+}
+
 /// The stream to watch.
 pub(crate) struct Found {
     pub(crate) wanted: Wanted,
     /// Its socket, if already open.
     pub(crate) socket: Option<ReceiveSocket>,
-    /// Keeps track of a stream that was found by its announcement.
-    pub(crate) follower: Option<Follower>,
-    /// Tells the name of one that was found by its packets.
-    pub(super) namer: Option<Announced>,
+    pub(super) by: By,
+    /// What has been announced so far, if that was listened to.
+    pub(super) announced: Option<Announced>,
 }
 
 impl Found {
@@ -350,14 +352,24 @@ impl From<Wanted> for Found {
         Found {
             wanted,
             socket: None,
-            follower: None,
-            namer: None,
+            by: By::User,
+            announced: None,
         }
     }
 }
 
+/// The name by which a stream can be found again; with its address where another has the same.
+pub(super) fn own_name(listing: &Listing, directory: &Directory) -> String {
+    let name = &listing.stream.name;
+    let mut others = directory.streams().iter();
+    match others.any(|o| o.stream.name == *name && !o.is_same(listing)) {
+        true => format!("{name}@{}", listing.from),
+        false => name.clone(),
+    }
+}
+
 /// The streams that can be shown here.
-fn shown(streams: &[Arc<Listing>]) -> Vec<Arc<Listing>> {
+pub(super) fn shown(streams: &[Arc<Listing>]) -> Vec<Arc<Listing>> {
     let is_shown = |l: &&Arc<Listing>| can_show(&l.stream).is_ok();
     streams.iter().filter(is_shown).cloned().collect()
 }
@@ -399,9 +411,15 @@ fn choice(streams: &[Arc<Listing>]) -> String {
 /// The names that are announced; `None`: there are none.
 pub(super) fn present(directory: &Directory) -> Option<String> {
     let streams = directory.streams().iter();
+    let names: Vec<&str> = streams.map(|l| l.stream.name.as_str()).collect();
+    named(&names).map(|names| format!("announced here: {names}"))
+}
+
+/// These names in a sentence; `None`: there are none.
+pub(super) fn named(names: &[&str]) -> Option<String> {
     let short = |name: &str| name.chars().take(NAME_SHOWN).collect::<String>();
-    let names = streams.map(|l| format!("{:?}", short(&l.stream.name)));
-    (names.len() > 0).then(|| format!("announced here: {}", some(names)))
+    let quoted = names.iter().map(|name| format!("{:?}", short(name)));
+    (!names.is_empty()).then(|| some(quoted))
 }
 
 /// The first few: strangers can announce any number.

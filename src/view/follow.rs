@@ -1,103 +1,222 @@
-//! Keeps track of a stream found by name: when its announcement changes, its sender restarts in
-//! another group, or another host takes over. It only reads announcements; the receiving thread
-//! applies what they change.
+//! Keeps track of the stream that is watched, from when it is found until the viewer ends: when its
+//! announcement changes, its sender restarts in another group, another host takes over, or the user
+//! chooses another one from the list. It only reads announcements; the receiving thread applies
+//! what they change. Until the first frame it says in the window what is awaited.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::mpsc::SyncSender;
+use std::time::{Duration, Instant};
 
 use tracing::{debug, info, warn};
 
+use super::choose::offer;
+use super::find::{By, own_name, shown};
+use super::plan::ViewPlan;
 use super::shared::Shared;
+use super::waiting;
 use super::wanted::{self, Wanted};
 use crate::announced::Announced;
+use crate::display::lobby::Lobby;
 use crate::rtp::sap::{Directory, Listing};
 
-/// How often to check whether the viewer is ending.
-const TICK: Duration = Duration::from_millis(200);
+/// How often to check whether the viewer is ending, and what the window wants.
+const TICK: Duration = Duration::from_millis(100);
+/// All of lancam's streams are announced once within this time.
+const ANNOUNCED: Duration = Duration::from_secs(3);
 
-/// The stream being watched, as announced.
-pub(crate) struct Follower {
-    /// The name the user asked for, or the stream's new name if it was renamed since.
-    name: String,
-    listing: Arc<Listing>,
-    announced: Announced,
+/// What the user sees of it.
+pub(super) struct Screen<'a> {
+    pub(super) lobby: &'a Lobby,
+    pub(super) messages: SyncSender<String>,
 }
 
-impl Follower {
-    /// Follows the stream that `name` resolved to.
-    pub(super) fn new(name: &str, listing: Arc<Listing>, announced: Announced) -> Follower {
-        Follower {
-            name: name.to_owned(),
-            listing,
-            announced,
-        }
-    }
-
-    /// Runs until the viewer ends. `settle` applies the user's own settings.
-    pub(super) fn run(mut self, shared: &Shared, settle: impl Fn(&mut Wanted)) {
-        while !shared.is_over() {
-            let changes = match self.announced.receive(TICK) {
-                Ok(changes) => changes,
-                Err(error) => {
-                    warn!("{error:#}; a sender that moves is not followed");
-                    return;
-                }
-            };
-            let is_streaming = shared.is_streaming();
-            if changes.is_empty() && is_streaming {
-                continue;
-            }
-            let directory = self.announced.directory();
-            if let Some(listing) = next(&self.listing, directory, &self.name, is_streaming) {
-                if listing.stream.name != self.listing.stream.name {
-                    self.name.clone_from(&listing.stream.name);
-                }
-                self.listing = listing;
-            }
-            match wanted::announced(&self.listing, directory) {
-                Ok(mut wanted) => {
-                    settle(&mut wanted);
-                    offer(shared, wanted, &self.listing);
-                }
-                Err(error) => debug!("{error:#}"),
-            }
-        }
-    }
+/// Follows a stream.
+pub(super) struct Follower<'a> {
+    config: &'a ViewPlan,
+    shared: &'a Shared,
+    announced: Option<Announced>,
+    by: By,
+    /// `None` if there is no window.
+    screen: Option<Screen<'a>>,
+    /// Since when the stream is awaited.
+    since: Instant,
+    /// How often the user has chosen another stream.
+    choice: u32,
+    /// The user knows that there are others.
+    is_told: bool,
 }
 
-/// Gives a stream that was found by its packets the name under which its group is announced, until the
-/// viewer ends. If several are announced there, it keeps its address.
-pub(super) fn name(mut announced: Announced, shared: &Shared, settle: impl Fn(&mut Wanted)) {
-    while !shared.is_over() {
-        match announced.receive(TICK) {
-            Ok(changes) if changes.is_empty() => continue,
-            Ok(_) => {}
-            Err(error) => return debug!("{error:#}"),
-        }
-        let mut wanted = Wanted::clone(&shared.wanted.get());
-        let streams = announced.directory().streams().iter();
-        let mut here = streams.filter(|l| l.stream.addr == wanted.receive.group);
-        let (Some(listing), None) = (here.next(), here.next()) else {
-            continue;
+impl<'a> Follower<'a> {
+    /// Follows the stream that is `shared`, which was found so.
+    pub(super) fn new(
+        config: &'a ViewPlan,
+        shared: &'a Shared,
+        by: By,
+        announced: Option<Announced>,
+        screen: Option<Screen<'a>>,
+    ) -> Follower<'a> {
+        let listen = || {
+            let opened = Announced::open(config.interface.as_deref());
+            opened.inspect_err(|error| debug!("{error:#}")).ok()
         };
-        wanted.name.clone_from(&listing.stream.name);
-        settle(&mut wanted);
-        offer(shared, wanted, listing);
+        Follower {
+            config,
+            shared,
+            announced: announced.or_else(|| screen.as_ref().and_then(|_| listen())),
+            by,
+            screen,
+            since: Instant::now(),
+            choice: 0,
+            is_told: false,
+        }
+    }
+
+    /// Runs until the viewer ends.
+    pub(super) fn run(mut self) {
+        while !self.shared.is_over() {
+            self.serve_window();
+            let has_changed = self.listen();
+            self.follow(has_changed);
+        }
+    }
+
+    /// Waits for announcements; whether they have changed anything.
+    fn listen(&mut self) -> bool {
+        match self.announced.as_mut().map(|all| all.receive(TICK)) {
+            Some(Ok(changes)) => !changes.is_empty(),
+            Some(Err(error)) => {
+                warn!("{error:#}; a sender that moves is not followed");
+                self.announced = None;
+                false
+            }
+            None => {
+                std::thread::sleep(TICK);
+                false
+            }
+        }
+    }
+
+    fn follow(&mut self, has_changed: bool) {
+        let Some(directory) = self.announced.as_ref().map(Announced::directory) else {
+            return;
+        };
+        let is_streaming = self.shared.is_streaming();
+        let (wanted, listing) = match &mut self.by {
+            By::Announcement { name, listing } if has_changed || !is_streaming => {
+                if let Some(next) = next(listing, directory, name, is_streaming) {
+                    if next.stream.name != listing.stream.name {
+                        name.clone_from(&next.stream.name);
+                    }
+                    *listing = next;
+                }
+                match wanted::announced(listing, directory) {
+                    Ok(wanted) => (wanted, Arc::clone(listing)),
+                    Err(error) => return debug!("{error:#}"),
+                }
+            }
+            By::Packets if has_changed => {
+                let before = self.shared.wanted.get();
+                match named(&before, directory) {
+                    Some(found) => found,
+                    None => return,
+                }
+            }
+            _ => return,
+        };
+        self.offer(wanted, &listing);
+    }
+
+    /// Receives the stream as `wanted` from now on, with the user's own settings.
+    fn offer(&self, mut wanted: Wanted, listing: &Listing) {
+        wanted.settle(self.config);
+        wanted.choice = self.choice;
+        let before = self.shared.wanted.get();
+        if *before == wanted {
+            return;
+        }
+        if (&before.name, before.receive.group) != (&wanted.name, wanted.receive.group) {
+            info!(
+                "{:?} is now {:?} at {}, announced by {}",
+                before.name, wanted.name, wanted.receive.group, listing.from
+            );
+        }
+        self.shared.wanted.set(Arc::new(wanted));
+    }
+
+    /// Says in the window what is awaited, shows the list there, and does what is chosen in it.
+    fn serve_window(&mut self) {
+        let Some(Screen { lobby, messages }) = &self.screen else {
+            return;
+        };
+        let directory = self.announced.as_ref().map(Announced::directory);
+        if lobby.wants_list() {
+            let Some(directory) = directory else {
+                lobby.want_list(false);
+                let _ = messages.try_send("announcements cannot be received here".to_owned());
+                return;
+            };
+            if let Some(listing) = offer(lobby, shown(directory.streams()), waiting::list) {
+                self.watch(listing);
+            }
+            return;
+        }
+        let wanted = self.shared.wanted.get();
+        if lobby.is_closed() || !self.shared.is_streaming() {
+            lobby.say(waiting::expecting(
+                &wanted,
+                matches!(self.by, By::Announcement { .. }),
+                directory,
+                self.shared.no_signal().as_deref(),
+                self.since.elapsed(),
+            ));
+            return;
+        }
+        if matches!(self.by, By::Packets) && !self.is_told && self.since.elapsed() >= ANNOUNCED {
+            let streams = directory.map(Directory::streams).unwrap_or_default();
+            if let Some(others) = waiting::others(&shown(streams), wanted.receive.group) {
+                self.is_told = true;
+                let _ = messages.try_send(others);
+            }
+        }
+    }
+
+    /// Watches the stream that the user has chosen.
+    fn watch(&mut self, listing: Arc<Listing>) {
+        let (Some(announced), Some(screen)) = (&self.announced, &self.screen) else {
+            return;
+        };
+        let directory = announced.directory();
+        match wanted::announced(&listing, directory) {
+            Ok(wanted) => {
+                let name = own_name(&listing, directory);
+                self.by = By::Announcement {
+                    name,
+                    listing: Arc::clone(&listing),
+                };
+                self.since = Instant::now();
+                self.choice += 1;
+                screen.lobby.close();
+                self.offer(wanted, &listing);
+            }
+            Err(error) => drop(screen.messages.try_send(format!("{error:#}"))),
+        }
     }
 }
 
-fn offer(shared: &Shared, wanted: Wanted, listing: &Listing) {
-    let before = shared.wanted.get();
-    if *before == wanted {
-        return;
-    }
-    if (&before.name, before.receive.group) != (&wanted.name, wanted.receive.group) {
-        info!(
-            "{:?} is now {:?} at {}, announced by {}",
-            before.name, wanted.name, wanted.receive.group, listing.from
-        );
-    }
-    shared.wanted.set(Arc::new(wanted));
+/// A stream that was found by its packets, with the name under which its group is announced. If
+/// several are announced there, it keeps its address.
+fn named(wanted: &Wanted, directory: &Directory) -> Option<(Wanted, Arc<Listing>)> {
+    let streams = directory.streams().iter();
+    let mut here = streams.filter(|l| l.stream.addr == wanted.receive.group);
+    let (Some(listing), None) = (here.next(), here.next()) else {
+        return None;
+    };
+    let name = listing.stream.name.clone();
+    let wanted = Wanted {
+        name,
+        ..wanted.clone()
+    };
+    Some((wanted, Arc::clone(listing)))
 }
 
 /// The announcement to follow from now on; `None`: keep the current one.

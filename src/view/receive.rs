@@ -16,6 +16,7 @@ use super::sockets::Sockets;
 use super::wanted::Wanted;
 use crate::clock::Mono;
 use crate::display::arriving::{Arriving, Progress};
+use crate::display::lobby::Lobby;
 use crate::mailbox::Mailbox;
 use crate::net::{MAX_WAIT, ReceiveSocket};
 use crate::rtp::repair::{NackGenerator, RepairPacket};
@@ -51,6 +52,8 @@ pub(super) struct Receiver {
     pub(super) recording: Option<RecordingInput>,
     /// If headless, stop after this many frames.
     pub(super) frames: Option<u64>,
+    /// Where the window learns which frames are those of the stream that is meant.
+    pub(super) lobby: Arc<Lobby>,
     /// Messages for the window.
     pub(super) messages: SyncSender<String>,
 }
@@ -70,6 +73,7 @@ impl Receiver {
         while !self.shared.is_over() {
             let Some(open) = &mut sockets else {
                 std::thread::sleep(RETRY);
+                self.take_up(&mut depacketizer, &mut signal);
                 sockets = self.open(interface);
                 continue;
             };
@@ -95,9 +99,11 @@ impl Receiver {
                 }
                 open.refresh(self.shared.is_streaming());
                 interface = open.interface();
-                if self.take_up(&mut depacketizer) {
-                    sockets = self.open(interface);
-                }
+            } else if !self.lobby.is_closed() {
+                continue;
+            }
+            if self.take_up(&mut depacketizer, &mut signal) {
+                sockets = self.open(interface);
             }
         }
         if let Some(mailbox) = &self.mailbox {
@@ -114,8 +120,9 @@ impl Receiver {
         Some(Sockets::new(socket, self.wanted.repair()))
     }
 
-    /// Applies a changed announcement; returns whether it calls for other sockets.
-    fn take_up(&mut self, depacketizer: &mut Depacketizer) -> bool {
+    /// Applies a changed announcement, or the user's choice of another stream; returns whether it
+    /// calls for other sockets.
+    fn take_up(&mut self, depacketizer: &mut Depacketizer, signal: &mut Signal) -> bool {
         let wanted = self.shared.wanted.get();
         if Arc::ptr_eq(&wanted, &self.wanted) {
             return false;
@@ -123,9 +130,15 @@ impl Receiver {
         let before = std::mem::replace(&mut self.wanted, wanted);
         let is_elsewhere =
             before.receive != self.wanted.receive || before.repair() != self.wanted.repair();
-        match is_elsewhere {
+        let is_another = before.choice != self.wanted.choice;
+        match is_elsewhere || is_another {
             true => *depacketizer = self.depacketizer(),
             false => depacketizer.set_options(self.wanted.options.clone()),
+        }
+        if is_another {
+            *signal = Signal::default();
+            self.shared.state.set(State::Waiting);
+            self.lobby.open(FrameBuffer::next_number());
         }
         is_elsewhere
     }
@@ -239,7 +252,9 @@ impl Receiver {
                     signal.frame(now, self.wanted.receive.group, &self.shared);
                     self.shared.format.note(&frame.picture());
                     let preview = &self.shared.preview;
-                    preview.offer(frame.first_arrival(), |out| out.extend_from_slice(frame.jpeg()));
+                    preview.offer(frame.first_arrival(), |out| {
+                        out.extend_from_slice(frame.jpeg())
+                    });
                     if let Some(used) = self.hand_on(frame) {
                         depacketizer.recycle(used);
                     }
@@ -253,10 +268,9 @@ impl Receiver {
                     self.reclaim(depacketizer);
                 }
                 Event::Lost(lost) => tracing::trace!(?lost, "frame given up"),
-                Event::Source(change) => self.tell(sentence(&change)),
-                Event::OtherSource { ssrc, address, .. } => self.tell(format!(
-                    "a second sender is in this group, {:08x} at {address}: its packets are ignored",
-                    ssrc.0
+                Event::Source(change) => self.tell_of_source(&change),
+                Event::OtherSource { address, .. } => self.tell(format!(
+                    "a second sender, at {address}, uses the same group; it is ignored"
                 )),
             }
         }
@@ -336,6 +350,16 @@ impl Receiver {
         self.tell(text);
     }
 
+    fn tell_of_source(&self, change: &SourceChange) {
+        tracing::debug!("the source is {:08x} at {}", change.ssrc.0, change.address);
+        let text = sentence(change);
+        match change.cause {
+            // In the window the picture says it.
+            Cause::First => info!("{text}"),
+            _ => self.tell(text),
+        }
+    }
+
     fn tell(&self, text: String) {
         info!("{text}");
         // A window with eight messages to show needs no ninth.
@@ -344,15 +368,15 @@ impl Receiver {
 }
 
 fn sentence(change: &SourceChange) -> String {
-    let (ssrc, address) = (change.ssrc.0, change.address);
+    let address = change.address;
     match change.cause {
-        Cause::First => format!("receiving from sender {ssrc:08x} at {address}"),
-        Cause::Silence => format!("the sender fell silent, following {ssrc:08x} at {address}"),
-        Cause::Bye => format!("the sender said goodbye, following {ssrc:08x} at {address}"),
-        Cause::Restart => format!("sender {ssrc:08x} at {address} restarted"),
-        Cause::Move => format!("sender {ssrc:08x} has moved to {address}"),
-        Cause::Announced => format!("following the announced sender, {ssrc:08x} at {address}"),
-        Cause::Return => format!("the sender at {address} is back, following {ssrc:08x}"),
+        Cause::First => format!("receiving from {address}"),
+        Cause::Silence => format!("the sender is silent; now receiving from {address}"),
+        Cause::Bye => format!("the sender has stopped; now receiving from {address}"),
+        Cause::Restart => format!("the sender at {address} has restarted"),
+        Cause::Move => format!("the sender is now at {address}"),
+        Cause::Announced => format!("switched to the announced sender at {address}"),
+        Cause::Return => format!("the sender is back; receiving from {address} again"),
     }
 }
 
@@ -398,7 +422,7 @@ impl Signal {
             shared.state.set(State::Streaming);
         }
         if is_back {
-            info!("{group} is back");
+            info!("receiving {group} again");
         }
     }
 
@@ -412,8 +436,8 @@ impl Signal {
         if is_quiet && !std::mem::replace(&mut self.is_lost, true) {
             warn!("no frames from {group} for {} s", LOST.as_secs());
             let why = match self.said_bye {
-                true => "the sender said goodbye".to_owned(),
-                false => format!("nothing comes from {group}"),
+                true => "the sender has stopped".to_owned(),
+                false => format!("no packets from {group}"),
             };
             shared.state.set(State::NoSignal(why));
         }

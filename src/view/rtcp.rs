@@ -163,11 +163,11 @@ impl Reporter {
             rope,
         });
         let now = Mono::now();
-        let description = host::description(TOOL);
-        let own = Ssrc(host::random() as u32);
+        let wanted = shared.wanted.get();
         let worker = Worker {
-            side: ViewerSide::new(own, description, host::random(), now),
-            options: options(&shared.wanted.get()),
+            side: side(now),
+            choice: wanted.choice,
+            options: options(&wanted),
             socket: None,
             interface: None,
             has_complained: false,
@@ -192,6 +192,11 @@ impl Reporter {
     }
 }
 
+fn side(now: Mono) -> ViewerSide {
+    let own = Ssrc(host::random() as u32);
+    ViewerSide::new(own, host::description(TOOL), host::random(), now)
+}
+
 /// `None`: there is no port above the stream's.
 fn options(wanted: &Wanted) -> Option<ReportOptions> {
     let receive = &wanted.receive;
@@ -213,6 +218,8 @@ fn options(wanted: &Wanted) -> Option<ReportOptions> {
 /// What the thread owns.
 struct Worker {
     side: ViewerSide,
+    /// [`Wanted::choice`] of the stream that is reported on.
+    choice: u32,
     options: Option<ReportOptions>,
     /// `None` while the network is down.
     socket: Option<ReportSocket>,
@@ -301,7 +308,12 @@ impl Worker {
     }
 
     fn connect(&mut self) {
-        let options = options(&self.shared.wanted.get());
+        let wanted = self.shared.wanted.get();
+        if wanted.choice != self.choice {
+            self.choice = wanted.choice;
+            self.leave();
+        }
+        let options = options(&wanted);
         if options != self.options {
             (self.options, self.socket) = (options, None);
         }
@@ -323,6 +335,16 @@ impl Worker {
             Ok(None) => self.has_complained = false,
             Ok(Some(error)) | Err(error) => self.complain(&error),
         }
+    }
+
+    /// Leaves the session of a stream that is no longer watched, with a BYE if it may be sent at
+    /// once (RFC 3550 §6.3.7), and gets ready for another.
+    fn leave(&mut self) {
+        let now = Mono::now();
+        if self.side.leave(now) {
+            while self.report(now).is_some_and(|due| due != Due::Bye) {}
+        }
+        self.side = side(now);
     }
 
     fn complain(&mut self, error: &GroupError) {

@@ -1,10 +1,11 @@
 //! What the window says while there is no picture: what is looked for or waited for, what there is
 //! instead, and what to do about it. Texts only; who looks and waits is elsewhere.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::find::present;
+use super::find::{named, present};
 use super::plan::{Target, ViewPlan};
 use super::wanted::Wanted;
 use crate::announced::can_show;
@@ -68,7 +69,23 @@ pub(super) fn looking(config: &ViewPlan, directory: &Directory, waited: Duration
     }
 }
 
-/// The user is to choose one of `streams`.
+/// The list of `streams` that the user has asked for.
+pub(super) fn list(streams: &[Arc<Listing>]) -> Waiting {
+    let (headline, lines) = match streams {
+        [] => ("no stream is announced here", Vec::from(advice(""))),
+        _ => ("choose a stream", Vec::new()),
+    };
+    let back = "Backspace closes this list".to_owned();
+    Waiting {
+        title: "choose a stream",
+        headline: headline.to_owned(),
+        choices: streams.iter().map(|listing| choice(listing)).collect(),
+        lines: lines.into_iter().chain([back]).collect(),
+        is_list: true,
+    }
+}
+
+/// Several `streams` are meant, and the user is to choose one.
 pub(super) fn choosing(config: &ViewPlan, streams: &[Arc<Listing>]) -> Waiting {
     if streams.is_empty() {
         return Waiting {
@@ -86,7 +103,7 @@ pub(super) fn choosing(config: &ViewPlan, streams: &[Arc<Listing>]) -> Waiting {
         title: "choose a stream",
         headline,
         choices: streams.iter().map(|listing| choice(listing)).collect(),
-        lines: Vec::new(),
+        ..Waiting::default()
     }
 }
 
@@ -120,8 +137,7 @@ pub(super) fn key(listing: &Listing) -> String {
 }
 
 /// The stream is known, and its first frame awaited. `is_announced`: it was found that way;
-/// `directory`: what else is announced, where that is known; `reason`: why no frame comes,
-/// likewise.
+/// `directory`: what is announced, where that is known; `reason`: why no frame comes, likewise.
 pub(super) fn expecting(
     wanted: &Wanted,
     is_announced: bool,
@@ -134,6 +150,8 @@ pub(super) fn expecting(
         true => format!("waiting for {group}"),
         false => format!("waiting for {:?}, {group}", printable(&wanted.name, NAME)),
     };
+    // That only the stream itself is announced is no news.
+    let directory = directory.filter(|all| !is_announced || all.streams().len() > 1);
     let mut lines = Vec::from_iter(there(directory, waited));
     match reason {
         Some(reason) => lines.insert(0, printable(reason, ERROR)),
@@ -156,11 +174,11 @@ pub(super) fn failed(error: &anyhow::Error) -> Waiting {
     Waiting {
         title: "no picture",
         headline: "no picture".to_owned(),
-        choices: Vec::new(),
         lines: vec![
             printable(&without_codes(format_args!("{error:#}")), ERROR),
             "q closes this window".to_owned(),
         ],
+        ..Waiting::default()
     }
 }
 
@@ -174,11 +192,23 @@ fn obstacle(listing: &Listing) -> Option<String> {
     ))
 }
 
-/// What is announced; that nothing is, once that is known.
+/// What is announced, and how to see it; that nothing is, once that is known.
 fn there(directory: Option<&Directory>, waited: Duration) -> Option<String> {
-    let directory = directory?;
     let nothing = || "no stream is announced here".to_owned();
-    present(directory).or_else(|| (waited >= ANNOUNCED).then(nothing))
+    match present(directory?) {
+        Some(present) => Some(format!("{present}; press Backspace to choose")),
+        None => (waited >= ANNOUNCED).then(nothing),
+    }
+}
+
+/// What else than the stream in `group` is announced, for who does not know of it.
+pub(super) fn others(streams: &[Arc<Listing>], group: SocketAddr) -> Option<String> {
+    let others = streams.iter().filter(|l| l.stream.addr != group);
+    let names: Vec<&str> = others.map(|l| l.stream.name.as_str()).collect();
+    let names = named(&names)?;
+    Some(format!(
+        "also announced here: {names}; press Backspace to choose"
+    ))
 }
 
 fn advice(target: &str) -> [String; 2] {
@@ -239,7 +269,7 @@ mod tests {
         assert_eq!(
             looking(&plan, &two, seconds(6)).lines,
             [
-                "announced here: \"garden\", \"lab\"",
+                "announced here: \"garden\", \"lab\"; press Backspace to choose",
                 "check that the sender runs: lancam list",
                 "check for a firewall: sudo lancam doctor 'back porch'",
             ]
@@ -275,6 +305,28 @@ mod tests {
         let why = "10.0.0.7 sends H.264";
         let other = expecting(&wanted, true, None, Some(why), seconds(6));
         assert_eq!(other.lines, [why]);
+    }
+
+    #[test]
+    fn the_list_says_how_to_leave_it_and_what_to_do_if_it_is_empty() {
+        let full = list(directory(&[("porch", "239.255.0.1/1")]).streams());
+        assert_eq!(full.choices.len(), 1);
+        assert_eq!(full.lines, ["Backspace closes this list"]);
+        let empty = list(&[]);
+        assert_eq!(empty.headline, "no stream is announced here");
+        assert_eq!(empty.lines.len(), 3);
+        assert!(full.is_list && empty.is_list);
+    }
+
+    #[test]
+    fn of_other_streams_the_user_is_told_once_they_are_there() {
+        let group = "239.255.0.1:10000".parse().unwrap();
+        let told = |all: &[(&str, &str)]| others(directory(all).streams(), group);
+        assert_eq!(told(&[("porch", "239.255.0.1/1")]), None);
+        assert_eq!(
+            told(&[("porch", "239.255.0.1/1"), ("lab", "239.255.0.2/1")]).unwrap(),
+            "also announced here: \"lab\"; press Backspace to choose"
+        );
     }
 
     #[test]

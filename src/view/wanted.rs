@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
 
+use super::plan::{OnLoss, ViewPlan};
 use crate::announced::can_show;
 use crate::files;
 use crate::net::ReceiveOptions;
@@ -29,6 +30,8 @@ pub(crate) struct Wanted {
     pub(crate) options: Options,
     /// The session description it was found by.
     pub(super) sdp: Option<String>,
+    /// How often the user has chosen another stream before.
+    pub(super) choice: u32,
 }
 
 impl Wanted {
@@ -41,6 +44,19 @@ impl Wanted {
             ttl: None,
             options: Options::default(),
             sdp: None,
+            choice: 0,
+        }
+    }
+
+    /// Applies the user's settings.
+    pub(super) fn settle(&mut self, config: &ViewPlan) {
+        if config.interface.is_some() {
+            self.receive.interface.clone_from(&config.interface);
+        }
+        self.options.give_partial = config.on_loss == OnLoss::Conceal;
+        self.options.late = config.late;
+        if let Some(name) = &config.name {
+            self.name.clone_from(name);
         }
     }
 
@@ -100,6 +116,7 @@ fn described(stream: StreamDescription) -> Result<Wanted> {
             ..Options::default()
         },
         sdp: None,
+        choice: 0,
     })
 }
 

@@ -24,7 +24,7 @@ fn hosts(test: &str) -> Option<(Desktop, Net)> {
 
 fn send(net: &Net, name: &str, size: &str, last: u8) -> Process {
     let source = format!("send --source pattern:{size}@15 --interface {INTERFACE}");
-    let command = format!("{source} --name {name} --group 239.255.7.{last}:5000");
+    let command = format!("{source} --name {name} --group 239.255.7.{last}:5000 --stats -");
     let sender = Process::spawn("lancam send", net.sender.lancam(&command));
     sender.wait_for_message("watch ");
     sender
@@ -239,6 +239,132 @@ fn of_several_streams_a_key_or_the_mouse_chooses() {
     viewer.shows("right", "640x480");
     viewer.press("q");
     viewer.ends();
+}
+
+#[test]
+fn backspace_leads_from_any_picture_to_the_list_and_back() {
+    let Some((desktop, net)) = hosts("backspace leads to the list and back") else {
+        return;
+    };
+    let left = send(&net, "left", "320x240", 1);
+    let mut right = send(&net, "right", "640x480", 2);
+    let is_list = |shot: &Shot| shot.selected().is_some() && shot.lines() == 5;
+    let viewer = view(&desktop, &net, "left");
+    viewer.shows("left", "320x240");
+    let has_viewers = |sender: &Process, n: u64| {
+        sender.wait_for_stats("viewers", |stats| stats["viewers"] == n);
+    };
+    has_viewers(&left, 1);
+    for back in ["BackSpace", "Escape"] {
+        viewer.press("BackSpace");
+        viewer.is_choosing("left");
+        viewer.shot_that("listed", is_list);
+        viewer.press(back);
+        viewer.shows("left", "320x240");
+        viewer.shot_that("left-again", |shot| shot.selected().is_none());
+    }
+    // The other one, in a window of its size; the first sender hears that its viewer has gone.
+    viewer.press("BackSpace");
+    viewer.shot_that("listed-again", is_list);
+    viewer.press("2");
+    viewer.shows("right", "640x480");
+    assert_eq!(viewer.size(), (640, 480));
+    has_viewers(&right, 1);
+    has_viewers(&left, 0);
+    // That one is lost: the list has what is left, and leads there.
+    assert!(right.stop(Signal::SIGTERM).success());
+    viewer.title_is("no signal", |now| now.starts_with("right: no signal for "));
+    viewer.press("BackSpace");
+    viewer.is_choosing("right");
+    viewer.shot_that("what-is-left", |shot| {
+        shot.selected().is_some() && shot.lines() == 4
+    });
+    // The keys of the list are listed there, and what is chosen unseen is not taken.
+    viewer.press("h");
+    viewer.shot_that("keys-of-the-list", |shot| {
+        shot.selected().is_none() && shot.lines() > 6
+    });
+    viewer.press("h");
+    viewer.press("Return");
+    viewer.shows("left", "320x240");
+    assert_eq!(viewer.size(), (320, 240));
+    has_viewers(&left, 1);
+    viewer.press("q");
+    viewer.ends();
+}
+
+#[test]
+fn backspace_leads_from_a_stream_that_never_comes_to_those_that_are_there() {
+    let Some((desktop, net)) = hosts("backspace leads from a stream that never comes") else {
+        return;
+    };
+    let _garden = send(&net, "garden", "320x240", 1);
+    for target in ["porch", "239.255.7.7:5000"] {
+        let viewer = view(&desktop, &net, target);
+        let waits = format!("{target} - waiting");
+        viewer.shot_that("waits", |shot| shot.lines() == 2);
+        viewer.press("BackSpace");
+        viewer.is_choosing(target);
+        viewer.press("BackSpace");
+        viewer.title_is(&waits, |now| now == waits);
+        viewer.press("BackSpace");
+        viewer.is_choosing(target);
+        viewer.press("Return");
+        viewer.shows("garden", "320x240");
+        viewer.press("q");
+        viewer.ends();
+    }
+}
+
+#[test]
+fn the_stream_of_the_default_group_does_not_hide_the_others() {
+    let Some((desktop, net)) = hosts("the default group does not hide the others") else {
+        return;
+    };
+    let source = format!("send --source pattern:320x240@15 --interface {INTERFACE} --name porch");
+    let sender = Process::spawn("lancam send", net.sender.lancam(&source));
+    sender.wait_for_message("watch ");
+    let _garden = send(&net, "garden", "640x480", 1);
+    let viewer = view(&desktop, &net, "");
+    viewer.shows("porch", "320x240");
+    // It is told that there is another; here below the picture, where nothing else is.
+    let (size, picture) = ((320, 480), 120..360);
+    viewer.resize(size);
+    viewer.shot_that("hint", |shot| {
+        shot.size == size && shot.rows(picture.end..size.1).lines() > 0
+    });
+    viewer.shot_that("hint-gone", |shot| {
+        shot.rows(picture.end..size.1).lines() == 0
+    });
+    viewer.press("BackSpace");
+    viewer.is_choosing("porch");
+    viewer.press("1");
+    viewer.shows("garden", "640x480");
+    viewer.press("BackSpace");
+    viewer.is_choosing("garden");
+    viewer.press("2");
+    viewer.shows("porch", "320x240");
+    viewer.press("q");
+    viewer.ends();
+}
+
+/// On a dense screen a picture is not half as large as elsewhere.
+#[test]
+fn the_first_window_follows_the_desktops_scale() {
+    let Some((desktop, net)) = hosts("the first window follows the scale") else {
+        return;
+    };
+    desktop.set_density(192);
+    let _porch = send(&net, "porch", "320x240", 1);
+    for (arguments, size) in [("porch", (640, 480)), ("porch --scale 1", (320, 240))] {
+        let viewer = view(&desktop, &net, arguments);
+        viewer.shows("porch", "320x240");
+        until("the window has its size", || {
+            (viewer.size() == size).then_some(())
+        });
+        viewer.press("q");
+        viewer.ends();
+    }
 }
 
 #[test]

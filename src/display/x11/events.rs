@@ -276,3 +276,27 @@ fn seen_at(vblank: &CompleteNotifyEvent, read: SystemTime) -> SystemTime {
         _ => read,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_picture_is_seen_with_the_monitors_next_one() {
+        let ms = Duration::from_millis;
+        let now = Mono::now();
+        let seen = |after_ms: u64, read: Duration| {
+            let vblank = CompleteNotifyEvent {
+                ust: (now + ms(after_ms)).0 / 1000,
+                ..CompleteNotifyEvent::default()
+            };
+            let read = now.to_wall() + read;
+            let later = seen_at(&vblank, read).duration_since(read);
+            later.expect("not before it was read").as_millis()
+        };
+        assert!((8..=10).contains(&seen(12, ms(3))));
+        // The window is hidden, or the time is made up.
+        assert_eq!(seen(500, ms(0)), 0);
+        assert_eq!(seen(0, ms(5)), 0);
+    }
+}

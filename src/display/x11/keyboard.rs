@@ -8,6 +8,7 @@ use x11rb::rust_connection::RustConnection;
 
 use crate::display::input::Key;
 
+const BACKSPACE: u32 = 0xff08;
 const ESCAPE: u32 = 0xff1b;
 const F11: u32 = 0xffc8;
 const RETURN: u32 = 0xff0d;
@@ -88,6 +89,7 @@ impl Keyboard {
 fn key_of(symbol: u32) -> Option<Key> {
     match symbol {
         0x20..=0x7e => char::from_u32(symbol).map(|c| Key::Char(c.to_ascii_lowercase())),
+        BACKSPACE => Some(Key::Backspace),
         ESCAPE => Some(Key::Escape),
         F11 => Some(Key::F11),
         RETURN | KEYPAD_ENTER => Some(Key::Enter),

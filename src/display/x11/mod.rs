@@ -86,6 +86,17 @@ impl Screen {
         let pixels = pixels.ok_or(ScreenError::Depth(screen.root_depth))?;
         Ok(Screen { x, number, pixels })
     }
+
+    /// Width and height in pixels; of all monitors together.
+    pub(super) fn size(&self) -> (usize, usize) {
+        let root = &self.x.setup().roots[self.number];
+        (root.width_in_pixels.into(), root.height_in_pixels.into())
+    }
+
+    /// How large text is on this desktop, against a screen of 96 dots an inch.
+    pub(super) fn scale(&self) -> f32 {
+        scale::scale(&self.x, self.x.setup().roots[0].root)
+    }
 }
 
 /// A window, its pixels on the way to the screen, and what happens to it.
@@ -102,7 +113,6 @@ pub(super) struct Window {
     inputs: Receiver<Input>,
     on_screen: OnScreen,
     pointer: Pointer,
-    scale: f32,
     /// It fills the screen, as far as was told.
     is_full: bool,
     /// Where the window was before it filled a screen without a window manager.
@@ -126,11 +136,13 @@ impl Window {
     pub(super) fn open(
         screen: Screen,
         title: &str,
-        size: (u16, u16),
+        size: (usize, usize),
         is_full: bool,
         wake: impl Fn() + Send + 'static,
         on_screen: OnScreen,
     ) -> Result<Window, ScreenError> {
+        // A window's sides have 15 bits.
+        let size = (size.0 as u16, size.1 as u16);
         let Screen { x, number, pixels } = screen;
         let root = &x.setup().roots[number];
         let (root, screen) = (root.root, (root.width_in_pixels, root.height_in_pixels));
@@ -140,8 +152,14 @@ impl Window {
         let (id, gc) = create(&x, root, size, &pixels)?;
         introduce(&x, id, &atoms).map_err(closed)?;
         let vblank = vblank(&x, id).map_err(refused)?;
+        tracing::debug!(
+            "the delay counts until {}",
+            match vblank {
+                true => "the monitor begins its next picture",
+                false => "the X server has the picture",
+            }
+        );
         let keyboard = Keyboard::new(&x).map_err(refused)?;
-        let scale = scale::scale(&x, x.setup().roots[0].root);
 
         let (x, state) = (Arc::new(x), Arc::new(State::new(size)));
         let (sender, inputs) = mpsc::channel();
@@ -161,7 +179,6 @@ impl Window {
         events.start().map_err(cannot)?;
         let mut window = Window {
             pointer: Pointer::new(Arc::clone(&x), id)?,
-            scale,
             is_full,
             buffers: Buffers::new(Arc::clone(&state), pixels.is_plain()),
             x,
@@ -206,11 +223,6 @@ impl Window {
     /// Width and height of the window in pixels.
     pub(super) fn size(&self) -> (usize, usize) {
         self.state.size()
-    }
-
-    /// How large text is on this desktop, against a screen of 96 dots an inch.
-    pub(super) fn scale(&self) -> f32 {
-        self.scale
     }
 
     /// Hides the pointer where it rests over a window that fills the screen, and shows it

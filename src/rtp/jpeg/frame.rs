@@ -143,6 +143,11 @@ impl FrameBuffer {
         self.packets.number()
     }
 
+    /// All frames that begin from now on have this number or larger ones.
+    pub fn next_number() -> u64 {
+        Packets::next_number()
+    }
+
     /// RTP timestamp.
     pub fn time(&self) -> RtpTime {
         self.packets.time()
