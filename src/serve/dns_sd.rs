@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tracing::warn;
@@ -15,8 +14,6 @@ use crate::host;
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Follows the streams on the board and the machine's name, until it is dropped.
-///
-/// `rtsp`: what the settings ask for; the board has the port.
 pub(super) async fn advertise(
     board: Arc<Board>,
     page: Option<SocketAddr>,
@@ -50,11 +47,9 @@ pub(super) async fn advertise(
 fn facts(board: &Board, page: Option<SocketAddr>, rtsp: Option<SocketAddr>) -> Facts {
     let contents = board.contents();
     let streams = contents.report.streams.iter();
-    let port = board.rtsp_port.load(Ordering::Relaxed);
-    let rtsp = rtsp.map(|asked| SocketAddr::new(asked.ip(), port));
     Facts {
         host: host::name(),
-        rtsp: rtsp.filter(|address| address.port() != 0),
+        rtsp,
         streams: streams.map(|stream| stream.name.clone()).collect(),
         page,
     }

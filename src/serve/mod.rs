@@ -11,6 +11,7 @@ mod rtsp;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
 use tokio::runtime::{Builder, Runtime};
@@ -213,10 +214,13 @@ impl Doors {
                 Some((listener, Rtsp::new(Arc::clone(board), Arc::clone(access))))
             }
         };
+        let at = rtsp.as_ref().and_then(|(l, _)| l.local_addr().ok());
+        let port = at.map_or(0, |address| address.port());
+        board.rtsp_port.store(port, Ordering::Relaxed);
         let known = settings.dns_sd.then(|| Known {
             board: Arc::clone(board),
             page: page.as_ref().and_then(|(l, _)| l.local_addr().ok()),
-            rtsp: rtsp.as_ref().and_then(|(l, _)| l.local_addr().ok()),
+            rtsp: at,
         });
         Ok(Doors { page, rtsp, known })
     }
