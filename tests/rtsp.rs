@@ -10,6 +10,8 @@ mod common;
 mod dialogue;
 #[path = "rtsp/hostile.rs"]
 mod hostile;
+#[path = "rtsp/relay.rs"]
+mod relay;
 
 use std::fs;
 use std::net::SocketAddr;
