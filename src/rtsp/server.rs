@@ -194,6 +194,8 @@ impl Session {
 #[derive(Debug)]
 pub struct Server {
     sessions: HashMap<SessionId, Session>,
+    /// Sessions that made room for others, until they are reported.
+    replaced: Vec<SessionId>,
     description: Description,
     random: fn() -> u64,
 }
@@ -204,6 +206,7 @@ impl Server {
     pub fn new(description: Description, random: fn() -> u64) -> Server {
         Server {
             sessions: HashMap::new(),
+            replaced: Vec::new(),
             description,
             random,
         }
@@ -330,7 +333,7 @@ impl Server {
             },
         };
         let is_multicast = delivery == Delivery::Multicast;
-        if !self.has_room(peer.from.ip(), is_multicast, replaced) {
+        if !self.make_room(peer.from.ip(), is_multicast, replaced) {
             return Err(refuse(Status::Unavailable));
         }
         let track = target.base + TRACK;
@@ -399,6 +402,25 @@ impl Server {
                 return id;
             }
         }
+    }
+
+    /// The same, if need be in place of the oldest session that this host has left behind: a player
+    /// that was killed comes again before its session is over.
+    fn make_room(&mut self, from: IpAddr, is_multicast: bool, replaced: Option<SessionId>) -> bool {
+        if self.has_room(from, is_multicast, replaced) {
+            return true;
+        }
+        let left_behind = self.sessions.iter().filter(|(_, session)| {
+            let is_own = network(session.from) == network(from);
+            is_own && session.connection.is_none() && session.is_multicast() == is_multicast
+        });
+        let oldest = left_behind.min_by_key(|(_, session)| session.alive);
+        let Some(id) = oldest.map(|(id, _)| *id) else {
+            return false;
+        };
+        self.sessions.remove(&id);
+        self.replaced.push(id);
+        self.has_room(from, is_multicast, replaced)
     }
 
     /// Whether `from` may have a session more, besides `replaced`.
@@ -556,9 +578,12 @@ impl Server {
         self.sessions.contains_key(&id)
     }
 
-    /// Ends and returns the sessions that gave no sign of life for too long.
+    /// Ends and returns the sessions that gave no sign of life for too long; also returns those that
+    /// have made room for others since.
     pub fn expire(&mut self, now: Mono) -> Vec<SessionId> {
-        self.remove(|session| session.is_over(now))
+        let mut over = self.remove(|session| session.is_over(now));
+        over.append(&mut self.replaced);
+        over
     }
 
     fn remove(&mut self, is_over: impl Fn(&Session) -> bool) -> Vec<SessionId> {

@@ -457,6 +457,24 @@ fn endless_setup_comes_to_an_end() {
 }
 
 #[test]
+fn a_player_that_is_killed_again_and_again_finds_room() {
+    let mut server = server();
+    let mut sessions = Vec::new();
+    for connection in 0..20 {
+        let mut client = Client::new(&mut server, connection, "10.0.0.7");
+        client.now = client.now + Duration::from_secs(connection);
+        let session = client.set_up("/porch", UDP);
+        client.ask("PLAY", "/porch", &session);
+        sessions.push(SessionId::parse(&session["Session: ".len()..]).unwrap());
+        assert!(server.closed(connection).is_empty());
+    }
+    assert_eq!(server.counts(), (4, 0));
+    // The oldest have gone, and are reported once.
+    assert_eq!(server.expire(Mono(1_000_000_000_000)), sessions[..16]);
+    assert!(server.expire(Mono(1_000_000_000_000)).is_empty());
+}
+
+#[test]
 fn one_connection_interleaves_one_stream() {
     let mut server = server();
     let mut client = Client::new(&mut server, 1, "10.0.0.7");
