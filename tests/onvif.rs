@@ -404,8 +404,9 @@ fn discovery_says_hello_answers_neighbours_and_says_bye() {
     let (v4, v6) = (Ear::to_all(&net, false), Ear::to_all(&net, true));
     let mut sender = sender(&net, "");
     let device = format!("http://{SENDER_IP}:{PORT}{DEVICE}");
-    v4.hear(&["Hello>", &device]);
-    v6.hear(&["Hello>", "http://[fd77::1]:8080", "http://[fe80::1]:8080"]);
+    for ear in [&v4, &v6] {
+        ear.hear(&["Hello>", &device, "http://[fd77::1]:8080"]);
+    }
 
     let group = SocketAddr::new(GROUP.into(), DISCOVERY);
     let unicast = SocketAddr::new(SENDER_IP.parse().unwrap(), DISCOVERY);
@@ -420,6 +421,10 @@ fn discovery_says_hello_answers_neighbours_and_says_bye() {
         let from = neighbour.hear(&["ProbeMatches", &device, &id]);
         assert_eq!(from, unicast);
     }
+    // By IPv6 too, where the first address is one that says enough by itself.
+    let near = Ear::at(&net, "fd77::2");
+    near.ask("[fd77::1]:3702".parse().unwrap(), "urn:uuid:6");
+    near.hear(&["ProbeMatches", &format!("XAddrs>{device} "), "urn:uuid:6"]);
 
     // A stranger to whom an answer could be sent.
     net.viewer
