@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use common::http::{Response, read_head, send};
 use common::net::{INTERFACE, Net, SENDER_IP, VIEWER_IP, can_enter};
 use common::process::Process;
-use common::{PATIENCE, skip, wait_for};
+use common::{PATIENCE, have, skip, wait_for};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
@@ -38,8 +38,12 @@ fn page() -> SocketAddr {
 
 /// lancam with the services, sending the pattern as "porch".
 fn sender(net: &Net, more: &str) -> Process {
+    sender_of(net, "porch", more)
+}
+
+fn sender_of(net: &Net, name: &str, more: &str) -> Process {
     let command = format!(
-        "send --source pattern:640x480@15 --name porch --group 239.255.2.3:5000 \
+        "send --source pattern:640x480@15 --name {name} --group 239.255.2.3:5000 \
          --interface {INTERFACE} --status [::]:{PORT} --onvif {more}"
     );
     let process = Process::spawn("lancam send", net.sender.lancam(&command));
@@ -162,6 +166,43 @@ fn clients_find_the_camera_and_ask_it() {
     let picture = turbojpeg::decompress(&picture, turbojpeg::PixelFormat::RGB).unwrap();
     assert_eq!((picture.width, picture.height), (640, 480));
     assert!(sender.stop(Signal::SIGTERM).success());
+}
+
+#[test]
+fn the_streams_that_clients_are_told_of_play() {
+    let test = "onvif::the_streams_that_clients_are_told_of_play";
+    if !have(test, &["ffmpeg"]) || !can_enter(test) {
+        return;
+    }
+    let (Some(python), Some(net)) = (python(test), Net::pair(test)) else {
+        return;
+    };
+    // A name that must be written differently in XML and in an address.
+    let _sender = sender_of(&net, "a/b&c", "--rtsp");
+    wait_for_profile(&net, "");
+    let asked = client(&net, &python, &["every", SENDER_IP, PORT, "a/b&c"]);
+    assert_eq!(asked["GetStreamUri"], "valid");
+    let camera = client(&net, &python, &["camera", SENDER_IP, PORT]);
+    let profile = &camera["profiles"][0];
+    let stream = format!("rtsp://{SENDER_IP}:8554/a%2Fb%26c");
+    assert_eq!(profile["stream"], stream);
+    assert_eq!(profile["multicast"], stream.clone() + "/multicast");
+    let ways = [
+        ("stream", "tcp"),
+        ("stream", "udp"),
+        ("multicast", "udp_multicast"),
+    ];
+    for (uri, transport) in ways {
+        let mut ffmpeg = net.viewer.command("ffmpeg");
+        ffmpeg.args(["-v", "error", "-rtsp_transport", transport, "-i"]);
+        ffmpeg.arg(profile[uri].as_str().unwrap());
+        ffmpeg.args(["-frames:v", "5", "-f", "framemd5", "-"]);
+        let mut ffmpeg = Process::spawn(&format!("ffmpeg by {transport}"), ffmpeg);
+        ffmpeg.succeed();
+        let frames = ffmpeg.printed();
+        let frames = frames.iter().filter(|line| !line.starts_with('#'));
+        assert_eq!(frames.count(), 5, "{ffmpeg}");
+    }
 }
 
 #[test]
@@ -404,8 +445,9 @@ fn discovery_says_hello_answers_neighbours_and_says_bye() {
     let (v4, v6) = (Ear::to_all(&net, false), Ear::to_all(&net, true));
     let mut sender = sender(&net, "");
     let device = format!("http://{SENDER_IP}:{PORT}{DEVICE}");
-    v4.hear(&["Hello>", &device]);
-    v6.hear(&["Hello>", "http://[fd77::1]:8080", "http://[fe80::1]:8080"]);
+    for ear in [&v4, &v6] {
+        ear.hear(&["Hello>", &device, "http://[fd77::1]:8080"]);
+    }
 
     let group = SocketAddr::new(GROUP.into(), DISCOVERY);
     let unicast = SocketAddr::new(SENDER_IP.parse().unwrap(), DISCOVERY);
@@ -420,6 +462,10 @@ fn discovery_says_hello_answers_neighbours_and_says_bye() {
         let from = neighbour.hear(&["ProbeMatches", &device, &id]);
         assert_eq!(from, unicast);
     }
+    // By IPv6 too, where the first address is one that says enough by itself.
+    let near = Ear::at(&net, "fd77::2");
+    near.ask("[fd77::1]:3702".parse().unwrap(), "urn:uuid:6");
+    near.hear(&["ProbeMatches", &format!("XAddrs>{device} "), "urn:uuid:6"]);
 
     // A stranger to whom an answer could be sent.
     net.viewer

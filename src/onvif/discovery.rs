@@ -151,10 +151,10 @@ impl Target {
     /// Says hello by an interface that is new, or whose addresses are.
     pub fn hello(&mut self, now: Mono, interface: &str, here: &[Network]) {
         for group in GROUPS {
-            let addresses = self.reachable(group, here);
-            if addresses.is_empty() {
+            if !here.iter().any(|n| n.address.is_ipv4() == group.is_ipv4()) {
                 continue;
             }
+            let addresses = self.reachable(group, here);
             let body = format!("<d:Hello>{}</d:Hello>", self.description(&addresses));
             let (bytes, _) = self.message("Hello", TO_ALL, None, &body);
             let outgoing = Outgoing {
@@ -226,12 +226,18 @@ impl Target {
         has_types && asked.text.split_whitespace().all(is_met)
     }
 
-    /// The addresses of the services for a host at `to`: those of its own network first.
+    /// The addresses of the services for a host at `to`. Many clients take the first: that is an
+    /// IPv4 address, of their own network if they ask by IPv4, and no link-local one if there are
+    /// others, since these say nothing without the client's interface.
     fn reachable(&self, to: IpAddr, here: &[Network]) -> Vec<String> {
-        let to = to.to_canonical();
-        let same = |network: &&Network| network.address.is_ipv4() == to.is_ipv4();
-        let mut all: Vec<&Network> = here.iter().filter(same).collect();
-        all.sort_by_key(|network| !network.contains(to));
+        let is_link_local =
+            |address| matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local());
+        let mut all: Vec<&Network> = here.iter().collect();
+        all.sort_by_key(|network| {
+            let address = network.address;
+            let is_far = !network.contains(to);
+            (address.is_ipv6(), is_link_local(address), is_far)
+        });
         let uri = |network: &&Network| {
             let address = SocketAddr::new(network.address, self.page_port);
             format!("http://{address}/onvif/device_service")
@@ -442,7 +448,7 @@ mod tests {
         assert_eq!(
             found.text_of("XAddrs"),
             Some(
-                "http://10.77.0.1:8080/onvif/device_service http://192.168.9.1:8080/onvif/device_service"
+                "http://10.77.0.1:8080/onvif/device_service http://192.168.9.1:8080/onvif/device_service http://[fe80::1]:8080/onvif/device_service"
             )
         );
         let scopes = found.text_of("Scopes").unwrap();
