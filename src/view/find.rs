@@ -87,7 +87,7 @@ enum Wish {
     /// Any stream; the socket is in the default group.
     Any {
         interface: Option<String>,
-        socket: Option<ReceiveSocket>,
+        socket: Option<Box<ReceiveSocket>>,
     },
 }
 
@@ -142,7 +142,7 @@ impl Search {
     pub(super) fn any(interface: Option<&str>) -> Result<Begun> {
         let mut options = ReceiveOptions::new(DEFAULT_GROUP);
         options.interface = interface.map(str::to_owned);
-        let socket = Some(ReceiveSocket::open(&options)?);
+        let socket = Some(Box::new(ReceiveSocket::open(&options)?));
         Ok(match Announced::open(interface) {
             Ok(announced) => {
                 let interface = options.interface;
@@ -203,7 +203,7 @@ impl Search {
             if has_packets {
                 let wanted = in_default_group(&self.announced, interface.as_deref())?;
                 return Ok(Sight::DefaultGroup(Box::new(Found {
-                    socket: socket.take(),
+                    socket: socket.take().map(|open| *open),
                     ..Found::from(wanted)
                 })));
             }
@@ -339,9 +339,9 @@ pub(crate) struct Found {
 
 impl Found {
     /// Whatever comes to the default group.
-    fn in_default_group(socket: Option<ReceiveSocket>) -> Found {
+    fn in_default_group(socket: Option<Box<ReceiveSocket>>) -> Found {
         Found {
-            socket,
+            socket: socket.map(|open| *open),
             ..Found::from(Wanted::group(DEFAULT_GROUP))
         }
     }
