@@ -53,7 +53,7 @@ function badge(stream) {
 
 const isSender = (stream) => "frames_sent" in stream;
 
-function figures(stream, status.uptime_s) {
+function figures(stream, uptime) {
   const format = stream.format;
   const shown = [
     ["picture", format ? `${format.width} × ${format.height}` : "–"],
