@@ -115,9 +115,9 @@ says "no permission: the video group is named" "add the user to the video group"
 # No simulated bus runs out of bandwidth: the kernel's answer to the start of the stream is replaced by
 # what it says then, on the stream thread's own count of ioctl calls.
 trace="strace -f -o /tmp/calls -e trace=ioctl"
-timeout -s INT 3 $trace lancam send --source /dev/video0 --group $group --interface lo >/dev/null 2>&1
+timeout -s INT 10 $trace lancam send --source /dev/video0 --group $group --interface lo >/dev/null 2>&1
 nth=$(awk '/ioctl/ {n[$1]++} /VIDIOC_STREAMON/ {print n[$1]; exit}' /tmp/calls)
-timeout -s INT 4 $trace -e "inject=ioctl:error=ENOSPC:when=$nth" lancam send --source /dev/video0 --group $group --interface lo >/tmp/probe.log 2>&1
+timeout -s INT 10 $trace -e "inject=ioctl:error=ENOSPC:when=$nth" lancam send --source /dev/video0 --group $group --interface lo >/tmp/probe.log 2>&1
 says "no space left on the bus: USB bandwidth is named" "the USB bus has no bandwidth left for /dev/video0"
 unplugged
 
@@ -143,7 +143,14 @@ cat >/tmp/two.ron <<'RON'
 RON
 lancam send --config /tmp/two.ron --stats /tmp/send.json >/tmp/send.log 2>&1 &
 sender=$!
-(sleep 3; v4l2-ctl -d /dev/video10 -c inject_v4l2_buf_flag_error=1; sleep 1; v4l2-ctl -d /dev/video10 -c inject_fatal_streaming_error=1) &
+# What is injected before the stream has begun is lost.
+(
+    until grep -q "raw: camera /dev/video10" /tmp/send.log; do usleep 100000; done
+    sleep 1
+    v4l2-ctl -d /dev/video10 -c inject_v4l2_buf_flag_error=1
+    sleep 1
+    v4l2-ctl -d /dev/video10 -c inject_fatal_streaming_error=1
+) &
 watch 60 dri
 check "the other does not notice" '[ $frames -ge 59 ] && [ $scan = $frames ] && [ "$(lost)" = 0 ]'
 stop
