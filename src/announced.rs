@@ -44,7 +44,7 @@ impl Announced {
         let mut changes = Vec::new();
         let directory = &mut self.directory;
         self.listener
-            .receive(wait, |interface, from, datagram| {
+            .receive(wait, None, |interface, from, datagram| {
                 changes.extend(directory.push(Mono::now(), from.ip(), interface, datagram));
             })
             .context("cannot listen for announcements")?;

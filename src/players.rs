@@ -3,17 +3,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 
 use crate::rtp::jpeg::wire::MAX_SIDE;
-
-/// What a path's segment holds as it is: RFC 3986 §2.3, unreserved.
-pub(crate) const UNRESERVED: AsciiSet = NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
+use crate::text::percent_encoded;
 
 /// A command line for a player.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -43,7 +36,7 @@ pub struct Watched<'a> {
 /// player.
 pub fn rtsp_address(host: IpAddr, port: u16, name: &str) -> String {
     let host = SocketAddr::new(host, port);
-    format!("rtsp://{host}/{}", utf8_percent_encode(name, &UNRESERVED))
+    format!("rtsp://{host}/{}", percent_encoded(name))
 }
 
 /// The commands for `stream`.

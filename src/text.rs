@@ -1,7 +1,21 @@
-//! Text for people: making strangers' text fit for a terminal, counting things, and wording the
-//! system's errors.
+//! Text for people: making strangers' text fit for a terminal, counting things, wording the system's
+//! errors; and text in addresses.
 
 use std::fmt::Display;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+/// What stands in an address as it is: RFC 3986 §2.3, unreserved.
+pub(crate) const UNRESERVED: AsciiSet = NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+/// `text` as one segment of an address's path, or as a query's value.
+pub(crate) fn percent_encoded(text: &str) -> String {
+    utf8_percent_encode(text, &UNRESERVED).to_string()
+}
 
 /// Control characters, and those that change the direction of text or have no width: a name with
 /// them could pass for another one, or upset a terminal.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use percent_encoding::{AsciiSet, utf8_percent_encode};
 
-use crate::players::UNRESERVED;
+use crate::text::{UNRESERVED, percent_encoded};
 
 /// What a stranger's path may hold as it is; RFC 3986 §3.3, less what a shell acts on in quotes.
 const KEPT: AsciiSet = UNRESERVED
@@ -20,7 +20,7 @@ const KEPT: AsciiSet = UNRESERVED
 
 /// The path of the stream called `name`, percent-encoded: RFC 3986 §2.1.
 pub fn path_of(name: &str) -> String {
-    format!("/{}", utf8_percent_encode(name, &UNRESERVED))
+    format!("/{}", percent_encoded(name))
 }
 
 /// The URL of what is served at `address` under the path that a stranger told: with nothing in it

@@ -71,34 +71,19 @@ impl Listener {
         }
     }
 
-    /// Waits until something comes, at most for `timeout`, and passes on what is there: the
-    /// interface's name, the sender, the datagram.
+    /// Waits until something comes or the bell rings, at most for `timeout`, and passes on what is
+    /// there: the interface's name, the sender, the datagram.
     ///
     /// # Errors
     /// The kernel refused to wait.
     pub fn receive(
         &mut self,
         timeout: Duration,
+        bell: Option<&Bell>,
         each: impl FnMut(&str, SocketAddr, &[u8]),
     ) -> io::Result<()> {
         let sockets: Vec<_> = self.ears.iter().map(|ear| &ear.socket).collect();
-        sys::any_readable(&sockets, timeout)?;
-        self.read(each);
-        Ok(())
-    }
-
-    /// The same, but it does not wait on when `bell` rings.
-    ///
-    /// # Errors
-    /// The kernel refused to wait.
-    pub fn receive_until_rung(
-        &mut self,
-        timeout: Duration,
-        bell: &Bell,
-        each: impl FnMut(&str, SocketAddr, &[u8]),
-    ) -> io::Result<()> {
-        let sockets: Vec<_> = self.ears.iter().map(|ear| &ear.socket).collect();
-        bell.wait_for_any(&sockets, timeout)?;
+        sys::any_readable(&sockets, bell, timeout)?;
         self.read(each);
         Ok(())
     }
@@ -234,7 +219,7 @@ mod tests {
         while all.len() < wanted && Instant::now() < deadline {
             let wait = Duration::from_millis(100);
             listener
-                .receive(wait, |interface, _, data| {
+                .receive(wait, None, |interface, _, data| {
                     all.push((interface.to_owned(), data.to_vec()));
                 })
                 .unwrap();
@@ -290,13 +275,13 @@ mod tests {
             all.push((from.port(), data.to_vec()))
         };
         listener
-            .receive_until_rung(long, &bell, |_, from, data| keep(&mut all, from, data))
+            .receive(long, Some(&bell), |_, from, data| {
+                keep(&mut all, from, data)
+            })
             .unwrap();
         assert_eq!(all, [(port, b"hello".to_vec())]);
         rope.pull();
-        listener
-            .receive_until_rung(long, &bell, |_, _, _| {})
-            .unwrap();
+        listener.receive(long, Some(&bell), |_, _, _| {}).unwrap();
     }
 
     #[test]

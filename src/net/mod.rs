@@ -18,6 +18,7 @@ mod sender;
 #[allow(unreachable_pub)]
 mod sys;
 pub mod thread;
+pub mod visitor;
 
 pub use changes::Changes;
 pub use client::client_sockets;

@@ -118,7 +118,7 @@ impl Neighbours {
         mut each: impl FnMut(Way, &[u8]),
     ) -> io::Result<()> {
         let sockets: Vec<&Socket> = self.mouths.iter().map(|m| &m.socket).collect();
-        sys::any_readable_or_rung(&sockets, bell, timeout)?;
+        sys::any_readable(&sockets, bell, timeout)?;
         for mouth in &self.mouths {
             // The next refresh reports an error that lasts.
             if self.arrays.receive(&mouth.socket, true).is_err() {

@@ -2,9 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-
 use super::uuid::Uuid;
+use crate::text::percent_encoded;
 
 /// This machine, as one client reaches it.
 pub struct Device<'a> {
@@ -135,18 +134,6 @@ pub(super) fn scopes(host: &str) -> Vec<String> {
     scopes
         .map(|scope| format!("onvif://www.onvif.org/{scope}"))
         .collect()
-}
-
-/// What does not stand in a URI as it is. RFC 3986 §2.3.
-const RESERVED: AsciiSet = NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
-
-/// Text as one segment of a URI's path or as a query's value.
-fn percent_encoded(text: &str) -> String {
-    utf8_percent_encode(text, &RESERVED).to_string()
 }
 
 #[cfg(test)]

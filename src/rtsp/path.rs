@@ -1,6 +1,7 @@
 //! Which stream an address means: `/` the first, `/NAME` one by its name, `/NAME/multicast` the same
 //! with its group in the description; each with `/trackID=0` behind it for its only track.
 
+use percent_encoding::percent_decode_str;
 use rtsp_types::Url;
 
 /// The only track's name. RFC 2326 §C.1.1: `a=control`.
@@ -60,18 +61,7 @@ fn base(url: &Url, parts: &[&str]) -> String {
 
 /// RFC 3986 §2.1. What is no UTF-8 is no stream's name.
 fn decoded(part: &str) -> String {
-    let digit = |b: u8| char::from(b).to_digit(16);
-    let mut bytes = Vec::with_capacity(part.len());
-    let mut rest = part.as_bytes();
-    while let [first, tail @ ..] = rest {
-        let encoded = match *rest {
-            [b'%', high, low, ..] => digit(high).zip(digit(low)),
-            _ => None,
-        };
-        bytes.push(encoded.map_or(*first, |(high, low)| (high << 4 | low) as u8));
-        rest = if encoded.is_some() { &rest[3..] } else { tail };
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+    percent_decode_str(part).decode_utf8_lossy().into_owned()
 }
 
 #[cfg(test)]

@@ -93,7 +93,7 @@ fn find_taken(config: &Stream, candidates: &[SocketAddr], taken: &mut Vec<Taken>
             std::thread::sleep(TICK);
             continue;
         };
-        let _ = listener.receive(TICK, |interface, from, datagram| {
+        let _ = listener.receive(TICK, None, |interface, from, datagram| {
             directory.push(Mono::now(), from.ip(), interface, datagram);
         });
     }

@@ -108,7 +108,7 @@ impl Answering {
     fn receive(&mut self, timeout: Duration, bell: &Bell) -> io::Result<()> {
         let (target, networks) = (&mut self.target, &self.networks);
         self.listener
-            .receive_until_rung(timeout, bell, |interface, from, datagram| {
+            .receive(timeout, Some(bell), |interface, from, datagram| {
                 if let Some(here) = networks.get(interface) {
                     target.receive(Mono::now(), from, interface, here, datagram);
                 }

@@ -1,15 +1,13 @@
 //! The page's connections: their limits and their end.
 
 use std::convert::Infallible;
-use std::io::{self, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use socket2::{SockRef, TcpKeepalive};
 use tracing::{debug, warn};
 
 use super::guard::Guard;
@@ -17,6 +15,7 @@ use super::respond::Site;
 use super::soap::{Ends, Services};
 use crate::access::{Access, Place, Places};
 use crate::board::Board;
+use crate::net::visitor;
 use crate::onvif::Uuid;
 
 /// Connections served at a time; more are turned away at once.
@@ -28,15 +27,6 @@ const MOST_HEAD: usize = 16 << 10;
 const MOST_HEADERS: usize = 64;
 /// A request's head must arrive within this time; a connection may be idle as long.
 const HEAD_TIME: Duration = Duration::from_secs(5);
-/// A visitor who takes nothing for this long is disconnected.
-const WRITE_TIME: Duration = Duration::from_secs(10);
-/// After this long without a sign of a visitor, a probe is sent.
-const KEEPALIVE: Duration = Duration::from_secs(15);
-/// Bytes that may wait in the kernel for a slow visitor: beyond that pictures are left out, not
-/// queued.
-const MOST_UNSENT: u32 = 128 << 10;
-/// Pause after the kernel could not hand over a connection, as when descriptors are short.
-const RETRY: Duration = Duration::from_millis(100);
 
 /// The answer when there is no room.
 const NO_ROOM: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nRetry-After: 5\r\nContent-Length: 33\r\nConnection: close\r\n\r\ntoo many visitors: try again soon";
@@ -82,7 +72,7 @@ impl Page {
                 Ok((socket, from)) => (socket, from.ip()),
                 Err(error) => {
                     debug!("status page: {error}");
-                    tokio::time::sleep(RETRY).await;
+                    tokio::time::sleep(visitor::RETRY).await;
                     continue;
                 }
             };
@@ -92,7 +82,7 @@ impl Page {
                 }
                 None => {
                     self.site.board.visitors.refused_connections.add(1);
-                    turn_away(socket);
+                    visitor::turn_away(socket.into_std(), NO_ROOM);
                 }
             }
         }
@@ -101,7 +91,7 @@ impl Page {
 
 /// Serves one connection, from its first request to its end.
 async fn serve(socket: tokio::net::TcpStream, site: Arc<Site>, place: Place) {
-    let local = match limit(&socket).and_then(|()| socket.local_addr()) {
+    let local = match visitor::limit(&socket).and_then(|()| socket.local_addr()) {
         Ok(local) => local,
         Err(error) => return debug!("status page: {error}"),
     };
@@ -125,27 +115,4 @@ async fn serve(socket: tokio::net::TcpStream, site: Arc<Site>, place: Place) {
         }
     }
     drop(place);
-}
-
-/// Limits what a visitor can cost who does not read or has vanished.
-fn limit(socket: &tokio::net::TcpStream) -> io::Result<()> {
-    socket.set_nodelay(true)?;
-    let socket = SockRef::from(socket);
-    // tcp(7): also if the other end's window stays closed.
-    socket.set_tcp_user_timeout(Some(WRITE_TIME))?;
-    socket.set_tcp_notsent_lowat(MOST_UNSENT)?;
-    let keepalive = TcpKeepalive::new()
-        .with_time(KEEPALIVE)
-        .with_interval(KEEPALIVE);
-    socket.set_tcp_keepalive(&keepalive)
-}
-
-/// Says that there is no room, as far as possible without waiting.
-fn turn_away(socket: tokio::net::TcpStream) {
-    let said = socket
-        .into_std()
-        .and_then(|mut socket: TcpStream| socket.write(NO_ROOM));
-    if let Err(error) = said {
-        debug!("status page: {error}");
-    }
 }

@@ -155,7 +155,7 @@ fn elsewhere(wanted: &ReceiveOptions, interface: &str, wait: Duration) -> Option
                 found = Some(name.to_owned());
             }
         };
-        listener.receive(left, each).ok()?;
+        listener.receive(left, None, each).ok()?;
     }
     found
 }

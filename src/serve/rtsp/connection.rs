@@ -14,7 +14,6 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use rtsp_types::Method;
-use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, info};
@@ -26,6 +25,7 @@ use crate::access::{Asked, Denied};
 use crate::board::{Shot, Watcher};
 use crate::clock::{Mono, Ntp};
 use crate::jpeg::gate::Gate;
+use crate::net::visitor::{self, WRITE_TIME};
 use crate::rtsp::flow::{interleave, interleave_packet};
 use crate::rtsp::message::Request;
 use crate::rtsp::response::Status;
@@ -36,14 +36,8 @@ use crate::rtsp::{Flow, Incoming, Reader, Response};
 const HEAD_TIME: Duration = Duration::from_secs(5);
 /// A connection without a session may be silent for so long: somebody may be typing a password.
 const IDLE_TIME: Duration = Duration::from_secs(30);
-/// A client who takes nothing for this long is disconnected.
-const WRITE_TIME: Duration = Duration::from_secs(10);
 /// After this long without anything to do, to look whether the stream is still there.
 const QUIET: Duration = Duration::from_secs(1);
-/// After this long without a sign of a client, a probe is sent.
-const KEEPALIVE: Duration = Duration::from_secs(15);
-/// Bytes that may wait in the kernel for a slow client: beyond that, frames are left out.
-const MOST_UNSENT: u32 = 128 << 10;
 /// With so many bytes of answers unread, no more requests are.
 const MOST_ANSWERED: usize = 16 << 10;
 /// Bytes taken by one read.
@@ -120,7 +114,7 @@ impl Connection {
     }
 
     async fn run(&mut self) -> io::Result<()> {
-        limit(&self.socket)?;
+        visitor::limit(&self.socket)?;
         while !(self.is_last && self.out.is_empty()) {
             match self.event().await {
                 Event::Readable => self.read().await?,
@@ -426,17 +420,4 @@ impl Connection {
 
 fn timed_out(why: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, why)
-}
-
-/// Limits what a client can cost who does not read or has vanished.
-fn limit(socket: &TcpStream) -> io::Result<()> {
-    socket.set_nodelay(true)?;
-    let socket = SockRef::from(socket);
-    // tcp(7): also if the other end's window stays closed.
-    socket.set_tcp_user_timeout(Some(WRITE_TIME))?;
-    socket.set_tcp_notsent_lowat(MOST_UNSENT)?;
-    let keepalive = TcpKeepalive::new()
-        .with_time(KEEPALIVE)
-        .with_interval(KEEPALIVE);
-    socket.set_tcp_keepalive(&keepalive)
 }

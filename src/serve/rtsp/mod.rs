@@ -9,24 +9,21 @@ mod shared;
 mod sockets;
 mod udp;
 
-use std::io::Write;
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::time::Duration;
 
 use tracing::{debug, warn};
 
 use self::shared::Shared;
 use crate::access::{Access, Places};
 use crate::board::Board;
+use crate::net::visitor;
 use crate::rtsp::server::Peer;
 
 /// Connections served at a time; more are turned away at once. Each session of a group has one.
 const MOST_CONNECTIONS: usize = 96;
 /// Of these, connections from one address.
 const MOST_OF_ADDRESS: usize = 24;
-/// Pause after the kernel could not hand over a connection, as when descriptors are short.
-const RETRY: Duration = Duration::from_millis(100);
 
 /// The answer when there is no room.
 const NO_ROOM: &[u8] = b"RTSP/1.0 503 Service Unavailable\r\nConnection: close\r\n\r\n";
@@ -63,13 +60,13 @@ impl Rtsp {
                 Ok((socket, from)) => (socket, canonical(from)),
                 Err(error) => {
                     debug!("RTSP: {error}");
-                    tokio::time::sleep(RETRY).await;
+                    tokio::time::sleep(visitor::RETRY).await;
                     continue;
                 }
             };
             let Some(place) = self.places.take(from.ip()) else {
                 stats.refused_connections.add(1);
-                turn_away(socket);
+                visitor::turn_away(socket.into_std(), NO_ROOM);
                 continue;
             };
             let peer = match socket.local_addr() {
@@ -102,15 +99,5 @@ fn canonical(address: SocketAddr) -> SocketAddr {
     match address.ip().to_canonical() {
         v4 @ IpAddr::V4(_) => SocketAddr::new(v4, address.port()),
         IpAddr::V6(_) => address,
-    }
-}
-
-/// Says that there is no room, as far as possible without waiting.
-fn turn_away(socket: tokio::net::TcpStream) {
-    let said = socket
-        .into_std()
-        .and_then(|mut socket: TcpStream| socket.write(NO_ROOM));
-    if let Err(error) = said {
-        debug!("RTSP: {error}");
     }
 }

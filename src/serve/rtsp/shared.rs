@@ -104,7 +104,8 @@ impl Shared {
         stream.size = header.map(|header| (header.width, header.height));
     }
 
-    /// Ends sessions without a sign of life or a stream, and keeps sources open that groups' clients watch.
+    /// Ends sessions without a sign of life or a stream, and keeps sources open that groups' clients
+    /// watch.
     pub(super) async fn keep_house(self: Arc<Shared>) {
         let mut tick = interval(PERIOD);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -21,5 +21,5 @@ pub use options::{
     set_multicast_interface_v4, set_unicast_interface,
 };
 pub use thread::{allowed_cores, lock_memory, pin_to, set_nice, set_realtime};
-pub use wait::{Bell, BellRope, any_readable, any_readable_or_rung, readable, receive_from};
+pub use wait::{Bell, BellRope, any_readable, readable, receive_from};
 pub use watch::NetworkWatch;

@@ -20,22 +20,12 @@ pub fn readable<const N: usize>(sockets: [&Socket; N], timeout: Duration) -> io:
     Ok(fds.map(|fd| fd.any().unwrap_or(false)))
 }
 
-/// Waits at most `timeout` until one of any number of `sockets` can be read; returns whether one
-/// can.
-pub fn any_readable(sockets: &[&Socket], timeout: Duration) -> io::Result<bool> {
+/// Waits at most `timeout` until one of any number of `sockets` can be read or `bell`, if there is
+/// one, rings; it is silent again afterwards. Which of them can be read is for the caller to find
+/// out.
+pub fn any_readable(sockets: &[&Socket], bell: Option<&Bell>, timeout: Duration) -> io::Result<()> {
     let mut fds: Vec<_> = sockets.iter().copied().map(watched).collect();
-    Ok(poll(&mut fds, timeout)? > 0)
-}
-
-/// Waits at most `timeout` until one of `sockets` can be read or the bell rings; it is silent again
-/// afterwards.
-pub fn any_readable_or_rung(
-    sockets: &[&Socket],
-    bell: Option<&Bell>,
-    timeout: Duration,
-) -> io::Result<()> {
-    let mut fds: Vec<_> = sockets.iter().copied().map(watched).collect();
-    fds.extend(bell.map(|bell| PollFd::new(bell.0.as_fd(), PollFlags::POLLIN)));
+    fds.extend(bell.map(Bell::watched));
     poll(&mut fds, timeout)?;
     if let Some(bell) = bell {
         bell.hush();
@@ -95,29 +85,17 @@ impl Bell {
         sockets: [&Socket; N],
         timeout: Duration,
     ) -> io::Result<[bool; N]> {
-        let fds = self.poll(&sockets, timeout)?;
+        let mut fds: Vec<_> = sockets.into_iter().map(watched).collect();
+        fds.push(self.watched());
+        poll(&mut fds, timeout)?;
+        self.hush();
         Ok(std::array::from_fn(|i| fds[i].any().unwrap_or(false)))
     }
 
-    /// The same for any number of sockets; which of them can be read is for the caller to find out.
-    pub fn wait_for_any(&self, sockets: &[&Socket], timeout: Duration) -> io::Result<()> {
-        self.poll(sockets, timeout).map(drop)
+    fn watched(&self) -> PollFd<'_> {
+        PollFd::new(self.0.as_fd(), PollFlags::POLLIN)
     }
 
-    fn poll<'a>(
-        &'a self,
-        sockets: &[&'a Socket],
-        timeout: Duration,
-    ) -> io::Result<Vec<PollFd<'a>>> {
-        let mut fds: Vec<_> = sockets.iter().copied().map(watched).collect();
-        fds.push(PollFd::new(self.0.as_fd(), PollFlags::POLLIN));
-        poll(&mut fds, timeout)?;
-        self.hush();
-        Ok(fds)
-    }
-}
-
-impl Bell {
     fn hush(&self) {
         while (&self.0).read(&mut [0; 64]).is_ok_and(|n| n == 64) {}
     }
