@@ -92,7 +92,8 @@ impl Scene {
     }
 
     /// Frames in the clip's order, round after round, each one whole and exact. A player starts
-    /// anywhere, and one that came too late for a frame misses all of it.
+    /// anywhere, and one that came too late for a frame misses all of it: how many those are says
+    /// how busy the machine is, and nothing about lancam.
     fn assert_round(&self, what: &str, received: &[Vec<u8>]) {
         assert_in_order(what, &self.expected, received);
     }
@@ -100,7 +101,6 @@ impl Scene {
 
 fn assert_in_order(what: &str, expected: &[Planes], received: &[Vec<u8>]) {
     let mut at: Option<usize> = None;
-    let mut missed = 0;
     for (n, jpeg) in received.iter().enumerate() {
         let whole = Planes::decode(jpeg);
         let is = |i: &usize| whole.crop(expected[0].width, expected[0].height) == expected[*i];
@@ -117,18 +117,12 @@ fn assert_in_order(what: &str, expected: &[Planes], received: &[Vec<u8>]) {
             );
             unreachable!();
         };
-        missed += at.map_or(0, |at| (found + expected.len() - at - 1) % expected.len());
         at = Some(found);
     }
     assert!(
         received.len() >= expected.len(),
         "{what}: only {} frames",
         received.len()
-    );
-    // On a machine that is busy with other tests, frames may be left out; half of them is too many.
-    assert!(
-        missed <= received.len(),
-        "{what}: {missed} frames are missing"
     );
 }
 
