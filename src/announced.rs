@@ -45,7 +45,7 @@ impl Announced {
         let directory = &mut self.directory;
         self.listener
             .receive(wait, None, |interface, from, datagram| {
-                changes.extend(directory.push(Mono::now(), from.ip(), interface, datagram));
+                changes.extend(directory.push(Mono::now(), from.ip(), &interface.name, datagram));
             })
             .context("cannot listen for announcements")?;
         let now = Mono::now();

@@ -28,7 +28,7 @@ fuzz_target!(|data: &[u8]| {
         now = now + Duration::from_millis(u64::from(kind >> 2) * 10);
         // Of the four one is no neighbour.
         let from = SocketAddr::from(([10, 77, kind & 1 & (kind >> 1), kind & 3], 5000));
-        target.receive(now, from, "eth0", &here, datagram);
+        target.receive(now, from, 2, &here, datagram);
         asked += 1;
         while let Some(outgoing) = target.poll(now) {
             answers += 1;

@@ -13,10 +13,21 @@ use super::responder::{Facts, Link, Responder};
 use crate::clock::Mono;
 use crate::host;
 use crate::net::thread::join;
-use crate::net::{Bell, BellRope, Interface, Neighbours, Way};
+use crate::net::{Bell, BellRope, GroupError, Interface, Listener};
 
 /// How often interfaces are looked at.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// Why nothing is advertised.
+#[derive(Debug, thiserror::Error)]
+pub enum DnsSdError {
+    /// The port is another program's alone.
+    #[error(transparent)]
+    Listen(#[from] GroupError),
+    /// There are no descriptors or threads left.
+    #[error("no thread or descriptor is left: {0}")]
+    Start(#[from] io::Error),
+}
 
 /// Advertises until it is dropped, which takes everything back.
 #[derive(Debug)]
@@ -37,14 +48,14 @@ impl DnsSd {
     ///
     /// # Errors
     /// The port is another program's alone, or there are no descriptors or threads left.
-    pub fn start(facts: Facts) -> io::Result<DnsSd> {
-        let neighbours = Neighbours::open(GROUPS, PORT, None, MAX_LEN)?;
+    pub fn start(facts: Facts) -> Result<DnsSd, DnsSdError> {
+        let listener = Listener::among_neighbours(PORT, &GROUPS, None, MAX_LEN)?;
         let (bell, rope) = Bell::new()?;
         let wanted = Arc::new(Mutex::new(Wanted::default()));
         let shared = Arc::clone(&wanted);
         let thread = thread::Builder::new()
             .name("lancam-dns-sd".to_owned())
-            .spawn(move || advertise(neighbours, &facts, &shared, &bell))?;
+            .spawn(move || advertise(listener, &facts, &shared, &bell))?;
         Ok(DnsSd {
             wanted,
             rope,
@@ -72,22 +83,22 @@ impl Drop for DnsSd {
     }
 }
 
-fn advertise(mut neighbours: Neighbours, facts: &Facts, wanted: &Mutex<Wanted>, bell: &Bell) {
+fn advertise(mut listener: Listener, facts: &Facts, wanted: &Mutex<Wanted>, bell: &Bell) {
     let mut responder = Responder::new(facts, host::random());
-    responder.set_links(Mono::now(), links(&neighbours));
+    responder.set_links(Mono::now(), links(&listener));
     loop {
         let next = responder.poll(Mono::now());
-        speak(&neighbours, &mut responder);
+        speak(&listener, &mut responder);
         let wait = next.map_or(LOOK, |next| next.since(Mono::now()).min(LOOK));
-        let heard = neighbours.receive(wait, Some(bell), |way, datagram| {
-            responder.push(Mono::now(), way.interface, way.from, datagram);
+        let heard = listener.receive(wait, Some(bell), |interface, from, datagram| {
+            responder.push(Mono::now(), interface.index, from, datagram);
         });
         if let Err(error) = heard {
             info!("DNS-SD ends: cannot wait for datagrams: {error}");
             return;
         }
-        if neighbours.refresh() {
-            responder.set_links(Mono::now(), links(&neighbours));
+        if listener.refresh() {
+            responder.set_links(Mono::now(), links(&listener));
         }
         let wanted = std::mem::take(&mut *wanted.lock().unwrap_or_else(PoisonError::into_inner));
         if let Some(facts) = wanted.facts {
@@ -95,29 +106,29 @@ fn advertise(mut neighbours: Neighbours, facts: &Facts, wanted: &Mutex<Wanted>, 
         }
         if wanted.is_over {
             responder.end_all();
-            speak(&neighbours, &mut responder);
+            speak(&listener, &mut responder);
             debug!("what was advertised by DNS-SD is taken back");
             return;
         }
     }
 }
 
-fn speak(neighbours: &Neighbours, responder: &mut Responder) {
+fn speak(listener: &Listener, responder: &mut Responder) {
     for outgoing in responder.take() {
-        match outgoing.to {
-            None => neighbours.say(outgoing.interface, &outgoing.bytes),
-            Some(from) => {
-                let interface = outgoing.interface;
-                neighbours.tell(Way { interface, from }, &outgoing.bytes);
-            }
+        let Some(to) = outgoing.to else {
+            listener.send_to_groups(outgoing.interface, &outgoing.bytes);
+            continue;
+        };
+        if let Err(error) = listener.send(outgoing.interface, to, &outgoing.bytes) {
+            debug!("DNS-SD: cannot answer {to}: {error}");
         }
     }
 }
 
-fn links(neighbours: &Neighbours) -> Vec<Link> {
+fn links(listener: &Listener) -> Vec<Link> {
     let link = |i: &Interface| Link {
         index: i.index,
         addresses: i.addresses.clone(),
     };
-    neighbours.interfaces().into_iter().map(link).collect()
+    listener.interfaces().into_iter().map(link).collect()
 }

@@ -6,14 +6,14 @@ use std::time::Duration;
 use super::directory::{Directory, Service};
 use super::message::{GROUPS, MAX_LEN, PORT};
 use crate::clock::Mono;
-use crate::net::Neighbours;
+use crate::net::{GroupError, Listener};
 
 /// How often interfaces are looked at.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Looks for services that others serve by RTSP.
 pub struct Browser {
-    neighbours: Neighbours,
+    listener: Listener,
     directory: Directory,
     look_at: Mono,
 }
@@ -23,9 +23,9 @@ impl Browser {
     ///
     /// # Errors
     /// There is no such interface, or the port is another program's alone.
-    pub fn open(interface: Option<&str>) -> io::Result<Browser> {
+    pub fn open(interface: Option<&str>) -> Result<Browser, GroupError> {
         Ok(Browser {
-            neighbours: Neighbours::open(GROUPS, PORT, interface, MAX_LEN)?,
+            listener: Listener::among_neighbours(PORT, &GROUPS, interface, MAX_LEN)?,
             directory: Directory::default(),
             look_at: Mono::now() + LOOK,
         })
@@ -37,18 +37,18 @@ impl Browser {
     /// The kernel refused to look for datagrams.
     pub fn receive(&mut self) -> io::Result<()> {
         let directory = &mut self.directory;
-        self.neighbours
-            .receive(Duration::ZERO, None, |way, datagram| {
-                directory.push(Mono::now(), way.from, way.interface, datagram);
+        self.listener
+            .receive(Duration::ZERO, None, |interface, from, datagram| {
+                directory.push(Mono::now(), from, interface.index, datagram);
             })?;
         let now = Mono::now();
         if now >= self.look_at {
             self.look_at = now + LOOK;
-            self.neighbours.refresh();
+            self.listener.refresh();
         }
         for question in self.directory.poll(now) {
-            for interface in self.neighbours.interfaces() {
-                self.neighbours.say(interface.index, &question);
+            for interface in self.listener.interfaces() {
+                self.listener.send_to_groups(interface.index, &question);
             }
         }
         Ok(())
@@ -61,7 +61,7 @@ impl Browser {
 
     /// The name of the interface by which a service was found.
     pub fn interface(&self, service: &Service) -> String {
-        let all = self.neighbours.interfaces();
+        let all = self.listener.interfaces();
         let found = all.iter().find(|i| i.index == service.interface);
         found.map_or(String::new(), |i| i.name.clone())
     }

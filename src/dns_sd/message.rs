@@ -8,10 +8,10 @@ use simple_dns::{CLASS, Label, Name, OPCODE, Packet, PacketFlag, RCODE, Resource
 
 /// RFC 6762 §3.
 pub(crate) const PORT: u16 = 5353;
-pub(crate) const GROUPS: (Ipv4Addr, Ipv6Addr) = (
-    Ipv4Addr::new(224, 0, 0, 251),
-    Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0xfb),
-);
+pub(crate) const GROUPS: [IpAddr; 2] = [
+    IpAddr::V4(Ipv4Addr::new(224, 0, 0, 251)),
+    IpAddr::V6(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0xfb)),
+];
 /// RFC 6762 §17: "a Multicast DNS packet, including IP and UDP headers, MUST NOT exceed 9000 bytes."
 pub(crate) const MAX_LEN: usize = 9000 - 28;
 /// What fits into an Ethernet frame with IPv6.

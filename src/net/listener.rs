@@ -3,26 +3,38 @@
 //! [`super::BatchReceiver`]'s.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
+use super::changes::Changes;
 use super::group::GroupError;
 use super::interface::{self, Interface, InterfaceError};
 use super::sys::{self, Bell, Membership, ReceiveArrays};
 
-/// Datagrams that one call reads.
-const SLOTS: usize = 8;
+/// Datagrams that one call reads from a socket, so that a flood on it does not starve the others.
+const SLOTS: usize = 64;
 
 /// Sockets that receive from the groups, one for each interface and IP version.
 pub struct Listener {
     port: u16,
     groups: Vec<IpAddr>,
+    hears: Hears,
     /// The only interface, by name or address; `None`: all.
     wanted: Option<String>,
     ears: Vec<Ear>,
     arrays: ReceiveArrays,
+    changes: Changes,
+}
+
+/// What a [`Listener`] hears besides its groups.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Hears {
+    /// What is sent to this machine alone as well.
+    Unicast,
+    /// Nothing: a socket is bound to its group's own address. It speaks as multicast DNS does.
+    GroupOnly,
 }
 
 struct Ear {
@@ -33,7 +45,8 @@ struct Ear {
 
 impl Listener {
     /// Joins `groups` on all interfaces that carry multicast, or on the one called `wanted`.
-    /// Datagrams above `longest` bytes are ignored.
+    /// Datagrams above `longest` bytes are ignored. Interfaces may come later:
+    /// [`Listener::refresh`].
     ///
     /// # Errors
     /// There is no such interface, or the groups can be joined on none.
@@ -43,36 +56,73 @@ impl Listener {
         wanted: Option<&str>,
         longest: usize,
     ) -> Result<Listener, GroupError> {
+        Listener::start(Hears::Unicast, port, groups, wanted, longest)
+    }
+
+    /// The same for groups of which the whole link hears and speaks from one port, as in multicast
+    /// DNS: at most one group of each IP version. What is sent to this machine alone is left to
+    /// other programs on the port, whichever was started first. Loopback and tunnels have no link
+    /// with neighbours, and are left out.
+    ///
+    /// # Errors
+    /// As in [`Listener::open`].
+    pub fn among_neighbours(
+        port: u16,
+        groups: &[IpAddr],
+        wanted: Option<&str>,
+        longest: usize,
+    ) -> Result<Listener, GroupError> {
+        Listener::start(Hears::GroupOnly, port, groups, wanted, longest)
+    }
+
+    fn start(
+        hears: Hears,
+        port: u16,
+        groups: &[IpAddr],
+        wanted: Option<&str>,
+        longest: usize,
+    ) -> Result<Listener, GroupError> {
         let mut listener = Listener {
             port,
             groups: groups.to_vec(),
+            hears,
             wanted: wanted.map(str::to_owned),
             ears: Vec::new(),
             arrays: ReceiveArrays::new(SLOTS, longest),
+            changes: Changes::new(),
         };
-        let refused = listener.join(listener.interfaces()?);
+        listener.changes.any();
+        let refused = listener.join(listener.present()?);
         match refused {
             Some(error) if listener.ears.is_empty() => Err(error),
             _ => Ok(listener),
         }
     }
 
-    /// Follows interfaces that came, went or changed. Call it now and then.
-    pub fn refresh(&mut self) {
-        let Ok(present) = self.interfaces() else {
+    /// Follows interfaces that came, went or changed; returns whether any did. Call it once a
+    /// second. One system call if nothing has.
+    pub fn refresh(&mut self) -> bool {
+        if !self.changes.any() {
+            return false;
+        }
+        let before = self.ears.len();
+        let Ok(present) = self.present() else {
             self.ears.clear();
-            return;
+            return before > 0;
         };
         self.ears.retain(|ear| present.contains(&ear.interface));
+        let has_lost = self.ears.len() < before;
         let is_new = |i: &Interface| !self.ears.iter().any(|ear| ear.interface.index == i.index);
-        let new = present.into_iter().filter(is_new).collect();
+        let new: Vec<Interface> = present.into_iter().filter(is_new).collect();
+        let has_new = !new.is_empty();
         if let Some(error) = self.join(new) {
             tracing::debug!("{error}");
         }
+        has_lost || has_new
     }
 
     /// Waits until something comes or the bell rings, at most for `timeout`, and passes on what is
-    /// there: the interface's name, the sender, the datagram.
+    /// there: the interface, the sender, the datagram.
     ///
     /// # Errors
     /// The kernel refused to wait.
@@ -80,53 +130,62 @@ impl Listener {
         &mut self,
         timeout: Duration,
         bell: Option<&Bell>,
-        each: impl FnMut(&str, SocketAddr, &[u8]),
+        mut each: impl FnMut(&Interface, SocketAddr, &[u8]),
     ) -> io::Result<()> {
-        let sockets: Vec<_> = self.ears.iter().map(|ear| &ear.socket).collect();
+        let sockets: Vec<&Socket> = self.ears.iter().map(|ear| &ear.socket).collect();
         sys::any_readable(&sockets, bell, timeout)?;
-        self.read(each);
+        for ear in &self.ears {
+            // The next refresh reports an error that lasts.
+            if self.arrays.receive(&ear.socket, true).is_err() {
+                continue;
+            }
+            for message in (0..self.arrays.filled()).map(|i| self.arrays.message(i)) {
+                if let Some(from) = message.from.filter(|_| !message.is_truncated) {
+                    each(&ear.interface, from, message.data);
+                }
+            }
+        }
         Ok(())
     }
 
-    /// The interfaces that it listens on.
-    pub fn listening_on(&self) -> impl Iterator<Item = &Interface> {
-        let mut last = None;
-        let mut ears: Vec<_> = self.ears.iter().map(|ear| &ear.interface).collect();
-        ears.sort_by_key(|interface| interface.index);
-        ears.retain(|interface| last.replace(interface.index) != Some(interface.index));
-        ears.into_iter()
+    /// The interfaces that it listens on, as they were at the last refresh.
+    pub fn interfaces(&self) -> Vec<&Interface> {
+        let mut all: Vec<&Interface> = self.ears.iter().map(|ear| &ear.interface).collect();
+        all.sort_by_key(|i| i.index);
+        all.dedup_by_key(|i| i.index);
+        all
     }
 
-    /// Sends from the port that it listens on, by the interface of this name.
+    /// Sends from the port that it listens on, by the interface with this index: to a group, or to
+    /// a host on that link. It never goes through a router, whatever source an asker claims.
     ///
     /// # Errors
     /// It does not listen there by this IP version, or the kernel refused.
-    pub fn send(&self, interface: &str, to: SocketAddr, datagram: &[u8]) -> io::Result<()> {
+    pub fn send(&self, interface: u32, to: SocketAddr, datagram: &[u8]) -> io::Result<()> {
         let mut ears = self.ears.iter();
-        let ear = ears.find(|e| e.interface.name == interface && e.is_ipv6 == to.is_ipv6());
+        let ear = ears.find(|e| e.interface.index == interface && e.is_ipv6 == to.is_ipv6());
         let ear = ear.ok_or(io::ErrorKind::NotConnected)?;
-        ear.socket.send_to(datagram, &to.into())?;
+        // send(2), MSG_DONTROUTE: "Don't use a gateway to send out the packet, send to hosts only
+        // on directly connected networks."
+        let flags = libc::MSG_DONTROUTE;
+        (ear.socket).send_to_with_flags(datagram, &to.into(), flags)?;
         Ok(())
     }
 
-    /// Passes on what is there.
-    fn read(&mut self, mut each: impl FnMut(&str, SocketAddr, &[u8])) {
-        for ear in &self.ears {
-            // The next refresh reports an error that lasts.
-            while self.arrays.receive(&ear.socket, true).is_ok() {
-                for message in (0..self.arrays.filled()).map(|i| self.arrays.message(i)) {
-                    if let Some(from) = message.from.filter(|_| !message.is_truncated) {
-                        each(&ear.interface.name, from, message.data);
-                    }
-                }
-                if self.arrays.filled() < SLOTS {
-                    break;
+    /// Sends to the groups by the interface with this index, in each IP version that it has.
+    pub fn send_to_groups(&self, interface: u32, datagram: &[u8]) {
+        for ear in self.ears.iter().filter(|e| e.interface.index == interface) {
+            for &group in self.groups.iter().filter(|g| g.is_ipv6() == ear.is_ipv6) {
+                let to = scoped(group, self.port, interface);
+                if let Err(error) = ear.socket.send_to(datagram, &to) {
+                    let name = &ear.interface.name;
+                    tracing::debug!("{name}: cannot send to {group}: {error}");
                 }
             }
         }
     }
 
-    fn interfaces(&self) -> Result<Vec<Interface>, InterfaceError> {
+    fn present(&self) -> Result<Vec<Interface>, InterfaceError> {
         let mut all = match &self.wanted {
             Some(wanted) => {
                 let before = self.ears.first().map(|ear| ear.interface.index);
@@ -134,7 +193,11 @@ impl Listener {
             }
             None => interface::list()?,
         };
-        all.retain(|i| i.is_up && (i.is_multicast || i.is_loopback));
+        let is_heard = |i: &Interface| match self.hears {
+            Hears::Unicast => i.is_multicast || i.is_loopback,
+            Hears::GroupOnly => i.is_multicast && !i.is_loopback && !i.is_point_to_point,
+        };
+        all.retain(|i| i.is_up && is_heard(i));
         Ok(all)
     }
 
@@ -148,7 +211,10 @@ impl Listener {
                 let Some(&first) = groups.first() else {
                     continue;
                 };
-                match open(self.port, &groups, &interface) {
+                if self.hears == Hears::GroupOnly && !interface.has_address_like(first) {
+                    continue;
+                }
+                match open(self.hears, self.port, &groups, &interface) {
                     Ok(socket) => self.ears.push(Ear {
                         socket,
                         interface: interface.clone(),
@@ -167,31 +233,55 @@ impl Listener {
     }
 }
 
+/// A group's address, by one interface.
+fn scoped(group: IpAddr, port: u16, interface: u32) -> SockAddr {
+    match group {
+        IpAddr::V4(v4) => SocketAddr::new(v4.into(), port).into(),
+        IpAddr::V6(v6) => SocketAddrV6::new(v6, port, 0, interface).into(),
+    }
+}
+
 /// A socket that receives `groups`, all of one IP version, on one interface. It fails if none can
 /// be joined.
-fn open(port: u16, groups: &[IpAddr], interface: &Interface) -> io::Result<Socket> {
+fn open(hears: Hears, port: u16, groups: &[IpAddr], interface: &Interface) -> io::Result<Socket> {
     let is_ipv6 = groups.iter().any(IpAddr::is_ipv6);
-    let any: IpAddr = match is_ipv6 {
-        false => Ipv4Addr::UNSPECIFIED.into(),
-        true => Ipv6Addr::UNSPECIFIED.into(),
+    let address = match (hears, groups.first(), is_ipv6) {
+        (Hears::GroupOnly, Some(&group), _) => group,
+        (_, _, false) => Ipv4Addr::UNSPECIFIED.into(),
+        (_, _, true) => Ipv6Addr::UNSPECIFIED.into(),
     };
-    let any = SocketAddr::new(any, port);
-    let socket = Socket::new(Domain::for_address(any), Type::DGRAM, Some(Protocol::UDP))?;
+    let address = scoped(address, port, interface.index);
+    let domain = Domain::from(i32::from(address.family()));
+    let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
     // Others on this machine listen too, and each gets its copy.
     socket.set_reuse_address(true)?;
     if is_ipv6 {
         socket.set_only_v6(true)?;
-        // With IPv6 membership alone does not tell the interface. Older kernels want privileges for
-        // this; there a datagram may be taken for another interface's.
-        let _ = socket.bind_device(Some(interface.name.as_bytes()));
     }
     sys::hear_joined_only(&socket, is_ipv6);
-    // What is sent to a group goes out here too. That may be refused where nothing is sent.
-    let _ = match is_ipv6 {
-        false => sys::set_multicast_interface_v4(&socket, interface.index),
-        true => socket.set_multicast_if_v6(interface.index),
-    };
-    socket.bind(&any.into())?;
+    match hears {
+        Hears::Unicast => {
+            if is_ipv6 {
+                // With IPv6 membership alone does not tell the interface. Older kernels want
+                // privileges for this; there a datagram may be taken for another interface's.
+                let _ = socket.bind_device(Some(interface.name.as_bytes()));
+            }
+            // Only where something is sent does it matter that this is refused.
+            let _ = send_by(&socket, interface, is_ipv6);
+        }
+        Hears::GroupOnly => {
+            send_by(&socket, interface, is_ipv6)?;
+            // RFC 6762 §11: "All Multicast DNS responses SHOULD be sent with IP TTL set to 255."
+            if is_ipv6 {
+                socket.set_multicast_hops_v6(255)?;
+                socket.set_unicast_hops_v6(255)?;
+            } else {
+                socket.set_multicast_ttl_v4(255)?;
+                socket.set_ttl_v4(255)?;
+            }
+        }
+    }
+    socket.bind(&address)?;
     let mut joined = Err(io::Error::other("no groups"));
     for &group in groups {
         let join = Membership::Join;
@@ -199,6 +289,14 @@ fn open(port: u16, groups: &[IpAddr], interface: &Interface) -> io::Result<Socke
         joined = joined.or(this);
     }
     joined.map(|()| socket)
+}
+
+/// What is sent to a group leaves by this interface.
+fn send_by(socket: &Socket, interface: &Interface, is_ipv6: bool) -> io::Result<()> {
+    match is_ipv6 {
+        false => sys::set_multicast_interface_v4(socket, interface.index),
+        true => socket.set_multicast_if_v6(interface.index),
+    }
 }
 
 #[cfg(test)]
@@ -220,7 +318,7 @@ mod tests {
             let wait = Duration::from_millis(100);
             listener
                 .receive(wait, None, |interface, _, data| {
-                    all.push((interface.to_owned(), data.to_vec()));
+                    all.push((interface.name.clone(), data.to_vec()));
                 })
                 .unwrap();
         }
@@ -263,12 +361,15 @@ mod tests {
         let port = free_port();
         let groups = ["239.255.77.4", "ff01::78"].map(|g| g.parse().unwrap());
         let mut listener = Listener::open(port, &groups, Some("lo"), 100).unwrap();
-        let names: Vec<_> = listener.listening_on().map(|i| i.name.clone()).collect();
-        assert_eq!(names, ["lo"]);
+        let [interface] = listener.interfaces()[..] else {
+            panic!("one interface");
+        };
+        assert_eq!(interface.name, "lo");
+        let index = interface.index;
         let (bell, rope) = Bell::new().unwrap();
         let group = SocketAddr::new(groups[0], port);
-        listener.send("lo", group, b"hello").unwrap();
-        assert!(listener.send("eth99", group, b"hello").is_err());
+        listener.send(index, group, b"hello").unwrap();
+        assert!(listener.send(index + 9999, group, b"hello").is_err());
         let mut all = Vec::new();
         let long = Duration::from_secs(600);
         let keep = |all: &mut Vec<_>, from: SocketAddr, data: &[u8]| {

@@ -53,8 +53,8 @@ const TYPES: [(&str, &str); 2] = [
 /// A datagram to send from an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outgoing {
-    /// The interface's name.
-    pub interface: String,
+    /// The interface's index.
+    pub interface: u32,
     /// Where to.
     pub to: SocketAddr,
     /// What.
@@ -104,7 +104,7 @@ impl Target {
         &mut self,
         now: Mono,
         from: SocketAddr,
-        interface: &str,
+        interface: u32,
         here: &[Network],
         datagram: &[u8],
     ) {
@@ -141,7 +141,7 @@ impl Target {
             due: now + delay,
             relates: Some(question.id),
             outgoing: Outgoing {
-                interface: interface.to_owned(),
+                interface,
                 to: from,
                 bytes,
             },
@@ -149,7 +149,7 @@ impl Target {
     }
 
     /// Says hello by an interface that is new, or whose addresses are.
-    pub fn hello(&mut self, now: Mono, interface: &str, here: &[Network]) {
+    pub fn hello(&mut self, now: Mono, interface: u32, here: &[Network]) {
         for group in GROUPS {
             if !here.iter().any(|n| n.address.is_ipv4() == group.is_ipv4()) {
                 continue;
@@ -158,7 +158,7 @@ impl Target {
             let body = format!("<d:Hello>{}</d:Hello>", self.description(&addresses));
             let (bytes, _) = self.message("Hello", TO_ALL, None, &body);
             let outgoing = Outgoing {
-                interface: interface.to_owned(),
+                interface,
                 to: SocketAddr::new(group, PORT),
                 bytes,
             };
@@ -381,6 +381,8 @@ impl Answered {
 mod tests {
     use super::*;
 
+    /// An interface.
+    const ETH0: u32 = 2;
     const NOW: Mono = Mono(1_000_000_000_000);
     const PROBE: &str = "http://schemas.xmlsoap.org/ws/2005/04/discovery/Probe";
     const VIDEO: &str = "<d:Types>dn:NetworkVideoTransmitter</d:Types>";
@@ -420,7 +422,7 @@ mod tests {
 
     /// What comes of a datagram at any time.
     fn answers(target: &mut Target, now: Mono, from: SocketAddr, datagram: &str) -> Vec<Outgoing> {
-        target.receive(now, from, "eth0", &here(), datagram.as_bytes());
+        target.receive(now, from, ETH0, &here(), datagram.as_bytes());
         let later = now + Duration::from_millis(MOST_DELAY.into());
         std::iter::from_fn(|| target.poll(later)).collect()
     }
@@ -433,11 +435,11 @@ mod tests {
     fn a_probe_is_answered_to_the_asker() {
         let mut target = target();
         let question = probe("urn:uuid:1&amp;", VIDEO);
-        target.receive(NOW, asker(2), "eth0", &here(), question.as_bytes());
+        target.receive(NOW, asker(2), ETH0, &here(), question.as_bytes());
         let due = target.next_due().unwrap();
         assert!(due.since(NOW) < Duration::from_millis(MOST_DELAY.into()));
         let answer = target.poll(due).unwrap();
-        assert_eq!((answer.interface.as_str(), answer.to), ("eth0", asker(2)));
+        assert_eq!((answer.interface, answer.to), (ETH0, asker(2)));
         let root = xml::read(answer.bytes.as_bytes()).unwrap();
         let header = root.child("Header").unwrap();
         assert_eq!(header.text_of("RelatesTo"), Some("urn:uuid:1&"));
@@ -574,7 +576,7 @@ mod tests {
         // The same question again before it is answered.
         let question = probe("urn:uuid:1", VIDEO);
         for _ in 0..3 {
-            target.receive(NOW + second, asker(9), "eth0", &here(), question.as_bytes());
+            target.receive(NOW + second, asker(9), ETH0, &here(), question.as_bytes());
         }
         assert_eq!(target.waiting.len(), 1);
     }
@@ -595,7 +597,7 @@ mod tests {
     #[test]
     fn hello_and_bye_go_to_all() {
         let mut target = target();
-        target.hello(NOW, "eth0", &here());
+        target.hello(NOW, ETH0, &here());
         let later = NOW + REPEAT_WAIT * REPEATS;
         let said: Vec<_> = std::iter::from_fn(|| target.poll(later)).collect();
         assert_eq!(said.len(), 4);
@@ -610,13 +612,13 @@ mod tests {
             bye.contains(&target.address()) && bye.contains("MessageNumber=\"3\""),
             "{bye}"
         );
-        target.hello(NOW, "lo", &[]);
+        target.hello(NOW, ETH0, &[]);
         assert_eq!(target.next_due(), None);
     }
 
     impl Target {
         fn hello_text(&mut self) -> String {
-            self.hello(NOW, "eth0", &here());
+            self.hello(NOW, ETH0, &here());
             let later = NOW + REPEAT_WAIT * REPEATS;
             let mut said = std::iter::from_fn(|| self.poll(later));
             said.by_ref().last().unwrap().bytes

@@ -240,7 +240,7 @@ impl AnnounceThread {
         let outs = self.entries.iter_mut().filter_map(|e| e.out.as_mut());
         for listener in outs.filter_map(|out| out.listener.as_mut()) {
             let result = listener.receive(Duration::ZERO, None, |interface, from, datagram| {
-                changed.extend(self.others.push(now, from.ip(), interface, datagram));
+                changed.extend(self.others.push(now, from.ip(), &interface.name, datagram));
             });
             if let Err(error) = result {
                 debug!("announcements of others cannot be received: {error}");

@@ -94,7 +94,7 @@ fn find_taken(config: &Stream, candidates: &[SocketAddr], taken: &mut Vec<Taken>
             continue;
         };
         let _ = listener.receive(TICK, None, |interface, from, datagram| {
-            directory.push(Mono::now(), from.ip(), interface, datagram);
+            directory.push(Mono::now(), from.ip(), &interface.name, datagram);
         });
     }
     for listing in directory.streams() {

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 use tracing::debug;
 
 use crate::clock::Mono;
-use crate::net::{Bell, BellRope, Changes, GroupError, Interface, Listener, thread};
+use crate::net::{Bell, BellRope, GroupError, Interface, Listener, thread};
 use crate::onvif::discovery::{GROUPS, MAX_LEN, PORT, REPEATS, Target};
 use crate::onvif::{Network, Uuid};
 
@@ -82,15 +82,15 @@ struct Answering {
     target: Target,
     page: IpAddr,
     /// The addresses of each interface at which the services can be reached.
-    networks: HashMap<String, Vec<Network>>,
+    networks: HashMap<u32, Vec<Network>>,
 }
 
 impl Answering {
     fn run(mut self, bell: &Bell, stop: &AtomicBool) {
         thread::after_others();
-        let mut changes = Changes::new();
+        self.follow_interfaces();
         while !stop.load(Ordering::Relaxed) {
-            if changes.any() {
+            if self.listener.refresh() {
                 self.follow_interfaces();
             }
             let now = Mono::now();
@@ -99,7 +99,7 @@ impl Answering {
                 return debug!("WS-Discovery ended: {error}");
             }
             while let Some(outgoing) = self.target.poll(Mono::now()) {
-                self.send(&outgoing.interface, outgoing.to, &outgoing.bytes);
+                self.send(outgoing.interface, outgoing.to, &outgoing.bytes);
             }
         }
         self.say_bye();
@@ -109,29 +109,28 @@ impl Answering {
         let (target, networks) = (&mut self.target, &self.networks);
         self.listener
             .receive(timeout, Some(bell), |interface, from, datagram| {
-                if let Some(here) = networks.get(interface) {
-                    target.receive(Mono::now(), from, interface, here, datagram);
+                if let Some(here) = networks.get(&interface.index) {
+                    target.receive(Mono::now(), from, interface.index, here, datagram);
                 }
             })
     }
 
     /// Says hello where an interface, or an address of one, is new.
     fn follow_interfaces(&mut self) {
-        self.listener.refresh();
         let before = std::mem::take(&mut self.networks);
-        for interface in self.listener.listening_on() {
+        for interface in self.listener.interfaces() {
             let here = reachable(interface, self.page);
-            if before.get(&interface.name) != Some(&here) {
-                self.target.hello(Mono::now(), &interface.name, &here);
+            if before.get(&interface.index) != Some(&here) {
+                self.target.hello(Mono::now(), interface.index, &here);
             }
-            self.networks.insert(interface.name.clone(), here);
+            self.networks.insert(interface.index, here);
         }
     }
 
     fn say_bye(&mut self) {
         let bye = self.target.bye();
         for _ in 0..REPEATS {
-            for (interface, here) in &self.networks {
+            for (&interface, here) in &self.networks {
                 for group in GROUPS {
                     if here.iter().any(|n| n.address.is_ipv4() == group.is_ipv4()) {
                         self.send(interface, SocketAddr::new(group, PORT), &bye);
@@ -141,9 +140,9 @@ impl Answering {
         }
     }
 
-    fn send(&self, interface: &str, to: SocketAddr, message: &str) {
+    fn send(&self, interface: u32, to: SocketAddr, message: &str) {
         if let Err(error) = self.listener.send(interface, to, message.as_bytes()) {
-            debug!("WS-Discovery, to {to} by {interface}: {error}");
+            debug!("WS-Discovery, to {to} by interface {interface}: {error}");
         }
     }
 }

@@ -149,10 +149,10 @@ fn elsewhere(wanted: &ReceiveOptions, interface: &str, wait: Duration) -> Option
     let mut found = None;
     while found.is_none() && Instant::now() < end {
         let left = end.saturating_duration_since(Instant::now());
-        let each = |name: &str, from: SocketAddr, _: &[u8]| {
+        let each = |by: &Interface, from: SocketAddr, _: &[u8]| {
             let is_wanted = wanted.source.is_none_or(|source| source == from.ip());
-            if is_wanted && name != interface {
-                found = Some(name.to_owned());
+            if is_wanted && by.name != interface {
+                found = Some(by.name.clone());
             }
         };
         listener.receive(left, None, each).ok()?;
