@@ -403,8 +403,21 @@ impl Gate {
     /// # Errors
     /// Why the frame cannot be sent; already counted.
     pub fn pass<'a>(&'a mut self, jpeg: &'a [u8]) -> Result<Picture<'a>, Refusal> {
+        self.check(jpeg, false)
+    }
+
+    /// The same for a frame that ends where [`next_jpeg`] ends it: its EOI, if it has one, is not
+    /// searched for again.
+    ///
+    /// # Errors
+    /// As in [`Gate::pass`].
+    pub fn pass_split<'a>(&'a mut self, jpeg: &'a [u8]) -> Result<Picture<'a>, Refusal> {
+        self.check(jpeg, true)
+    }
+
+    fn check<'a>(&'a mut self, jpeg: &'a [u8], is_split: bool) -> Result<Picture<'a>, Refusal> {
         self.notes = Notes::default();
-        let verdict = match self.judge(jpeg) {
+        let verdict = match self.judge(jpeg, is_split) {
             Ok(verdict) => verdict,
             Err(refusal) => {
                 self.count(&refusal);
@@ -474,12 +487,12 @@ impl Gate {
         }
     }
 
-    fn judge(&mut self, jpeg: &[u8]) -> Result<Verdict, Refusal> {
+    fn judge(&mut self, jpeg: &[u8], is_split: bool) -> Result<Verdict, Refusal> {
         if jpeg.len() < SHORTEST {
             return Err(Refusal::TooShort { len: jpeg.len() });
         }
         let facts = self.read_header(jpeg)?;
-        let end = self.find_end(jpeg, &facts)?;
+        let end = self.find_end(jpeg, &facts, is_split)?;
         if end.at < facts.scan_start + facts.least_scan {
             return Err(Refusal::Truncated { offset: end.at });
         }
@@ -539,9 +552,11 @@ impl Gate {
         Ok(facts)
     }
 
-    /// The scan's end: the first EOI marker. The frame's last bytes may be those of an older one.
-    fn find_end(&mut self, jpeg: &[u8], facts: &Facts) -> Result<End, Refusal> {
+    /// The scan's end: the first EOI marker. The last bytes of a frame that was not split may be
+    /// those of an older one.
+    fn find_end(&mut self, jpeg: &[u8], facts: &Facts, is_split: bool) -> Result<End, Refusal> {
         let at = match facts.coding {
+            _ if is_split && jpeg.ends_with(&rebuild::EOI) => Some(jpeg.len() - 2),
             Coding::Sequential => find_eoi(jpeg, facts.scan_start),
             _ => next_jpeg(jpeg, 0)
                 .filter(|found| jpeg[found.clone()].ends_with(&rebuild::EOI))
@@ -873,6 +888,20 @@ mod tests {
                 }
             );
         }
+    }
+
+    #[test]
+    fn a_split_frame_needs_no_search_and_gives_the_same_picture() {
+        for jpeg in samples() {
+            let split = &jpeg[next_jpeg(&jpeg, 0).unwrap()];
+            let searched = gate().pass(split).map(|picture| whole(&picture)).ok();
+            let given = gate().pass_split(split).map(|picture| whole(&picture)).ok();
+            assert_eq!(given, searched);
+        }
+        // Without an EOI it is searched for all the same.
+        let jpeg = samples().swap_remove(0);
+        let stump = &jpeg[..jpeg.len() / 2];
+        assert!(gate().pass_split(stump).is_err());
     }
 
     #[test]

@@ -342,7 +342,11 @@ impl Pipeline<'_> {
             stats.gate.flagged.add(1);
             return self.refuse(frame.captured, &"the driver flagged the frame as broken");
         }
-        let picture = match self.gate.pass(frame.data) {
+        let passed = match frame.is_split {
+            true => self.gate.pass_split(frame.data),
+            false => self.gate.pass(frame.data),
+        };
+        let picture = match passed {
             Ok(picture) => picture,
             Err(refusal) => return self.refuse(frame.captured, &refusal),
         };

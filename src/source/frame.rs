@@ -20,6 +20,9 @@ pub struct Frame<'a> {
     pub missed: u32,
     /// The source itself says that the data are broken (V4L2_BUF_FLAG_ERROR).
     pub flagged: bool,
+    /// Where it ends was found by [`crate::jpeg::split`], or by whoever encoded it: the bytes of no
+    /// other frame follow.
+    pub is_split: bool,
 }
 
 /// Anything that lends frames. One virtual call per frame.

@@ -83,6 +83,7 @@ impl Source for Pattern {
             captured: due,
             missed: 0,
             flagged: false,
+            is_split: true,
         }))
     }
 

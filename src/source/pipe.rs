@@ -229,6 +229,7 @@ impl Reader {
             captured,
             missed: piece.missed,
             flagged: false,
+            is_split: true,
         }
     }
 

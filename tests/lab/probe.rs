@@ -294,6 +294,7 @@ fn capture(run: &Run) -> Result<(), Box<dyn Error>> {
                 captured: Mono::now(),
                 missed: 0,
                 flagged: false,
+                is_split: false,
             },
             Ok(None) | Err(SourceError::Stopped) => break,
             Err(error) => return Err(error.into()),

@@ -336,6 +336,7 @@ impl Source for Camera {
             captured: lent.captured,
             missed: lent.missed,
             flagged: lent.flagged,
+            is_split: false,
         }))
     }
 

@@ -36,6 +36,8 @@ pub(super) struct Film {
     map: MappedFile,
     stamp: Stamp,
     frames: Frames,
+    /// Nothing but JPEGs, which are split as they stand.
+    is_split: bool,
 }
 
 /// What distinguishes one state of a file from another.
@@ -82,9 +84,15 @@ impl Film {
             return Err(SourceError::unusable(path, "cannot be read to its end"));
         }
         let stamp = Stamp::from(&facts);
+        let film = |frames: Frames| Film {
+            is_split: matches!(frames.search, Search::Jpegs(_)),
+            map,
+            stamp,
+            frames,
+        };
         Ok(match container {
-            Container::Frames(frames) => Opened::Film(Film { map, stamp, frames }),
-            Container::Fields(frames) => Opened::Fields(Film { map, stamp, frames }),
+            Container::Frames(frames) => Opened::Film(film(frames)),
+            Container::Fields(frames) => Opened::Fields(film(frames)),
             Container::Foreign => Opened::Foreign,
         })
     }
@@ -300,6 +308,7 @@ impl Source for Mapped {
                     .try_into()
                     .unwrap_or(u32::MAX),
                 flagged: false,
+                is_split: self.film.is_split,
             }));
         }
     }

@@ -175,6 +175,7 @@ impl Source for Series {
             captured,
             missed: 0,
             flagged: false,
+            is_split: false,
         }))
     }
 
