@@ -158,6 +158,8 @@ ensure_cargo_tool() {
     "$2" --version 2>/dev/null | grep -qF "$3" && return 0
     "$2" "${2#cargo-}" --version 2>/dev/null | grep -qF "$3" && return 0
     say "installing $2 $3 from crates.io into $1: this takes some minutes, once"
-    CARGO_TARGET_DIR=$1/build cargo install --quiet --locked --root "$1" --version "$3" "$2" || die "cannot build $2"
+    # They run for seconds: what counts is how long they take to build.
+    CARGO_TARGET_DIR=$1/build CARGO_PROFILE_DEV_DEBUG=0 CARGO_PROFILE_DEV_OPT_LEVEL=1 \
+        cargo install --quiet --locked --debug --root "$1" --version "$3" "$2" || die "cannot build $2"
     rm -rf "$1/build"
 }
