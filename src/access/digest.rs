@@ -1,5 +1,5 @@
-//! Digest authentication (RFC 7616), the server's side, and without `qop` as older players still do
-//! it (RFC 2069). The digests are computed by the `sha2` and `md-5` crates.
+//! The server's side of Digest authentication (RFC 7616), including the form without `qop` that
+//! older players use (RFC 2069). The `sha2` and `md-5` crates compute the digests.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -11,16 +11,16 @@ use subtle::ConstantTimeEq;
 use super::guesses::network;
 use crate::host;
 
-/// What a client is asked to log in to.
+/// The realm in a challenge: what a client is asked to log in to.
 const REALM: &str = "lancam";
 
-/// A challenge may be answered for so long.
+/// How long a challenge is valid.
 const LIFE: Duration = Duration::from_secs(600);
 
-/// A request, as far as it matters here.
+/// The parts of a request that matter here.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Asked<'a> {
-    /// Where it comes from.
+    /// The client's address.
     pub(crate) from: IpAddr,
     /// Its method, such as `GET` or `DESCRIBE`.
     pub(crate) method: &'a str,
@@ -45,7 +45,7 @@ impl Algorithm {
         }
     }
 
-    /// By its name; without one it is MD5. RFC 7616 §3.3.
+    /// The algorithm of this name; MD5 if none is given. RFC 7616 §3.3.
     fn of(name: Option<&str>) -> Option<Algorithm> {
         let Some(name) = name else {
             return Some(Algorithm::Md5);
@@ -73,9 +73,9 @@ pub(super) fn challenge(algorithm: Algorithm, nonce: &str, stale: bool) -> Strin
     )
 }
 
-/// Challenges, which are not remembered: each says when it was made, and carries a digest that
-/// only this process can compute. RFC 7616 §3.3 proposes that. One that was overheard is useless at
-/// another address.
+/// Challenges. They are not stored: each contains the time it was made and a digest that only this
+/// process can compute, as RFC 7616 §3.3 proposes. An intercepted one is useless from another
+/// address.
 #[derive(Debug)]
 pub(super) struct Nonces {
     start: Instant,
@@ -91,7 +91,7 @@ impl Nonces {
         }
     }
 
-    /// A new one for a client at `from`.
+    /// A new challenge for a client at `from`.
     pub(super) fn make(&self, now: Instant, from: IpAddr) -> String {
         let second = now.saturating_duration_since(self.start).as_secs();
         self.of(second, from)
@@ -132,7 +132,7 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// `None`: it is no Digest, or a part is missing.
+    /// `None` if it is not Digest, or a part is missing.
     pub(super) fn parse(header: &str) -> Option<Answer> {
         let (scheme, rest) = header.trim_start().split_once(' ')?;
         if !scheme.eq_ignore_ascii_case("Digest") {
@@ -183,13 +183,13 @@ impl Answer {
         };
         let given = self.response.to_ascii_lowercase();
         let is_right = bool::from(expected.as_bytes().ct_eq(given.as_bytes()));
-        // A proxy may serve it under a longer path.
+        // A proxy may serve the page under a longer path.
         is_right && self.realm == realm && path(&self.uri).ends_with(path(asked.uri))
     }
 }
 
-/// What identifies the resource: RTSP clients write the host in one place and not in the other, and
-/// differ in the last slash.
+/// The part of a URI that identifies the resource. RTSP clients may write the host in the request
+/// line and not in the header, or the reverse, and differ about a trailing slash.
 fn path(uri: &str) -> &str {
     let behind_scheme = uri.split_once("://").map(|(_, rest)| rest);
     let path = match behind_scheme {

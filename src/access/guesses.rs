@@ -1,19 +1,19 @@
-//! Limits how fast a token or password may be guessed. It counts by address, so that a guesser locks
-//! nobody else out; IPv6 by /64 network, in which one host has many addresses.
+//! Limits how fast a token or password may be guessed. Guesses are counted by address, so that a
+//! guesser locks nobody else out; IPv6 addresses by their /64 network, since one host has many.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// An address gets one answer to a wrong token or password in this time.
+/// Each address gets at most one answer to a wrong token or password in this time.
 const PAUSE: Duration = Duration::from_millis(100);
-/// While so many answers wait, further tokens are not checked.
+/// While this many answers are waiting, further tokens are not checked.
 const MOST_WAITING: u32 = 20;
-/// Addresses remembered; each is forgotten after two seconds at most.
+/// Most addresses remembered; each is forgotten after two seconds at most.
 const MAX_ADDRESSES: usize = 4096;
 
-/// When each address's next wrong token or password is answered.
+/// When the next wrong token or password from each address will be answered.
 #[derive(Debug, Default)]
 pub(crate) struct Guesses(Mutex<HashMap<IpAddr, Instant>>);
 

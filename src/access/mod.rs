@@ -1,7 +1,7 @@
-//! Who may connect: users with passwords, known by Digest (RFC 7616), the same for every door
-//! (page, RTSP, ONVIF); how fast passwords may be guessed; and how many connections there may be.
+//! Who may connect: users who log in by Digest (RFC 7616), the same ones for the page, RTSP and
+//! ONVIF; how fast passwords may be guessed; and how many connections there may be.
 //!
-//! Not a door itself: it sees a request's method, address and header, and sends nothing.
+//! Not a server itself: it sees a request's method, address and header, and sends nothing.
 
 mod digest;
 mod guesses;
@@ -22,16 +22,17 @@ use crate::config::Users;
 pub(crate) enum Denied {
     /// It must log in: answer with [`Access::challenges`].
     Login {
-        /// The password was right, only the challenge too old: the client can try again by itself.
+        /// The password was right but the challenge too old: the client can retry without asking
+        /// its user.
         stale: bool,
     },
-    /// The name or password is wrong: as `Login`, but only after this time.
+    /// The name or password is wrong: answer as for `Login`, but only after this delay.
     Wrong(Duration),
-    /// Too many wrong ones came from there; this one was not checked.
+    /// Too many wrong passwords came from this address; this one was not checked.
     TooMany,
 }
 
-/// The users, and what was asked of clients.
+/// The users, the challenges and the count of wrong guesses.
 #[derive(Debug)]
 pub(crate) struct Access {
     users: Users,
@@ -53,13 +54,13 @@ impl Access {
         self.users.is_empty()
     }
 
-    /// The password of a user, for a proof other than Digest; a wrong one counts among the
-    /// [`Self::guesses`].
+    /// A user's password, to check a login other than by Digest; the caller counts wrong ones among
+    /// the [`Self::guesses`].
     pub(crate) fn password(&self, user: &str) -> Option<&str> {
         self.users.password(user)
     }
 
-    /// The wrong passwords of each address.
+    /// The count of wrong passwords from each address.
     pub(crate) fn guesses(&self) -> &Guesses {
         &self.guesses
     }
@@ -76,7 +77,7 @@ impl Access {
             return Err(Denied::TooMany);
         }
         let password = self.users.password(&answer.user);
-        // The same work for a name that nobody has.
+        // An unknown name takes the same work, so that timing does not reveal who exists.
         let is_right = answer.is_right(password.unwrap_or_default(), asked) && password.is_some();
         match (
             is_right,
@@ -84,8 +85,8 @@ impl Access {
         ) {
             (true, true) => Ok(()),
             (true, false) => Err(Denied::Login { stale: true }),
-            // Also with an old challenge or one of the client's own making, or it could be guessed
-            // with these as fast as one likes.
+            // This counts even if the challenge is old or forged; otherwise such challenges could
+            // be used to guess at any speed.
             (false, _) => Err(Denied::Wrong(self.guesses.wrong(now, asked.from))),
         }
     }

@@ -1,4 +1,4 @@
-//! How many connections there may be, in all and from one address.
+//! Limits the number of connections, in total and from one address.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::guesses::network;
 
-/// The places that there are, and who has them. Of IPv6, a /64 network counts as one address. This
-/// machine's own addresses may have all places, since a proxy does.
+/// The places, and who has them. A /64 network of IPv6 counts as one address. Loopback addresses
+/// may take all places, since a proxy on this machine does.
 #[derive(Debug)]
 pub(crate) struct Places {
     most: usize,
@@ -22,7 +22,7 @@ struct Taken {
 }
 
 impl Places {
-    /// `most` in all, `most_of_address` from one address.
+    /// `most` places in total, `most_of_address` for one address.
     pub(crate) fn new(most: usize, most_of_address: usize) -> Arc<Places> {
         Arc::new(Places {
             most,
@@ -31,7 +31,7 @@ impl Places {
         })
     }
 
-    /// A place for somebody from there. `None`: all are taken.
+    /// Takes a place for a client at this address; `None` if all are taken.
     pub(crate) fn take(self: &Arc<Places>, from: IpAddr) -> Option<Place> {
         let from = network(from);
         let most_of_address = match from.is_loopback() {
@@ -52,7 +52,7 @@ impl Places {
         })
     }
 
-    /// How many are taken.
+    /// The number of places taken.
     pub(crate) fn taken(&self) -> usize {
         self.with(|taken| taken.all)
     }
@@ -62,7 +62,7 @@ impl Places {
     }
 }
 
-/// A place that is taken; it is free again when dropped.
+/// A taken place, which is free again when dropped.
 #[derive(Debug)]
 pub(crate) struct Place {
     places: Arc<Places>,
@@ -70,7 +70,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// The address that has it; of IPv6, its network.
+    /// The address that has it, or the network for IPv6.
     pub(crate) fn from(&self) -> IpAddr {
         self.from
     }

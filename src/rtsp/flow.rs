@@ -1,5 +1,5 @@
-//! What one unicast client is sent: RTP packets of the newest frames and RTCP sender reports, as a
-//! synchronization source of its own, with numbers of its own (RFC 3550 §5.1).
+//! What one unicast client is sent: RTP packets of the newest frames, and RTCP sender reports. Each
+//! client gets its own synchronization source, with its own numbering (RFC 3550 §5.1).
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use crate::rtp::rtcp::Description;
 use crate::rtp::rtcp::wire::{Compound, SenderInfo};
 use crate::rtp::{PacketPlan, Packetizer, RtpTime, SeqNo, Ssrc};
 
-/// Bytes of a packet. The path to the client is not known as a group's network is, and may be a
-/// tunnel.
+/// Most bytes in a packet. The path to the client, unlike the group's network, is unknown and may
+/// be a tunnel.
 const DATAGRAM: usize = 1400;
 /// Time from one sender report to the next. RFC 3550 §6.2: the recommended minimum.
 const REPORT_PERIOD: Duration = Duration::from_secs(5);
@@ -33,7 +33,7 @@ pub struct Flow {
 }
 
 impl Flow {
-    /// A flow whose numbers start where `random` says, sent by whom `description` describes.
+    /// A flow whose numbers start at random values, from the sender that `description` describes.
     pub fn new(random: fn() -> u64, description: Description) -> Flow {
         let (numbers, offset) = (random(), random());
         let ssrc = Ssrc((numbers >> 16) as u32);
@@ -77,7 +77,7 @@ impl Flow {
         Ok(plan)
     }
 
-    /// A sender report, if one is due: with the first frame, then all five seconds.
+    /// A sender report if one is due: with the first frame, then every five seconds.
     pub fn report(&mut self, now: Mono, wall: Ntp) -> Option<Vec<u8>> {
         if now < self.report_at {
             return None;

@@ -1,5 +1,5 @@
 //! What a client sends over its connection: requests (RFC 2326 §6) and interleaved frames (§10.12).
-//! The `rtsp-types` crate reads requests; how long they may be, and where they end, is decided here.
+//! The `rtsp-types` crate parses requests; this module limits their length and finds their end.
 
 use memchr::memmem;
 use rtsp_types::headers::{CSEQ, HeaderName};
@@ -7,30 +7,30 @@ use rtsp_types::{Message, Method, ParseError, Url, Version};
 
 use super::response::{Response, Status};
 
-/// Bytes of a request's first line and headers, the empty line included.
+/// Most bytes in a request's first line and headers, including the empty line.
 pub const MOST_HEAD: usize = 8 << 10;
-/// Lines of them.
+/// Most lines in them.
 const MOST_LINES: usize = 64;
-/// Bytes of a request's body.
+/// Most bytes in a request's body.
 pub const MOST_BODY: usize = 4 << 10;
-/// Bytes before an interleaved frame's data: `$`, channel, length. RFC 2326 §10.12.
+/// Bytes before the data of an interleaved frame: `$`, channel, length. RFC 2326 §10.12.
 pub const FRAME_HEAD: usize = 4;
 
-/// One thing that a client sent.
+/// One item that a client sent.
 #[derive(Debug)]
 pub enum Incoming {
     /// A request.
     Request(Request),
-    /// An interleaved frame began on this channel. Its data are skipped: whatever a client reports
-    /// says no more than that it lives.
+    /// The start of an interleaved frame on this channel. Its data are skipped: a client's reports
+    /// only show that it is alive.
     Interleaved {
         /// The channel.
         channel: u8,
     },
 }
 
-/// Bytes that are no RTSP, or more of it than anybody needs. Where the next request begins is not
-/// known then: the connection ends after the answer.
+/// Bytes that are not RTSP, or exceed the limits. Since nobody can tell where the next request
+/// begins, the connection is closed after the answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bad {
     status: Status,
@@ -44,30 +44,31 @@ impl Bad {
     }
 }
 
-/// Takes a connection's bytes apart. It keeps what has not come to its end yet: at most a head, a
-/// body and what one read brought behind them.
+/// Splits a connection's bytes into items. It keeps what is still incomplete: at most a head, a
+/// body and the rest of one read.
 #[derive(Debug, Default)]
 pub struct Reader {
     bytes: Vec<u8>,
-    /// Bytes of the open interleaved frame that are still to come.
+    /// How many bytes of the current interleaved frame are still to come.
     skip: usize,
 }
 
 impl Reader {
-    /// Adds bytes that came. What is whole must be taken by [`Reader::take`] before more are added.
+    /// Adds received bytes. Before more are added, all complete items must be taken with
+    /// [`Reader::take`].
     pub fn push(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// Whether something has begun that has not come to its end.
+    /// Whether an item is incomplete.
     pub fn is_within(&self) -> bool {
         self.skip > 0 || !self.bytes.is_empty()
     }
 
-    /// The next thing that is whole; `None`: more bytes are needed.
+    /// The next complete item; `None` if more bytes are needed.
     ///
     /// # Errors
-    /// What comes is not RTSP, or too long. Nothing can be read from the connection any more.
+    /// The bytes are not RTSP, or too many. Nothing more can be read from the connection.
     pub fn take(&mut self) -> Result<Option<Incoming>, Bad> {
         let skipped = self.skip.min(self.bytes.len());
         self.skip -= skipped;
@@ -123,14 +124,14 @@ fn bad(status: Status, head: &[u8]) -> Bad {
     Bad { status, cseq }
 }
 
-/// The version that the first line ends with, where it is RTSP's.
+/// The version at the end of the first line, if it is an RTSP version.
 fn version(head: &[u8]) -> Option<&[u8]> {
     let line = head.split(|&b| b == b'\r').next()?;
     let last = line.rsplit(|&b| b == b' ').next()?;
     last.starts_with(b"RTSP/").then_some(last)
 }
 
-/// The length of the body; `None`: it cannot be read.
+/// The length of the body; `None` if it is not a number.
 fn body_len(head: &[u8]) -> Option<usize> {
     let stated = header(head, "Content-Length");
     stated.map_or(Some(0), |text| number(text).map(|n| n as usize))
@@ -154,7 +155,7 @@ fn number(text: &[u8]) -> Option<u32> {
     is_number.then(|| std::str::from_utf8(text).ok()?.parse().ok())?
 }
 
-/// A request, well formed.
+/// A well-formed request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Request(rtsp_types::Request<Vec<u8>>);
 
@@ -170,7 +171,7 @@ impl Request {
         }
     }
 
-    /// What is asked for.
+    /// The method.
     pub fn method(&self) -> &Method {
         self.0.method()
     }
@@ -180,7 +181,7 @@ impl Request {
         self.method().into()
     }
 
-    /// The address; `None`: `*`, the server itself.
+    /// The address; `None` for `*`, the server itself.
     pub fn url(&self) -> Option<&Url> {
         self.0.request_uri()
     }
@@ -190,17 +191,17 @@ impl Request {
         self.0.body()
     }
 
-    /// The value of a header; several of one name are joined by commas.
+    /// The value of a header; several with the same name are joined by commas.
     pub fn header(&self, name: &HeaderName) -> Option<&str> {
         self.0.header(name).map(|value| value.as_str())
     }
 
-    /// The request's number, which its answer repeats; `None`: it has none. RFC 2326 §12.17.
+    /// The request's number, if it has one, which the answer repeats. RFC 2326 §12.17.
     pub fn cseq(&self) -> Option<u32> {
         self.header(&CSEQ).and_then(|text| number(text.as_bytes()))
     }
 
-    /// Whether the client wants the connection to end after the answer. RFC 2326 §12.10.
+    /// Whether the client wants the connection closed after the answer. RFC 2326 §12.10.
     pub fn is_last(&self) -> bool {
         let connection = self.header(&rtsp_types::headers::CONNECTION);
         connection.is_some_and(|value| value.eq_ignore_ascii_case("close"))

@@ -1,7 +1,6 @@
-//! RTSP 1.0 (RFC 2326), the server's side: how players, recorders and other servers ask for a stream
-//! by one address. In: bytes, requests and a time; out: answers, and what is to be played to whom.
-//! No sockets, no clocks, no threads, and no passwords: who may watch is asked before a request
-//! comes here.
+//! The server's side of RTSP 1.0 (RFC 2326), by which players, recorders and other servers request
+//! a stream. Bytes, requests and the time go in; answers, and what to deliver to whom, come out. No
+//! sockets, clocks, threads or passwords: a request is authorised before it gets here.
 //!
 //! | module | what it is |
 //! |---|---|

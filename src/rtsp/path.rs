@@ -1,27 +1,28 @@
-//! Which stream an address means: `/` the first, `/NAME` one by its name, `/NAME/multicast` the same
-//! with its group in the description; each with `/trackID=0` behind it for its only track.
+//! Which stream an address means: `/` is the first stream, `/NAME` the one with this name, and
+//! `/NAME/multicast` the same with its group in the description. Each may be followed by
+//! `/trackID=0`, its only track.
 
 use percent_encoding::percent_decode_str;
 use rtsp_types::Url;
 
 /// The only track's name. RFC 2326 §C.1.1: `a=control`.
 pub const TRACK: &str = "trackID=0";
-/// What asks for the group in the description.
+/// The last part of an address that requests the group in the description.
 const MULTICAST: &str = "multicast";
 
 /// What an address means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
-    /// The stream's name; `None`: the first stream.
+    /// The stream's name; `None` for the first stream.
     pub name: Option<String>,
-    /// Whether its description names the group.
+    /// Whether its description is to name the group.
     pub is_multicast: bool,
-    /// The address without the track, with a slash at its end: what the track's is relative to.
+    /// The address without the track, with a slash at the end: the track's is relative to it.
     pub base: String,
 }
 
 impl Target {
-    /// Reads an address; `None`: no stream has such a one.
+    /// Parses an address; `None` if no stream can have it.
     pub fn of(url: &Url) -> Option<Target> {
         let mut parts: Vec<&str> = url.path().split('/').filter(|p| !p.is_empty()).collect();
         if parts.last() == Some(&TRACK) {
@@ -41,14 +42,14 @@ impl Target {
         })
     }
 
-    /// Whether this stream is meant, if none before it is.
+    /// Whether this stream is meant, given that no earlier one is.
     pub fn means(&self, name: &str) -> bool {
         self.name.as_ref().is_none_or(|own| own == name)
     }
 }
 
-/// The scheme, host and port of `url`, as the client knows this server, and a path. No names and
-/// passwords, no query.
+/// The scheme, host and port of `url`, as the client knows this server, with another path; without
+/// login and query.
 fn base(url: &Url, parts: &[&str]) -> String {
     let host = url.host_str().unwrap_or_default();
     let port = url
@@ -59,7 +60,7 @@ fn base(url: &Url, parts: &[&str]) -> String {
     format!("{}://{host}{port}/{path}", url.scheme())
 }
 
-/// RFC 3986 §2.1. What is no UTF-8 is no stream's name.
+/// RFC 3986 §2.1. The name of a stream is always UTF-8.
 fn decoded(part: &str) -> String {
     percent_decode_str(part).decode_utf8_lossy().into_owned()
 }

@@ -5,37 +5,37 @@ use std::fmt::Write as _;
 /// How a request ends. RFC 2326 §7.1.1, §11.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// It is done.
+    /// Done.
     Ok,
-    /// It cannot be understood.
+    /// Not understood.
     BadRequest,
-    /// Who asks must say who it is.
+    /// The client must log in.
     Unauthorized,
     /// There is no such stream.
     NotFound,
-    /// The method is known, and not for this server.
+    /// The method is known, but not allowed here.
     MethodNotAllowed,
-    /// The description has no form that the client takes.
+    /// The client accepts no form of description that this server has.
     NotAcceptable,
     /// The body is too long.
     TooLarge,
-    /// §11.3.1: a parameter that the server does not have.
+    /// §11.3.1: the server does not have this parameter.
     ParameterNotUnderstood,
-    /// §11.3.4: no session, or none any more.
+    /// §11.3.4: no such session, or it is over.
     SessionNotFound,
-    /// §11.3.5: not now.
+    /// §11.3.5: not in this state.
     NotValidInThisState,
-    /// §11.3.9: another stream for the same session.
+    /// §11.3.9: another stream in the same session.
     AggregateNotAllowed,
-    /// §11.3.11: no transport in the request can be had.
+    /// §11.3.11: none of the requested transports is available.
     UnsupportedTransport,
-    /// The method is not known.
+    /// The method is unknown.
     NotImplemented,
     /// There is no room at present.
     Unavailable,
     /// Not RTSP 1.0.
     VersionNotSupported,
-    /// §11.3.14: the request needs what the server does not have.
+    /// §11.3.14: the request requires a feature that the server does not have.
     OptionNotSupported,
 }
 
@@ -91,7 +91,7 @@ impl Response {
         response.with("Server", concat!("lancam/", env!("CARGO_PKG_VERSION")))
     }
 
-    /// With a header more. `value` must be one line.
+    /// Adds a header. `value` must be one line.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl std::fmt::Display) -> Response {
         // Writing to a String cannot fail.
@@ -99,7 +99,7 @@ impl Response {
         self
     }
 
-    /// With a body. RFC 2326 §12.14: Content-Length is a MUST then.
+    /// Adds a body. RFC 2326 §12.14: it must come with Content-Length.
     #[must_use]
     pub fn with_body(self, kind: &str, body: String) -> Response {
         let response = self.with("Content-Type", kind);

@@ -21,22 +21,22 @@ use crate::clock::Mono;
 use crate::rtp::rtcp::Description;
 use crate::rtp::sdp::{Announcement, is_source_specific};
 
-/// A client must give a sign of life in this time. RFC 2326 §12.37: "default is 60 seconds".
+/// A client must show a sign of life within this time. RFC 2326 §12.37: "default is 60 seconds".
 pub const TIMEOUT: Duration = Duration::from_secs(60);
-/// How much later a session really ends: signs may be under way.
+/// Extra time before a session really ends: a sign of life may be on its way.
 const GRACE: Duration = Duration::from_secs(5);
-/// Sessions that are sent something, and how many of these one address may have.
+/// Most unicast sessions, in total and for one address.
 pub const MOST_UNICAST: usize = 8;
 const MOST_UNICAST_OF_ADDRESS: usize = 4;
-/// Sessions of groups, and how many of these one address may have.
+/// Most multicast sessions, in total and for one address.
 pub const MOST_MULTICAST: usize = 64;
 const MOST_MULTICAST_OF_ADDRESS: usize = 16;
 
-/// What this server does. RFC 2326 §10.1.
+/// The methods that this server supports. RFC 2326 §10.1.
 const METHODS: &str =
     "OPTIONS, DESCRIBE, SETUP, PLAY, PAUSE, GET_PARAMETER, SET_PARAMETER, TEARDOWN";
 
-/// What there is to know of a stream.
+/// The facts about a stream.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stream {
     /// Its name.
@@ -45,30 +45,30 @@ pub struct Stream {
     pub size: Option<(u16, u16)>,
     /// Frames a second, if the source states them.
     pub framerate: Option<f64>,
-    /// Where it goes.
+    /// Its destination.
     pub destination: SocketAddr,
     /// Time to live of multicast packets.
     pub ttl: u8,
-    /// The address that it is sent from, if it is known.
+    /// The address that it is sent from, if known.
     pub origin: Option<IpAddr>,
 }
 
 impl Stream {
-    /// Its group, if it goes to one.
+    /// Its group, if its destination is one.
     fn group(&self) -> Option<SocketAddr> {
         let to_group = self.destination.ip().is_multicast();
         to_group.then_some(self.destination)
     }
 }
 
-/// Who asks. IPv4 addresses are no mapped ones.
+/// The client. An IPv4 address is never in its IPv6-mapped form.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer {
-    /// The connection, by a number of its own.
+    /// The number of its connection.
     pub connection: u64,
-    /// Where it comes from.
+    /// Its address.
     pub from: SocketAddr,
-    /// This host's end of it.
+    /// This host's address of the connection.
     pub local: SocketAddr,
 }
 
@@ -77,7 +77,7 @@ pub struct Peer {
 pub struct SessionId(u64);
 
 impl SessionId {
-    /// RFC 2326 §3.4: "at least 8 octets long". Of `ID;timeout=60`, clients may send all.
+    /// RFC 2326 §3.4: "at least 8 octets long". Clients may send back all of `ID;timeout=60`.
     pub(super) fn parse(header: &str) -> Option<SessionId> {
         let id = header.split(';').next()?.trim();
         let is_ours = id.len() == 16 && id.bytes().all(|b| b.is_ascii_hexdigit());
@@ -96,14 +96,14 @@ impl std::fmt::Display for SessionId {
 pub enum Delivery {
     /// From the group.
     Multicast,
-    /// Packets to its ports.
+    /// By UDP, to its ports.
     Udp {
-        /// Where RTP goes.
+        /// The destination of RTP.
         rtp: SocketAddr,
-        /// Where RTCP goes.
+        /// The destination of RTCP.
         rtcp: SocketAddr,
     },
-    /// Frames over its connection.
+    /// Interleaved, over its connection.
     Interleaved {
         /// RTP's channel.
         rtp: u8,
@@ -112,7 +112,7 @@ pub enum Delivery {
     },
 }
 
-/// What is to be done about a request.
+/// What to do about a request.
 #[derive(Debug)]
 #[must_use]
 pub enum Answer {
@@ -128,20 +128,20 @@ pub enum Answer {
     OpenPorts(Box<Setup>),
 }
 
-/// A delivery that begins.
+/// A delivery that is to begin.
 #[derive(Debug)]
 pub struct Play {
-    /// Whose it is.
+    /// The session that it belongs to.
     pub session: SessionId,
     /// The stream's name.
     pub stream: String,
-    /// How; not by the group.
+    /// The transport; never the group.
     pub delivery: Delivery,
-    /// What is sent.
+    /// The packets to send.
     pub flow: Flow,
 }
 
-/// A session that is about to begin, or to take another transport.
+/// A session that is about to begin, or to change its transport.
 #[derive(Debug)]
 pub struct Setup {
     cseq: Option<u32>,
@@ -150,7 +150,7 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// How the stream is to be delivered.
+    /// The new transport.
     pub fn delivery(&self) -> Delivery {
         self.session.delivery
     }
@@ -160,16 +160,16 @@ impl Setup {
 #[derive(Debug)]
 struct Session {
     stream: String,
-    /// The address that its client knows the track by.
+    /// The track's address as the client knows it.
     url: String,
     from: IpAddr,
-    /// The connection that its latest request came by, while that is open.
+    /// The connection that its latest request came over, while that is open.
     connection: Option<u64>,
     delivery: Delivery,
-    /// What a unicast client is sent; away while it is delivered, and none for the group.
+    /// The flow of a unicast client; `None` while it is being delivered, and for the group.
     flow: Option<Flow>,
     is_playing: bool,
-    /// The latest sign of life.
+    /// When it last showed a sign of life.
     alive: Mono,
 }
 
@@ -182,8 +182,8 @@ impl Session {
         matches!(self.delivery, Delivery::Interleaved { .. })
     }
 
-    /// An open connection is a sign of life, except where packets go elsewhere: they must be known
-    /// to arrive, or to be asked for.
+    /// An open connection is a sign of life, except by UDP: there the client must show that packets
+    /// arrive, or send a request.
     fn is_over(&self, now: Mono) -> bool {
         let may_rest = self.connection.is_some() && !matches!(self.delivery, Delivery::Udp { .. });
         !may_rest && now.since(self.alive) > TIMEOUT + GRACE
@@ -194,15 +194,15 @@ impl Session {
 #[derive(Debug)]
 pub struct Server {
     sessions: HashMap<SessionId, Session>,
-    /// Sessions that made room for others, until they are reported.
+    /// Sessions that had to make room for others and have not been reported yet.
     replaced: Vec<SessionId>,
     description: Description,
     random: fn() -> u64,
 }
 
 impl Server {
-    /// A server that describes itself so in RTCP. `random` gives numbers that nobody can guess:
-    /// who knows a session's name ends it.
+    /// A server that describes itself in RTCP as given. `random` must give numbers that nobody can
+    /// guess: another program on a client's host could end a session whose name it knows.
     pub fn new(description: Description, random: fn() -> u64) -> Server {
         Server {
             sessions: HashMap::new(),
@@ -212,13 +212,13 @@ impl Server {
         }
     }
 
-    /// Sessions that are sent something, and sessions of groups.
+    /// The numbers of unicast and of multicast sessions.
     pub fn counts(&self) -> (usize, usize) {
         let multicast = self.sessions.values().filter(|s| s.is_multicast()).count();
         (self.sessions.len() - multicast, multicast)
     }
 
-    /// What to do about `request`, which `peer` may make, about one of `streams`.
+    /// What to do about the `request` of an authorised `peer` for one of `streams`.
     pub fn request(
         &mut self,
         now: Mono,
@@ -269,7 +269,8 @@ impl Server {
         }
     }
 
-    /// The session that a request names, which lives by that. Nobody but its own host has it.
+    /// The session that a request names, if it comes from that session's own host. Counts as a sign
+    /// of life.
     fn session(
         &mut self,
         now: Mono,
@@ -282,7 +283,7 @@ impl Server {
         let unknown = || Response::new(Status::SessionNotFound, request.cseq());
         let id = SessionId::parse(header).ok_or_else(unknown)?;
         let session = self.sessions.get_mut(&id).ok_or_else(unknown)?;
-        // What is interleaved belongs to its connection.
+        // An interleaved session belongs to its connection.
         let is_there = session.connection == Some(peer.connection);
         if session.from != peer.from.ip() || session.is_interleaved() && !is_there {
             return Err(unknown());
@@ -364,8 +365,8 @@ impl Server {
         }
     }
 
-    /// Completes a session whose packets come from a port and the next one; `None`: there are none,
-    /// and so there is no session.
+    /// Completes a session that sends from this port and the next one; without ports, there is no
+    /// session.
     pub fn set_up(&mut self, setup: Setup, port: Option<u16>) -> (Response, Option<SessionId>) {
         let (Delivery::Udp { rtp, rtcp }, Some(port)) = (setup.session.delivery, port) else {
             return (Response::new(Status::Unavailable, setup.cseq), None);
@@ -404,8 +405,8 @@ impl Server {
         }
     }
 
-    /// The same, if need be in place of the oldest session that this host has left behind: a player
-    /// that was killed comes again before its session is over.
+    /// The same, but may replace the oldest session that this host has abandoned: a player that was
+    /// killed may come back before its session has timed out.
     fn make_room(&mut self, from: IpAddr, is_multicast: bool, replaced: Option<SessionId>) -> bool {
         if self.has_room(from, is_multicast, replaced) {
             return true;
@@ -423,7 +424,7 @@ impl Server {
         self.has_room(from, is_multicast, replaced)
     }
 
-    /// Whether `from` may have a session more, besides `replaced`.
+    /// Whether `from` may have another session, with `replaced` gone.
     fn has_room(&self, from: IpAddr, is_multicast: bool, replaced: Option<SessionId>) -> bool {
         let (most, most_of_address) = match is_multicast {
             true => (MOST_MULTICAST, MOST_MULTICAST_OF_ADDRESS),
@@ -437,7 +438,7 @@ impl Server {
             others.filter(|(_, session)| session.is_multicast() == is_multicast)
         };
         let of_address = others().filter(|(_, session)| network(session.from) == network(from));
-        // This host's own may have all: a relay does.
+        // Loopback addresses may take all, since a relay on this machine does.
         others().count() < most && (from.is_loopback() || of_address.count() < most_of_address)
     }
 
@@ -453,7 +454,8 @@ impl Server {
             return Err(Response::new(Status::NotFound, request.cseq()));
         }
         let mut response = Response::new(Status::Ok, request.cseq()).with("Session", id);
-        // What is played is what is seen now, at its own speed. §12.29, §12.34: the answer says so.
+        // The stream is live: it plays from now on, at its own speed. The answer says so (§12.29,
+        // §12.34).
         response = response.with("Range", "npt=now-");
         if request.header(&SCALE).is_some() {
             response = response.with("Scale", "1");
@@ -462,7 +464,7 @@ impl Server {
             return Ok(Answer::Respond(response));
         }
         if session.is_multicast() {
-            // No RTP-Info: GStreamer waits for ever where a group's packets have other numbers.
+            // No RTP-Info: GStreamer would wait for ever if the group's packets had other numbers.
             session.is_playing = true;
             return Ok(Answer::Respond(response));
         }
@@ -470,7 +472,7 @@ impl Server {
             return Err(not_now(request));
         };
         session.is_playing = true;
-        // §12.33. No `rtptime`: what is to come has no place in time yet.
+        // §12.33. No `rtptime`: the next frame has no timestamp yet.
         let info = format_args!("url={};seq={}", session.url, flow.next_seq().0);
         let response = response.with("RTP-Info", info);
         let play = Play {
@@ -504,7 +506,7 @@ impl Server {
         Ok(Answer::End(response, id))
     }
 
-    /// The session, if the request's address is not another stream's.
+    /// The session, unless the request's address is that of another stream.
     fn of_request(&mut self, id: SessionId, request: &Request) -> Result<&mut Session, Response> {
         let session = self.sessions.get_mut(&id);
         let session =
@@ -521,14 +523,14 @@ impl Server {
         }
     }
 
-    /// Takes back the flow of a delivery that was stopped.
+    /// Takes back the flow of a stopped delivery.
     pub fn paused(&mut self, id: SessionId, flow: Flow) {
         if let Some(session) = self.sessions.get_mut(&id) {
             session.flow = Some(flow);
         }
     }
 
-    /// The client of this session has sent RTCP.
+    /// Notes that the client of this session has sent RTCP.
     pub fn alive(&mut self, now: Mono, id: SessionId) {
         if let Some(session) = self.sessions.get_mut(&id) {
             session.alive = now;
@@ -540,7 +542,7 @@ impl Server {
         self.sessions.remove(&id);
     }
 
-    /// Whether a session was last heard of over this connection.
+    /// Whether a session's latest request came over this connection.
     pub fn has_session(&self, connection: u64) -> bool {
         let mut sessions = self.sessions.values();
         sessions.any(|session| session.connection == Some(connection))
@@ -555,8 +557,9 @@ impl Server {
         playing.map(|session| session.stream.clone()).collect()
     }
 
-    /// A connection has ended, and so have the returned sessions. One that plays by UDP or from the
-    /// group goes on (RFC 2326 §1.3: no session is "tied to a transport-level connection").
+    /// Notes the end of a connection; returns the sessions that end with it. One that plays by UDP
+    /// or from the group goes on (RFC 2326 §1.3: no session is "tied to a transport-level
+    /// connection").
     pub fn closed(&mut self, connection: u64) -> Vec<SessionId> {
         for session in self.sessions.values_mut() {
             if session.connection == Some(connection) {
@@ -568,18 +571,18 @@ impl Server {
         })
     }
 
-    /// Ends and returns the sessions of streams that there are no more.
+    /// Ends and returns the sessions of streams that no longer exist.
     pub fn retain(&mut self, is_there: impl Fn(&str) -> bool) -> Vec<SessionId> {
         self.remove(|session| !is_there(&session.stream))
     }
 
-    /// Whether there is this session.
+    /// Whether this session exists.
     pub fn has(&self, id: SessionId) -> bool {
         self.sessions.contains_key(&id)
     }
 
-    /// Ends and returns the sessions that gave no sign of life for too long; also returns those that
-    /// have made room for others since.
+    /// Ends and returns the sessions without a sign of life for too long; also returns those that
+    /// have made room for others since the last call.
     pub fn expire(&mut self, now: Mono) -> Vec<SessionId> {
         let mut over = self.remove(|session| session.is_over(now));
         over.append(&mut self.replaced);
@@ -596,8 +599,8 @@ impl Server {
     }
 }
 
-/// RFC 2326 §12.32: what a client requires and the server does not know is a refusal. §12.27 treats
-/// `Proxy-Require` alike.
+/// RFC 2326 §12.32: a request that requires an unknown feature is refused. §12.27 treats
+/// `Proxy-Require` in the same way.
 fn understood(request: &Request) -> Result<(), Response> {
     let required = request.header(&REQUIRE).or(request.header(&PROXY_REQUIRE));
     let Some(required) = required else {
@@ -622,8 +625,8 @@ fn describe(
     }
     let group = stream.group().filter(|_| target.is_multicast);
     let local = peer.local.ip();
-    // Zeros where the client is to say by SETUP how it wants the stream: with the group there,
-    // some would take nothing else. RFC 2326 §C.1.7.
+    // Zeros, so that the client chooses a transport in SETUP: given the group here, some clients
+    // would accept nothing else. RFC 2326 §C.1.7.
     let anywhere: IpAddr = match local {
         IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
@@ -633,7 +636,7 @@ fn describe(
     let sdp = Announcement {
         name: &stream.name,
         session: 1,
-        // Never goes back, and says nothing else.
+        // A version number: it never decreases, and means nothing else.
         version: seconds,
         ssrc: None,
         origin: local,
@@ -652,7 +655,7 @@ fn describe(
         .with_body("application/sdp", sdp.to_sdp()))
 }
 
-/// Whether `Accept` takes SDP. RFC 2326 §12.1.
+/// Whether `Accept` allows SDP. RFC 2326 §12.1.
 fn takes_sdp(accept: &str) -> bool {
     let kinds = accept.split(',').filter_map(|part| part.split(';').next());
     let mut kinds = kinds.map(|kind| kind.trim().to_ascii_lowercase());
@@ -670,13 +673,13 @@ fn find<'a>(request: &Request, streams: &'a [Stream]) -> Result<(Target, &'a Str
     target.zip(stream).ok_or_else(not_found)
 }
 
-/// RFC 2326 §11.3.5: with what is possible instead.
+/// RFC 2326 §11.3.5: the answer lists what is possible instead.
 fn not_now(request: &Request) -> Response {
     Response::new(Status::NotValidInThisState, request.cseq()).with("Allow", METHODS)
 }
 
-/// RFC 2326 §12.39. The source is said where it is not this server: a gateway's stream comes from
-/// its sender.
+/// RFC 2326 §12.39. `source` is given if it is not this server: a gateway's stream comes from its
+/// sender.
 fn multicast(stream: &Stream, peer: &Peer) -> String {
     let (group, port) = (stream.destination.ip(), stream.destination.port());
     let mut transport = format!(

@@ -1,27 +1,27 @@
-//! The `Transport` header (RFC 2326 §12.39): what a client can do, in the order of its wishes, and
-//! which of that it gets.
+//! The `Transport` header (RFC 2326 §12.39): what a client can do, in order of preference, and what
+//! it gets.
 //!
-//! A server that sends to wherever it is told is a cannon. A client may therefore name no other
-//! destination than its own address, and no port below 1024.
+//! A server that sends wherever it is told can be aimed at others. A client may therefore name no
+//! destination but its own address, and no port below 1024.
 
 use std::net::IpAddr;
 
-/// The first port that a client may name: below it are the host's own services.
+/// The first port that a client may name: those below belong to the host's own services.
 const FIRST_PORT: u16 = 1024;
 
-/// One transport that can be had.
+/// One available transport.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wish {
     /// The stream's own group.
     Multicast,
-    /// RTP and RTCP to these ports of the client.
+    /// By UDP, to these ports of the client.
     Udp {
         /// The RTP packets' port.
         rtp: u16,
         /// The RTCP packets' port.
         rtcp: u16,
     },
-    /// Over the client's connection. RFC 2326 §10.12.
+    /// Interleaved, over the client's connection. RFC 2326 §10.12.
     Interleaved {
         /// The RTP packets' channel.
         rtp: u8,
@@ -30,30 +30,30 @@ pub enum Wish {
     },
 }
 
-/// What the answer depends on besides the header.
+/// What the answer depends on, apart from the header.
 #[derive(Clone, Copy, Debug)]
 pub struct Possible {
-    /// The stream's group, if it goes to one.
+    /// The stream's group, if its destination is one.
     pub group: Option<IpAddr>,
-    /// Where the client's connection comes from.
+    /// The client's address.
     pub client: IpAddr,
-    /// Whether frames can be interleaved: its connection does not carry a stream yet.
+    /// Whether its connection is free to carry a stream.
     pub can_interleave: bool,
 }
 
-/// Why no transport of a header can be had.
+/// Why none of a header's transports is available.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unfit {
-    /// Other ways to carry a stream, or none that is readable.
+    /// The client wants other transports, or ones that cannot be read.
     Unsupported,
-    /// At least one of them would go to another host, or to a port of the system.
+    /// At least one of them would send to another host, or to a port below 1024.
     Foreign,
 }
 
-/// The first transport of `header` that can be had.
+/// The first available transport of `header`.
 ///
 /// # Errors
-/// If none can.
+/// If none is available.
 pub fn choose(header: &str, possible: &Possible) -> Result<Wish, Unfit> {
     let mut unfit = Unfit::Unsupported;
     for spec in split(header, ',') {
@@ -102,7 +102,7 @@ fn fit(spec: &str, possible: &Possible) -> Result<Wish, Unfit> {
 /// The parameters of one transport.
 #[derive(Default)]
 struct Asked<'a> {
-    /// `multicast` or `unicast`, if either is said.
+    /// `multicast` or `unicast`, if either is given.
     multicast: Option<bool>,
     destination: Option<&'a str>,
     ports: Option<(u16, u16)>,
@@ -110,7 +110,7 @@ struct Asked<'a> {
 }
 
 impl<'a> Asked<'a> {
-    /// `None`: they contradict themselves, or ask for what this server does not do.
+    /// `None` if they are contradictory, or ask for something this server does not do.
     fn of(parameters: impl Iterator<Item = &'a str>) -> Option<Asked<'a>> {
         let mut asked = Asked::default();
         for parameter in parameters {
@@ -129,13 +129,13 @@ impl<'a> Asked<'a> {
         Some(asked)
     }
 
-    /// "Default value is multicast", says RFC 2326; but a client that names its ports or comes by
+    /// RFC 2326 says "Default value is multicast", but a client that names its ports or asks for
     /// TCP means unicast.
     fn is_multicast(&self, over_tcp: bool) -> bool {
         self.multicast.unwrap_or(!over_tcp && self.ports.is_none())
     }
 
-    /// Whether somebody else would get the stream.
+    /// Whether the stream would go to somebody else.
     fn is_foreign(&self, possible: &Possible) -> bool {
         let own = [Some(possible.client), possible.group];
         self.destination.is_some_and(|destination| {
@@ -146,7 +146,7 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// `4588-4589`, or one number, which the next one follows.
+/// Reads `4588-4589`, or one number, which implies the next.
 fn pair<T: TryFrom<u16>>(text: &str) -> Option<(T, T)> {
     let (first, second) = match text.split_once('-') {
         Some((first, second)) => (first.trim().parse().ok()?, second.trim().parse().ok()?),
@@ -159,7 +159,7 @@ fn pair<T: TryFrom<u16>>(text: &str) -> Option<(T, T)> {
     Some((T::try_from(first).ok()?, T::try_from(second).ok()?))
 }
 
-/// The parts of a list, of which none is split inside quotation marks.
+/// Splits a list, but not inside quotation marks.
 fn split(text: &str, by: char) -> impl Iterator<Item = &str> {
     let mut is_quoted = false;
     text.split(move |c| {

@@ -1,5 +1,6 @@
-//! The sockets of WS-Discovery: one thread that answers who looks for ONVIF devices on the networks
-//! of this machine, and follows its interfaces. What is answered, and to whom: [`crate::onvif`].
+//! The sockets of WS-Discovery: one thread that answers clients looking for ONVIF devices on this
+//! machine's networks, and follows its interfaces. [`crate::onvif`] decides what is answered, and
+//! to whom.
 
 use std::collections::HashMap;
 use std::io;
@@ -16,10 +17,10 @@ use crate::net::{Bell, BellRope, GroupError, Interface, Listener, thread};
 use crate::onvif::discovery::{GROUPS, MAX_LEN, PORT, REPEATS, Target};
 use crate::onvif::{Network, Uuid};
 
-/// How often interfaces are looked at.
+/// How often to check the interfaces.
 const REFRESH: Duration = Duration::from_secs(1);
 
-/// Why nobody finds this machine.
+/// Why this machine cannot be discovered.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DiscoveryError {
     #[error(transparent)]
@@ -28,7 +29,7 @@ pub(super) enum DiscoveryError {
     Start(#[from] io::Error),
 }
 
-/// The running thread. It says bye and ends when dropped.
+/// The running thread. When dropped, it says Bye and ends.
 #[derive(Debug)]
 pub(super) struct Discovery {
     stop: Arc<AtomicBool>,
@@ -37,7 +38,7 @@ pub(super) struct Discovery {
 }
 
 impl Discovery {
-    /// Says hello and answers from now on. `page`: where the services listen.
+    /// Says Hello, and answers from now on. `page` is where the services listen.
     pub(super) fn start(
         id: Uuid,
         host: &str,
@@ -81,7 +82,7 @@ struct Answering {
     listener: Listener,
     target: Target,
     page: IpAddr,
-    /// The addresses of each interface at which the services can be reached.
+    /// For each interface, the addresses at which the services can be reached.
     networks: HashMap<u32, Vec<Network>>,
 }
 
@@ -115,7 +116,7 @@ impl Answering {
             })
     }
 
-    /// Says hello where an interface, or an address of one, is new.
+    /// Says Hello on interfaces that are new or have a new address.
     fn follow_interfaces(&mut self) {
         let before = std::mem::take(&mut self.networks);
         for interface in self.listener.interfaces() {

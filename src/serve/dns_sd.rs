@@ -1,4 +1,4 @@
-//! Makes known by DNS-SD what is behind the doors, as long as they are open.
+//! Advertises the running servers by DNS-SD.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,10 +10,10 @@ use crate::board::Board;
 use crate::dns_sd::{DnsSd, Facts};
 use crate::host;
 
-/// How often to look what there is.
+/// How often to check for changes.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Follows the streams on the board and the machine's name, until it is dropped.
+/// Advertises the streams on the board under the machine's current name, until it is dropped.
 pub(super) async fn advertise(
     board: Arc<Board>,
     page: Option<SocketAddr>,

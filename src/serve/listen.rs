@@ -5,10 +5,10 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 use nix::libc::EAFNOSUPPORT;
 
-/// A socket that listens there, and the address with the port that the kernel chose if
-/// none was given. Where there is no IPv6, "every address" means those of IPv4.
+/// A listening socket and its address, with the port that the kernel chose if none was given. On a
+/// machine without IPv6, "every address" means every IPv4 address.
 pub(super) fn on(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
-    // SO_REUSEADDR is set: after a restart the port is free.
+    // SO_REUSEADDR is set, so the port is available right after a restart.
     let listener = TcpListener::bind(address).or_else(|error| {
         let is_without_ipv6 = error.raw_os_error() == Some(EAFNOSUPPORT)
             || error.kind() == io::ErrorKind::AddrNotAvailable;

@@ -1,8 +1,9 @@
-//! The doors for visitors: status page and ONVIF by HTTP, RTSP. One thread of low priority with one
-//! runtime serves them all. It sees only what is on the [`Board`]: counters read once a second, and
-//! pictures that it asked for. A flood of visitors hurts only visitors.
+//! The servers for visitors: the status page and ONVIF over HTTP, and RTSP ("doors" in the code).
+//! One low-priority thread with one runtime serves them all. It sees only what is on the
+//! [`Board`]: counters read once a second, and pictures that it asked for. A flood of visitors
+//! hurts only visitors.
 //!
-//! What is said at a door is known elsewhere: `status`, `rtsp`, `onvif`.
+//! The protocols themselves are in `status`, `rtsp` and `onvif`.
 
 mod discovery;
 mod dns_sd;
@@ -31,7 +32,7 @@ use crate::status::Page;
 /// Why visitors are not served.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The address cannot be listened on.
+    /// Listening on the address failed.
     #[error("{door} cannot listen on {address}: {cause}; choose another address or port")]
     Listen {
         /// What was to listen there, such as "the status page".
@@ -44,27 +45,27 @@ pub enum ServeError {
     /// The kernel has no thread or descriptor left.
     #[error("visitors cannot be served: {0}")]
     Start(#[source] std::io::Error),
-    /// It is not known who may watch.
+    /// The list of users cannot be read.
     #[error(transparent)]
     Users(#[from] UsersError),
 }
 
-/// The running thread. It ends when dropped, and open connections with it.
+/// The running thread. Dropping it ends the thread and closes all connections.
 #[derive(Debug)]
 pub struct Server {
     settings: Services,
     users: Users,
     stop: Arc<Notify>,
     thread: Option<JoinHandle<()>>,
-    /// By it ONVIF clients find this machine.
+    /// Answers ONVIF clients that look for cameras.
     _discovery: Option<Discovery>,
 }
 
 impl Server {
-    /// Opens the doors that `settings` ask for, and logs where they are. `None`: there are none.
+    /// Opens the doors that `settings` ask for, and logs their addresses. `None` if there are none.
     ///
     /// # Errors
-    /// It cannot listen on an address, or the users cannot be read.
+    /// An address cannot be listened on, or the users cannot be read.
     pub fn start(settings: &Services, board: &Arc<Board>) -> Result<Option<Server>, ServeError> {
         if !has_doors(settings) {
             return Ok(None);
@@ -94,7 +95,7 @@ impl Server {
         }))
     }
 
-    /// The doors as `settings` ask for them now. A failure is logged and stops nothing else.
+    /// Adapts the doors to changed `settings`. A failure is logged and stops nothing else.
     pub fn follow(
         server: Option<Server>,
         settings: &Services,
@@ -110,7 +111,7 @@ impl Server {
         })
     }
 
-    /// Whether it is what `settings` ask for, the users in a file included.
+    /// Whether it already serves what `settings` ask for, with the same users in the file.
     fn is_as(&self, settings: &Services) -> bool {
         self.settings == *settings && settings.users.load().is_ok_and(|users| users == self.users)
     }
@@ -126,7 +127,7 @@ impl Drop for Server {
     }
 }
 
-/// A socket that listens there for `door`, and its address.
+/// A listening socket for `door`, and the address it got.
 fn listen_for(
     door: &'static str,
     address: SocketAddr,
@@ -142,12 +143,13 @@ fn has_doors(settings: &Services) -> bool {
     settings.status != Status::Off || settings.rtsp.is_some()
 }
 
-/// What distinguishes the ONVIF device of the page on this port from all others, always the same.
+/// The permanent, unique id of the ONVIF device whose page is on this port.
 fn device_id(port: u16) -> Uuid {
     Uuid::LANCAM.named(&format!("{} {port}", host::identity()))
 }
 
-/// Has ONVIF clients find the services at `page`. Without that they can still be given its address.
+/// Lets ONVIF clients discover the services at `page`. If that fails, users can still type in the
+/// address.
 fn discovery_of(page: SocketAddr) -> Option<Discovery> {
     if page.ip().is_loopback() {
         info!(
@@ -160,15 +162,15 @@ fn discovery_of(page: SocketAddr) -> Option<Discovery> {
         .ok()
 }
 
-/// What listens.
+/// The listening sockets, with what is served on each.
 struct Doors {
     page: Option<(std::net::TcpListener, Page)>,
     rtsp: Option<(std::net::TcpListener, Rtsp)>,
-    /// `None`: nothing is made known.
+    /// `None`: nothing is advertised.
     known: Option<Known>,
 }
 
-/// What is made known by DNS-SD.
+/// What is advertised by DNS-SD.
 struct Known {
     board: Arc<Board>,
     page: Option<SocketAddr>,
@@ -225,7 +227,7 @@ impl Doors {
         Ok(Doors { page, rtsp, known })
     }
 
-    /// Where the page is.
+    /// The address of the page.
     fn page_address(&self) -> Option<SocketAddr> {
         let (listener, _) = self.page.as_ref()?;
         listener.local_addr().ok()
