@@ -1,5 +1,5 @@
-//! The thread that advertises: sockets for a [`Responder`]. It takes on the priority of the thread
-//! that starts it.
+//! The advertising thread: sockets for a [`Responder`]. It inherits the priority of the thread that
+//! starts it.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,21 +15,21 @@ use crate::host;
 use crate::net::thread::join;
 use crate::net::{Bell, BellRope, GroupError, Interface, Listener};
 
-/// How often interfaces are looked at.
+/// How often to check the interfaces.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Why nothing is advertised.
 #[derive(Debug, thiserror::Error)]
 pub enum DnsSdError {
-    /// The port is another program's alone.
+    /// Another program has the port and does not share it.
     #[error(transparent)]
     Listen(#[from] GroupError),
-    /// There are no descriptors or threads left.
+    /// No descriptors or threads are left.
     #[error("no thread or descriptor is left: {0}")]
     Start(#[from] io::Error),
 }
 
-/// Advertises until it is dropped, which takes everything back.
+/// Advertises until it is dropped, and then withdraws everything.
 #[derive(Debug)]
 pub struct DnsSd {
     wanted: Arc<Mutex<Wanted>>,
@@ -47,7 +47,7 @@ impl DnsSd {
     /// Starts to advertise.
     ///
     /// # Errors
-    /// The port is another program's alone, or there are no descriptors or threads left.
+    /// Another program has the port and does not share it, or no descriptors or threads are left.
     pub fn start(facts: Facts) -> Result<DnsSd, DnsSdError> {
         let listener = Listener::among_neighbours(PORT, &GROUPS, None, MAX_LEN)?;
         let (bell, rope) = Bell::new()?;
@@ -63,7 +63,7 @@ impl DnsSd {
         })
     }
 
-    /// What is advertised has changed, or not.
+    /// Sets what to advertise from now on.
     pub fn follow(&self, facts: Facts) {
         self.with(|wanted| wanted.facts = Some(facts));
     }

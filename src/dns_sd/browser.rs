@@ -8,10 +8,10 @@ use super::message::{GROUPS, MAX_LEN, PORT};
 use crate::clock::Mono;
 use crate::net::{GroupError, Listener};
 
-/// How often interfaces are looked at.
+/// How often to check the interfaces.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Looks for services that others serve by RTSP.
+/// Looks for what others serve by RTSP.
 pub struct Browser {
     listener: Listener,
     directory: Directory,
@@ -31,7 +31,8 @@ impl Browser {
         })
     }
 
-    /// Takes what has come, and asks what is to be asked. Call it some times a second.
+    /// Reads what has arrived, and sends the questions that are due. Call it several times a
+    /// second.
     ///
     /// # Errors
     /// The kernel refused to look for datagrams.
@@ -54,12 +55,12 @@ impl Browser {
         Ok(())
     }
 
-    /// What was found.
+    /// The services found.
     pub fn directory(&self) -> &Directory {
         &self.directory
     }
 
-    /// The name of the interface by which a service was found.
+    /// The name of the interface on which a service was found.
     pub fn interface(&self, service: &Service) -> String {
         let all = self.listener.interfaces();
         let found = all.iter().find(|i| i.index == service.interface);

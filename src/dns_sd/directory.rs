@@ -1,9 +1,9 @@
-//! What others serve by RTSP, as DNS-SD tells it (RFC 6763). Sans-IO: datagrams and times in,
-//! services and questions out.
+//! The RTSP services of others, as advertised by DNS-SD (RFC 6763). Sans-IO: datagrams and times
+//! in, services and questions out.
 //!
-//! It is no cache of records: it keeps what a list shows, within bounds, and is fair to hosts: one
-//! that announces many services cannot keep another's out. A service that has not been heard of for
-//! a while is forgotten, whatever its TTL promised: a camera that was unplugged is gone.
+//! Not a cache of records: it keeps only what a list shows, within bounds. It is fair to hosts, so
+//! that one with many services cannot keep others out. A service that has been silent for a while
+//! is forgotten whatever its TTL, since the camera may have been unplugged.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -16,53 +16,53 @@ use super::path;
 use crate::clock::Mono;
 use crate::text::printable;
 
-/// Services that are kept, some 500 bytes each.
+/// Most services kept, some 500 bytes each.
 const MAX_SERVICES: usize = 512;
-/// Of one host's.
+/// Most services of one host.
 const MAX_OF_HOST: usize = 64;
-/// Addresses of one service.
+/// Most addresses of one service.
 const MAX_ADDRESSES: usize = 8;
-/// Characters of a name, as of a stream's that is announced by SAP.
+/// Most characters of a name; the same as in an announcement by SAP.
 const MAX_NAME: usize = 128;
-/// From one question to the next: RFC 6762 §5.2: "the intervals between successive queries MUST
-/// increase by at least a factor of two", up to the second.
+/// The shortest and the longest time between questions. RFC 6762 §5.2: "the intervals between
+/// successive queries MUST increase by at least a factor of two".
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
-/// After this time a service is forgotten: it did not answer three questions.
+/// A service is forgotten after this time, in which it has left three questions unanswered.
 const FORGOTTEN: Duration = Duration::from_secs(200);
-/// RFC 6762 §10.1: a record that was taken back is kept for one second.
+/// RFC 6762 §10.1: a withdrawn record is kept for one second.
 const GOODBYE: Duration = Duration::from_secs(1);
-/// What is missing of a service is asked for so often, the first time after this wait.
+/// How often to ask for the missing records of a service, and the wait before the first time.
 const MOST_ASKED: u8 = 3;
 const ASK_AFTER: Duration = Duration::from_millis(200);
-/// Services that one query is about.
+/// Most services in one query.
 const ASKED_AT_ONCE: usize = 8;
-/// Known answers in one query.
+/// Most known answers in one query.
 const MOST_KNOWN: usize = 24;
 
-/// A service that somebody advertises.
+/// An advertised service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Service {
-    /// Its name, without anything that a terminal would act on.
+    /// Its name, safe to print on a terminal.
     pub name: String,
-    /// Who told of it: one host, by several of its addresses.
+    /// The addresses of the host that advertised it.
     pub from: Vec<IpAddr>,
-    /// The index of the interface that this came in on.
+    /// The index of the interface on which this was received.
     pub interface: u32,
-    /// Where it is, the most useful address first.
+    /// Its addresses, the most useful one first.
     pub addresses: Vec<SocketAddr>,
-    /// What it serves: a path as it was told.
+    /// The path, as advertised.
     pub path: String,
-    /// When it was first heard of.
+    /// When it first appeared.
     pub since: Mono,
 }
 
-/// A service, and what is known of it so far.
+/// A service, as far as it is known.
 #[derive(Debug)]
 struct Entry {
     name: Name<'static>,
     service: Service,
-    /// Of its SRV record.
+    /// The host in its SRV record.
     host: Option<(Name<'static>, u16)>,
     has_text: bool,
     addresses: Vec<IpAddr>,
@@ -72,7 +72,7 @@ struct Entry {
     ask_at: Mono,
 }
 
-/// The services, in the order in which they appeared.
+/// The services, in order of appearance.
 #[derive(Debug, Default)]
 pub struct Directory {
     entries: Vec<Entry>,
@@ -82,18 +82,18 @@ pub struct Directory {
 }
 
 impl Service {
-    /// Where it is, as a URL that can be printed and pasted; `None`: not known yet.
+    /// Its URL, safe to print and paste; `None` if not known yet.
     pub fn url(&self) -> Option<String> {
         let address = self.addresses.first()?;
         Some(path::url(*address, &self.path))
     }
 
-    /// Whether a user may mean this by `name`.
+    /// Whether a user who says `name` may mean this service.
     pub fn is_called(&self, name: &str) -> bool {
         self.name.eq_ignore_ascii_case(name) || self.path == path::path_of(name)
     }
 
-    /// Whether this is the stream called `name` of the host with this address.
+    /// Whether this is the stream `name` of the host with this address.
     pub fn is_stream(&self, name: &str, host: IpAddr) -> bool {
         let is_there = self.from.contains(&host) || self.addresses.iter().any(|a| a.ip() == host);
         is_there && self.path == path::path_of(name)
@@ -101,7 +101,7 @@ impl Service {
 }
 
 impl Entry {
-    /// What is not known of it; empty: nothing.
+    /// What is still missing.
     fn missing(&self) -> Vec<(Name<'static>, TYPE)> {
         let mut missing = Vec::new();
         if self.host.is_none() {
@@ -129,18 +129,18 @@ impl Entry {
 }
 
 impl Directory {
-    /// The services whose addresses are known.
+    /// The services with known addresses.
     pub fn services(&self) -> impl Iterator<Item = &Service> {
         let all = self.entries.iter().map(|entry| &entry.service);
         all.filter(|service| !service.addresses.is_empty())
     }
 
-    /// Services for which there was no room, each time they were announced.
+    /// Counts services for which there was no room, each time they were advertised.
     pub fn turned_away(&self) -> u64 {
         self.turned_away
     }
 
-    /// Takes a datagram that `from` sent and that came in on `interface`.
+    /// Takes a datagram from `from`, received on `interface`.
     pub fn push(&mut self, now: Mono, from: SocketAddr, interface: u32, datagram: &[u8]) {
         // RFC 6762 §6: responses from another port are ignored.
         let Some(packet) = message::parse(datagram).filter(|_| from.port() == PORT) else {
@@ -153,7 +153,7 @@ impl Directory {
             let all = packet.answers.iter().chain(&packet.additional_records);
             all.filter(|record| record.class == CLASS::IN)
         };
-        // In this order, since each is looked for by what the one before says.
+        // In this order, since each kind of record refers to the next.
         let kind = Kind::Rtsp.name();
         for record in records().filter(|record| record.name == kind) {
             if let RData::PTR(to) = &record.rdata {
@@ -166,7 +166,7 @@ impl Directory {
         self.locate(&records().collect::<Vec<_>>());
     }
 
-    /// There is an instance, or no more.
+    /// Takes a PTR record: an instance exists, or no longer.
     fn pointed(&mut self, now: Mono, from: IpAddr, interface: u32, name: &Name<'_>, ttl: u32) {
         let known = self.entries.iter_mut().find(|e| e.name == *name);
         if let Some(entry) = known {
@@ -212,7 +212,7 @@ impl Directory {
         });
     }
 
-    /// Where an instance is, and its path.
+    /// Takes the SRV and TXT records of an instance: host, port and path.
     fn describe(&mut self, now: Mono, record: &ResourceRecord<'_>) {
         if record.ttl == 0 {
             return;
@@ -241,7 +241,7 @@ impl Directory {
         }
     }
 
-    /// The addresses that hosts of instances have.
+    /// Takes the addresses of the instances' hosts.
     fn locate(&mut self, records: &[&ResourceRecord<'_>]) {
         if !records.iter().any(|r| message::address(r).is_some()) {
             return;
@@ -258,7 +258,7 @@ impl Directory {
             if told.is_empty() {
                 continue;
             }
-            // RFC 6762 §10.2: they replace the others of their kind.
+            // RFC 6762 §10.2: they replace the earlier ones of their type.
             for is_ipv6 in [false, true] {
                 let replaces = |(ip, flush): &(IpAddr, bool)| *flush && ip.is_ipv6() == is_ipv6;
                 if told.iter().any(replaces) {
@@ -274,7 +274,7 @@ impl Directory {
         }
     }
 
-    /// Forgets what is over; the questions to ask everybody now.
+    /// Forgets what has expired; returns the questions to multicast now.
     pub fn poll(&mut self, now: Mono) -> Vec<Vec<u8>> {
         self.entries.retain(|entry| now < entry.expires);
         let mut out = Vec::new();
@@ -304,7 +304,7 @@ impl Directory {
         out
     }
 
-    /// Which services are there? But for those that have just answered: RFC 6762 §7.1.
+    /// The question for all services; those heard of recently are its known answers: RFC 6762 §7.1.
     fn question(&self, now: Mono) -> Packet<'static> {
         let mut packet = Packet::new_query(0);
         packet

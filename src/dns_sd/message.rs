@@ -1,5 +1,5 @@
-//! Messages of multicast DNS: what is read of them, and how they are written. The `simple-dns`
-//! crate knows the format (RFC 1035 §4.1); here is checked beforehand what it trusts, the counts.
+//! Reading and writing messages of multicast DNS. The `simple-dns` crate knows the format (RFC 1035
+//! §4.1). It trusts the counts in the header, so they are checked here first.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -14,15 +14,15 @@ pub(crate) const GROUPS: [IpAddr; 2] = [
 ];
 /// RFC 6762 §17: "a Multicast DNS packet, including IP and UDP headers, MUST NOT exceed 9000 bytes."
 pub(crate) const MAX_LEN: usize = 9000 - 28;
-/// What fits into an Ethernet frame with IPv6.
+/// The most that fits into an Ethernet frame with IPv6.
 const ROOM: usize = 1452;
-/// RFC 6762 §10: of records that contain a host's name or address, and of the others, in seconds.
+/// RFC 6762 §10: the TTL of records with a host's name or address, and of others, in seconds.
 const HOST_TTL: u32 = 120;
 const OTHER_TTL: u32 = 4500;
-/// RFC 1035 §2.3.4, in bytes.
+/// Longest label in bytes. RFC 1035 §2.3.4.
 const MAX_LABEL: usize = 63;
 
-/// A record of our own.
+/// A record to send.
 pub(super) type Record = ResourceRecord<'static>;
 
 /// A kind of service.
@@ -50,7 +50,7 @@ impl Kind {
     }
 }
 
-/// RFC 6763 §9: which kinds of services there are.
+/// The name by which the kinds of services are found. RFC 6763 §9.
 pub(super) fn kinds() -> Name<'static> {
     name(&["_services", "_dns-sd", "_udp", "local"])
 }
@@ -65,7 +65,7 @@ fn name(labels: &[&str]) -> Name<'static> {
     Name::new_with_labels(&labels.iter().map(label).collect::<Vec<_>>())
 }
 
-/// `base` and `suffix`, the first cut off where both are too long for a label.
+/// `base` followed by `suffix`, with `base` shortened if both together are too long for a label.
 pub(super) fn label(base: &str, suffix: &str) -> String {
     let mut end = base.len().min(MAX_LABEL.saturating_sub(suffix.len()));
     while !base.is_char_boundary(end) {
@@ -74,10 +74,10 @@ pub(super) fn label(base: &str, suffix: &str) -> String {
     format!("{}{suffix}", &base[..end])
 }
 
-/// Reads a datagram; `None`: it is no message of multicast DNS.
+/// Parses a datagram; `None` if it is not a message of multicast DNS.
 pub(super) fn parse(datagram: &[u8]) -> Option<Packet<'_>> {
-    // RFC 1035 §4.1.1: id, flags, and the counts of questions and of three kinds of records, for
-    // which `simple-dns` makes room as they say. The shortest question has 5 bytes, the shortest
+    // RFC 1035 §4.1.1: id, flags, and the counts of questions and of three kinds of records.
+    // `simple-dns` allocates as many as they say. The shortest question has 5 bytes, the shortest
     // record 11.
     let counts = datagram.get(4..12)?.chunks_exact(2);
     let mut counts = counts.map(|c| usize::from(u16::from_be_bytes([c[0], c[1]])));
@@ -92,12 +92,12 @@ pub(super) fn parse(datagram: &[u8]) -> Option<Packet<'_>> {
     is_plain.then_some(packet)
 }
 
-/// Whether it answers; else it asks.
+/// Whether it is a response; otherwise it is a query.
 pub(super) fn is_response(packet: &Packet<'_>) -> bool {
     packet.has_flags(PacketFlag::RESPONSE)
 }
 
-/// Records of addresses, one for each.
+/// Address records, one for each address.
 pub(super) fn addresses(host: &Name<'static>, all: &[IpAddr]) -> Vec<Record> {
     let record = |ip: &IpAddr| {
         let data = match *ip {
@@ -113,7 +113,7 @@ pub(super) fn addresses(host: &Name<'static>, all: &[IpAddr]) -> Vec<Record> {
     all.iter().map(record).collect()
 }
 
-/// The address that a record has.
+/// The address in a record.
 pub(super) fn address(record: &ResourceRecord<'_>) -> Option<IpAddr> {
     match &record.rdata {
         RData::A(a) => Some(Ipv4Addr::from_bits(a.address).into()),
@@ -122,7 +122,7 @@ pub(super) fn address(record: &ResourceRecord<'_>) -> Option<IpAddr> {
     }
 }
 
-/// Whether it means nothing beyond its link. RFC 3927, RFC 4291 §2.5.6.
+/// Whether it is link-local. RFC 3927, RFC 4291 §2.5.6.
 pub(super) fn is_link_local(ip: &IpAddr) -> bool {
     match ip {
         IpAddr::V4(v4) => v4.is_link_local(),
@@ -130,7 +130,7 @@ pub(super) fn is_link_local(ip: &IpAddr) -> bool {
     }
 }
 
-/// RFC 2782: where a service is.
+/// RFC 2782: the host and port of a service.
 pub(super) fn srv(instance: &Name<'static>, host: &Name<'static>, port: u16) -> Record {
     let srv = SRV {
         priority: 0,
@@ -141,22 +141,22 @@ pub(super) fn srv(instance: &Name<'static>, host: &Name<'static>, port: u16) -> 
     unique(instance, HOST_TTL, RData::SRV(srv))
 }
 
-/// RFC 6763 §6: what else there is to know of it.
+/// RFC 6763 §6: additional data of a service.
 pub(super) fn txt(instance: &Name<'static>, path: &str) -> Record {
     let mut txt = TXT::new();
-    // A path that does not fit is left out. RFC 6763 §6.1: "at least one string".
+    // A path that does not fit is left out. RFC 6763 §6.1 wants "at least one string".
     if txt.add_attribute("path", Some(path.as_bytes())).is_err() {
         let _ = txt.add_string("");
     }
     unique(instance, OTHER_TTL, RData::TXT(txt))
 }
 
-/// RFC 6763 §4.1: one of the instances.
+/// RFC 6763 §4.1: points to an instance of a service.
 pub(super) fn pointer(of: Name<'static>, to: Name<'static>) -> Record {
     ResourceRecord::new(of, CLASS::IN, OTHER_TTL, RData::PTR(PTR(to)))
 }
 
-/// RFC 6762 §6.1: `host` has no addresses but those of these types.
+/// RFC 6762 §6.1: `host` has addresses of these types only.
 pub(super) fn no_other(host: &Name<'static>, has_v4: bool, has_v6: bool) -> Record {
     // RFC 4034 §4.1.2: A is type 1, AAAA type 28, bits from the left.
     let mut bitmap = vec![u8::from(has_v4) << 6, 0, 0, u8::from(has_v6) << 3];
@@ -172,13 +172,13 @@ pub(super) fn no_other(host: &Name<'static>, has_v4: bool, has_v6: bool) -> Reco
     unique(host, HOST_TTL, RData::NSEC(nsec))
 }
 
-/// A record that nobody else has by this name: it replaces what is cached (RFC 6762 §10.2).
+/// Marks a record as unique: it replaces cached ones of its name (RFC 6762 §10.2).
 fn unique(name: &Name<'static>, ttl: u32, data: RData<'static>) -> Record {
     ResourceRecord::new(name.clone(), CLASS::IN, ttl, data).with_cache_flush(true)
 }
 
-/// What decides between two that claim a name at once: RFC 6762 §8.2: "first the record class, then
-/// the record type, then the raw content of the binary rdata".
+/// The key that decides between two hosts that claim a name at the same time. RFC 6762 §8.2: "first
+/// the record class, then the record type, then the raw content of the binary rdata".
 pub(super) fn rank(record: &ResourceRecord<'_>) -> (u16, u16, Vec<u8>) {
     let kind = u16::from(record.rdata.type_code());
     let mut alone = Packet::new_query(0);
@@ -190,7 +190,7 @@ pub(super) fn rank(record: &ResourceRecord<'_>) -> (u16, u16, Vec<u8>) {
     );
     alone.answers.push(nameless);
     let bytes = alone.build_bytes_vec().unwrap_or_default();
-    // Behind 12 bytes of head and 11 of the record's: RFC 1035 §4.1.3.
+    // After 12 bytes of header and 11 of the record: RFC 1035 §4.1.3.
     let data = bytes.get(23..).unwrap_or_default().to_vec();
     (record.class as u16, kind, data)
 }
@@ -200,7 +200,7 @@ pub(super) fn is(record: &ResourceRecord<'_>, kind: TYPE) -> bool {
     record.rdata.type_code() == kind
 }
 
-/// A response; `None`: it does not fit.
+/// A response; `None` if it does not fit into a datagram.
 pub(super) fn response(answers: Vec<Record>, additional: Vec<Record>) -> Packet<'static> {
     let mut packet = Packet::new_reply(0);
     packet.set_flags(PacketFlag::AUTHORITATIVE_ANSWER);
@@ -209,13 +209,13 @@ pub(super) fn response(answers: Vec<Record>, additional: Vec<Record>) -> Packet<
     packet
 }
 
-/// The packet's bytes, if they fit into one datagram.
+/// The packet's bytes, if they fit into a datagram.
 pub(super) fn bytes(packet: &Packet<'_>) -> Option<Vec<u8>> {
     let bytes = packet.build_bytes_vec_compressed().ok()?;
     (bytes.len() <= ROOM).then_some(bytes)
 }
 
-/// Answers as datagrams, in as few as they fit; additional records where there is room.
+/// Puts answers into as few datagrams as possible, and additional records where there is room.
 pub(super) fn datagrams(answers: &[Record], additional: Vec<Record>) -> Vec<Vec<u8>> {
     if let Some(bytes) = bytes(&response(answers.to_vec(), additional)) {
         return vec![bytes];

@@ -1,6 +1,6 @@
-//! DNS-SD (RFC 6763) by multicast DNS (RFC 6762): this machine's services made known on its links,
-//! and others' found. Unlike SAP it is what browsers of the network, phones and players know; it
-//! tells where something is served, not what a stream is.
+//! DNS-SD (RFC 6763) over multicast DNS (RFC 6762): advertises this machine's services on its
+//! links, and finds those of others. Unlike SAP, it is known to network browsers, phones and
+//! players; it says where something is served, not what a stream is.
 //!
 //! It resolves nothing for anybody, and publishes nothing but lancam's own services and, where no
 //! other program does, this machine's name.

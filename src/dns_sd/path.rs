@@ -1,4 +1,4 @@
-//! Streams' names in URLs, and URLs of strangers.
+//! Stream names in URLs, and URLs from strangers.
 
 use std::net::SocketAddr;
 
@@ -6,7 +6,8 @@ use percent_encoding::{AsciiSet, utf8_percent_encode};
 
 use crate::text::{UNRESERVED, percent_encoded};
 
-/// What a stranger's path may hold as it is; RFC 3986 §3.3, less what a shell acts on in quotes.
+/// The characters of RFC 3986 §3.3 that are left as they are in a stranger's path: all but those
+/// that mean something to a shell within quotes.
 const KEPT: AsciiSet = UNRESERVED
     .remove(b'/')
     .remove(b'?')
@@ -23,8 +24,8 @@ pub fn path_of(name: &str) -> String {
     format!("/{}", percent_encoded(name))
 }
 
-/// The URL of what is served at `address` under the path that a stranger told: with nothing in it
-/// that a terminal or a shell would act on.
+/// The URL of what is served at `address` under a path from a stranger, safe for terminals and
+/// shells.
 pub(super) fn url(address: SocketAddr, path: &str) -> String {
     let path = path.trim_start_matches('/');
     format!("rtsp://{address}/{}", utf8_percent_encode(path, &KEPT))

@@ -1,16 +1,16 @@
-//! Answers for this machine's services and, where nobody else does, for its name: multicast DNS
+//! Answers for this machine's services and, if nothing else does, for its name: multicast DNS
 //! (RFC 6762) with DNS-SD's records (RFC 6763). Sans-IO: datagrams and times in, datagrams and the
-//! next time out.
+//! next deadline out.
 //!
-//! It is no resolver and keeps no cache: what others say is only looked at for names of its own, so
-//! nobody can make it grow. Each link (interface) is by itself; a name that is taken on one of them
-//! is changed on all.
+//! It is not a resolver and has no cache: it looks in others' messages only for its own names, so
+//! nobody can make it grow. Each link (interface) is handled by itself, but a name that is taken on
+//! one of them is changed on all.
 //!
-//! **The host's name.** Avahi or systemd-resolved may answer for it on this machine, and would give
-//! it up where another's answer differs. So it is asked for first, as any program would. If an
-//! address of this machine is the answer, somebody here has it; if somebody here begins to probe
-//! for it later, it is left to them at once. Services then point to it all the same. Now and then
-//! it is asked for again, for whoever had it may be gone.
+//! **The host's name.** Avahi or systemd-resolved may already answer for it on this machine, and
+//! would give it up if another answer differed from theirs. So it is first queried, as any program
+//! would do. If an address of this machine comes back, another program here has the name; if one
+//! starts to probe for it later, it gets the name at once. The services point to the name in any
+//! case. From time to time it is queried again, since that program may have ended.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -23,32 +23,34 @@ use super::message::{self, Kind, PORT, Record};
 use super::path::path_of;
 use crate::clock::Mono;
 
-/// Questions and probes are sent this often and this far apart. RFC 6762 §8.1.
+/// How often questions and probes are sent, and the time in between. RFC 6762 §8.1.
 const TIMES: u8 = 3;
 const BETWEEN: Duration = Duration::from_millis(250);
-/// Between the two announcements, and before a probe that lost is repeated. RFC 6762 §8.2, §8.3.
+/// The pause between the two announcements, and before repeating a probe that lost. RFC 6762 §8.2,
+/// §8.3.
 const PAUSE: Duration = Duration::from_secs(1);
-/// After so many conflicts in the first time, each further one waits for the second. RFC 6762 §8.1.
+/// After this many conflicts within the first time, each further probe waits for the second.
+/// RFC 6762 §8.1.
 const MOST_CONFLICTS: usize = 15;
 const CONFLICTS_WITHIN: Duration = Duration::from_secs(10);
 const PENANCE: Duration = Duration::from_secs(5);
 /// How long another program on this machine is believed to have the host's name.
 const YIELD: Duration = Duration::from_secs(60);
-/// A record is not repeated within this time, nor within the second to defend it against a probe.
-/// RFC 6762 §6.
+/// A record is not multicast again within the first time, or the second if that defends it against
+/// a probe. RFC 6762 §6.
 const REPEAT: Duration = Duration::from_secs(1);
 const REPEAT_TO_PROBE: Duration = Duration::from_millis(250);
-/// Answers that others may give too wait for so many milliseconds. RFC 6762 §6; where more known
-/// answers follow, §7.2.
+/// How many milliseconds answers wait that others may give too (RFC 6762 §6), and those to a query
+/// whose known answers continue in another datagram (§7.2).
 const SHARED_WAIT: (u64, u64) = (20, 100);
 const TRUNCATED_WAIT: (u64, u64) = (400, 100);
-/// Answers to one-shot queries within a second: they go to one address, which may be forged.
+/// Most answers to one-shot queries in a second: they go to a single address, which may be forged.
 const MOST_ONE_SHOT: u32 = 20;
-/// RFC 6762 §6.7: their TTL in seconds.
+/// The TTL of these answers in seconds. RFC 6762 §6.7.
 const ONE_SHOT_TTL: u32 = 10;
-/// Questions that are read of one query.
+/// Most questions read from one query.
 const MOST_QUESTIONS: usize = 32;
-/// Own datagrams that are remembered, since the kernel hands them back.
+/// Most own datagrams remembered, to recognise those that the kernel loops back.
 const OWN: usize = 64;
 
 /// What is advertised.
@@ -56,16 +58,16 @@ const OWN: usize = 64;
 pub struct Facts {
     /// This machine's name.
     pub host: String,
-    /// Where the RTSP server listens.
+    /// The address of the RTSP server.
     pub rtsp: Option<SocketAddr>,
     /// The names of its streams.
     pub streams: Vec<String>,
-    /// Where the page is.
+    /// The address of the page.
     pub page: Option<SocketAddr>,
 }
 
 impl Facts {
-    /// Whether there is nothing that another machine could reach.
+    /// Whether there is nothing for other machines to reach.
     pub fn is_nothing(&self) -> bool {
         services(self).is_empty()
     }
@@ -83,15 +85,15 @@ pub struct Link {
 /// What is to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outgoing {
-    /// By this interface.
+    /// The index of the interface.
     pub interface: u32,
-    /// To this host; `None`: to everybody.
+    /// The host; `None` for everybody.
     pub to: Option<SocketAddr>,
     /// The datagram.
     pub bytes: Vec<u8>,
 }
 
-/// The state of all that is advertised.
+/// The state of everything advertised.
 #[derive(Debug)]
 pub struct Responder {
     host: Label,
@@ -105,7 +107,7 @@ pub struct Responder {
     random: u64,
 }
 
-/// A label that is numbered where others have it too.
+/// A label that gets a number if others have it too.
 #[derive(Debug)]
 struct Label {
     base: String,
@@ -127,11 +129,11 @@ struct State {
     link: Link,
     claims: Vec<Claim>,
     waiting: Vec<Waiting>,
-    /// When each record was last sent to everybody.
+    /// When each record was last multicast.
     said: HashMap<Record, Mono>,
 }
 
-/// A name that is to be ours.
+/// A name that is claimed.
 #[derive(Debug)]
 struct Claim {
     of: Of,
@@ -145,17 +147,17 @@ enum Of {
     Service(u32),
 }
 
-/// With how often it was sent.
+/// The stages of a claim, with how often each message has been sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// Does anybody have it?
+    /// Querying whether anybody has the name.
     Asking(u8),
-    /// RFC 6762 §8.1.
+    /// Probing. RFC 6762 §8.1.
     Probing(u8),
-    /// RFC 6762 §8.3. It is ours from here on.
+    /// Announcing: the name is ours from here on. RFC 6762 §8.3.
     Announcing(u8),
     Held,
-    /// Another program on this machine has it.
+    /// Another program on this machine has the name.
     Yielded,
 }
 
@@ -164,8 +166,8 @@ enum Phase {
 struct Waiting {
     record: Record,
     due: Mono,
-    /// Who asked; `None`: several.
-    asker: Option<SocketAddr>,
+    /// Who asked; `None` if there are several.
+    querier: Option<SocketAddr>,
 }
 
 impl Label {
@@ -173,7 +175,7 @@ impl Label {
         Label { base, number: 1 }
     }
 
-    /// As Avahi and Apple's responder number hosts.
+    /// Numbered as Avahi and Apple's responder do it for hosts.
     fn of_host(&self) -> String {
         match self.number {
             1 => message::label(&self.base, ""),
@@ -181,7 +183,7 @@ impl Label {
         }
     }
 
-    /// RFC 6763, appendix D.
+    /// Numbered as in RFC 6763, appendix D.
     fn of_instance(&self) -> String {
         match self.number {
             1 => message::label(&self.base, ""),
@@ -195,7 +197,7 @@ impl Service {
         self.kind.instance(&self.label.of_instance())
     }
 
-    /// Whether it can be reached by this link.
+    /// Whether it can be reached over this link.
     fn is_on(&self, link: &Link) -> bool {
         self.address.ip().is_unspecified() || link.addresses.contains(&self.address.ip())
     }
@@ -249,8 +251,8 @@ impl State {
 }
 
 impl Responder {
-    /// Nothing is advertised until there are links. `random`: any number but zero, another on each
-    /// machine.
+    /// Nothing is advertised until there are links. `random` must not be zero, and should differ
+    /// between machines.
     pub fn new(facts: &Facts, random: u64) -> Responder {
         let mut responder = Responder {
             host: Label::new(host_label(&facts.host)),
@@ -267,7 +269,7 @@ impl Responder {
         responder
     }
 
-    /// What is advertised has changed, or not.
+    /// Sets what to advertise from now on.
     pub fn follow(&mut self, now: Mono, facts: &Facts) {
         let host = host_label(&facts.host);
         if host != self.host.base {
@@ -293,7 +295,7 @@ impl Responder {
         self.complete(now);
     }
 
-    /// The interfaces have changed, or not.
+    /// Sets the interfaces to advertise on from now on.
     pub fn set_links(&mut self, now: Mono, links: Vec<Link>) {
         self.links
             .retain(|s| links.iter().any(|l| l.index == s.link.index));
@@ -317,9 +319,11 @@ impl Responder {
         self.complete(now);
     }
 
-    /// Each link claims what can be reached by it, and the host's name if that is anything.
+    /// Makes each link claim the services that can be reached over it, and the host's name if there
+    /// are any.
     fn complete(&mut self, now: Mono) {
-        // RFC 6762 §8.1: "a short random delay", for all were perhaps switched on at once.
+        // RFC 6762 §8.1: "a short random delay", since many hosts may have been switched on
+        // together.
         let due = now + self.wait(0, 250);
         for state in &mut self.links {
             let link = &state.link;
@@ -337,7 +341,7 @@ impl Responder {
         }
     }
 
-    /// Takes a datagram that `from` sent and that came in on `interface`.
+    /// Takes a datagram from `from`, received on `interface`.
     pub fn push(&mut self, now: Mono, interface: u32, from: SocketAddr, datagram: &[u8]) {
         let Some(at) = self.links.iter().position(|s| s.link.index == interface) else {
             return;
@@ -357,7 +361,7 @@ impl Responder {
         }
     }
 
-    /// Does what is due; returns when there is more to do.
+    /// Does what is due; returns the next deadline.
     pub fn poll(&mut self, now: Mono) -> Option<Mono> {
         for at in 0..self.links.len() {
             self.advance(now, at);
@@ -373,19 +377,19 @@ impl Responder {
         self.links.iter().filter_map(State::next_due).min()
     }
 
-    /// What is to be sent now.
+    /// The datagrams to send now.
     pub fn take(&mut self) -> Vec<Outgoing> {
         std::mem::take(&mut self.out)
     }
 
-    /// Takes all back. RFC 6762 §10.1.
+    /// Withdraws everything. RFC 6762 §10.1.
     pub fn end_all(&mut self) {
         let services: Vec<Of> = self.services.iter().map(|s| Of::Service(s.id)).collect();
         services.into_iter().for_each(|of| self.end(of));
         self.end_host();
     }
 
-    /// The names under which things are advertised: the host's, then the services'.
+    /// The advertised names: the host's, then the services'.
     #[cfg(test)]
     pub(super) fn names(&self) -> Vec<String> {
         let services = self.services.iter().map(|s| s.label.of_instance());
@@ -413,7 +417,7 @@ impl Responder {
         self.services.iter().find(|s| s.id == id)
     }
 
-    /// The records that nobody else may have.
+    /// The unique records.
     fn unique(&self, link: &Link, of: Of) -> Vec<Record> {
         match of {
             Of::Host => message::addresses(&self.host_name(), &published(link)),
@@ -425,7 +429,7 @@ impl Responder {
         }
     }
 
-    /// The records that others have too.
+    /// The shared records.
     fn shared(&self, of: Of) -> Vec<Record> {
         let Of::Service(id) = of else {
             return Vec::new();
@@ -437,7 +441,7 @@ impl Responder {
         })
     }
 
-    /// What saves the next question. RFC 6763 §12.
+    /// The additional records, which save the next question. RFC 6763 §12.
     fn additional(&self, at: usize, answers: &[Record]) -> Vec<Record> {
         let state = &self.links[at];
         let mut more: Vec<Record> = Vec::new();
@@ -467,7 +471,7 @@ impl Responder {
             if claim.due > now {
                 continue;
             }
-            // Services point to the host, and are told apart from others by that, too.
+            // A service's record contains the host, which also distinguishes it from others.
             if claim.phase == Phase::Probing(0) && claim.of != Of::Host && !is_host_settled {
                 claim.due = now + BETWEEN / 5;
                 continue;
@@ -506,8 +510,8 @@ impl Responder {
             self.ask(at, questions, Vec::new());
         }
         for of in probed {
-            // RFC 6762 §8.1. One packet each: several may not fit into one. The answers are to come
-            // by multicast, since unicast ones go to another program on this port.
+            // RFC 6762 §8.1. One packet for each name: several may not fit into one. The answers
+            // must be multicast, since unicast ones would go to another program on this port.
             let Some(name) = self.name(of) else { continue };
             let ours = self.unique(&self.links[at].link, of);
             let ours = ours
@@ -533,7 +537,7 @@ impl Responder {
         }
     }
 
-    /// Tells everybody, but for what was said within `repeat`.
+    /// Multicasts records, except those that were multicast within `repeat`.
     fn say(&mut self, now: Mono, at: usize, mut records: Vec<Record>, repeat: Duration) {
         let said = &self.links[at].said;
         let is_due = |r: &Record| said.get(r).is_none_or(|at| now.since(*at) >= repeat);
@@ -551,14 +555,14 @@ impl Responder {
         said.extend(records.into_iter().map(|record| (record, now)));
     }
 
-    /// Takes back what is ours of it, on all links.
+    /// Withdraws our records of this name on all links.
     fn end(&mut self, of: Of) {
         for at in 0..self.links.len() {
             if !self.links[at].has(of) {
                 continue;
             }
             let mut records = self.unique(&self.links[at].link, of);
-            // Others have services of this kind, too.
+            // Others may have services of this kind too.
             records.extend(self.shared(of).into_iter().take(1));
             records.iter_mut().for_each(|r| r.ttl = 0);
             for bytes in message::datagrams(&records, Vec::new()) {
@@ -574,7 +578,7 @@ impl Responder {
         self.end(Of::Host);
     }
 
-    /// Claims the host's name, which is another now, and all that points to it.
+    /// Claims the host's new name, and everything that points to it.
     fn begin_host(&mut self, now: Mono) {
         let due = now + self.wait(0, 250);
         for state in &mut self.links {
@@ -584,7 +588,7 @@ impl Responder {
         }
     }
 
-    /// Another machine has the name: takes another, and begins again. RFC 6762 §9.
+    /// Chooses another name, since another machine has this one, and starts again. RFC 6762 §9.
     fn rename(&mut self, now: Mono, of: Of) {
         let due = now + self.conflict(now);
         match of {
@@ -614,9 +618,9 @@ impl Responder {
         self.wait(0, 250)
     }
 
-    /// So many milliseconds, and up to `spread` more.
+    /// This many milliseconds, and a random part of `spread` more.
     fn wait(&mut self, least: u64, spread: u64) -> Duration {
-        // Xorshift: what others cannot foresee need not be random here.
+        // Xorshift: the delays need not be unpredictable, only different between machines.
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;
@@ -645,7 +649,7 @@ enum Verdict {
     Nothing,
     /// Another program on this machine has the name.
     Yield,
-    /// It has given it back.
+    /// Another program on this machine has given it up.
     Ask(Duration),
     /// Another machine may have it.
     Probe,
@@ -654,7 +658,7 @@ enum Verdict {
 }
 
 impl Responder {
-    /// A response: does it claim one of our names?
+    /// Takes a response: it may claim one of our names.
     fn hear(&mut self, now: Mono, at: usize, packet: &Packet<'_>) {
         let claims = self.links[at].claims.iter().map(|claim| claim.of);
         let names: Vec<_> = claims.map(|of| (self.name(of), of)).collect();
@@ -674,7 +678,7 @@ impl Responder {
             };
             self.obey(now, at, of, verdict);
             if matches!(verdict, Verdict::Rename) {
-                // It has another name now; what else is said of the old one is no matter.
+                // The name has just been changed; more records of the old one do not matter.
                 return;
             }
         }
@@ -690,7 +694,7 @@ impl Responder {
             (_, true, 1..) => Verdict::Yield,
             (Phase::Asking(_) | Phase::Probing(_), false, 1..) => Verdict::Rename,
             (Phase::Announcing(_) | Phase::Held, false, 1..) => Verdict::Probe,
-            // Whoever has the name here may now have another.
+            // The program that has the name here may now have another.
             (Phase::Yielded, false, 1..) => Verdict::Ask(PAUSE * 2),
             (_, _, 0) => Verdict::Nothing,
         }
@@ -721,7 +725,7 @@ impl Responder {
         match verdict {
             Verdict::Yield => claim.set(Phase::Yielded, now + YIELD),
             Verdict::Ask(wait) => {
-                // Not later than it would be anyway.
+                // But not later than it would be otherwise.
                 let due = claim.due.min(now + wait);
                 claim.set(Phase::Yielded, due);
             }
@@ -736,12 +740,12 @@ impl Responder {
         found.map_or(Phase::Held, |claim| claim.phase)
     }
 
-    /// Whether it is an address of this machine, by whichever link.
+    /// Whether it is an address of this machine, on any link.
     fn is_own(&self, ip: IpAddr) -> bool {
         self.links.iter().any(|s| s.link.addresses.contains(&ip))
     }
 
-    /// A probe: somebody wants the names of the records that it proposes.
+    /// Takes a probe: somebody wants the names of the records in it.
     fn weigh(&mut self, now: Mono, at: usize, packet: &Packet<'_>) {
         let claims: Vec<(Of, Phase)> = self.links[at]
             .claims
@@ -780,7 +784,7 @@ impl Responder {
         ours < theirs
     }
 
-    /// A query.
+    /// Takes a query.
     fn answer(&mut self, now: Mono, at: usize, from: SocketAddr, packet: &Packet<'_>) {
         let is_probe = !packet.name_servers.is_empty();
         if is_probe {
@@ -790,10 +794,10 @@ impl Responder {
             let is_same = |k: &ResourceRecord<'_>| k == record && k.ttl >= record.ttl / 2;
             packet.answers.iter().any(is_same)
         };
-        // RFC 6762 §7.2: known answers that did not fit into the query.
+        // RFC 6762 §7.2: more known answers, which did not fit into the query.
         if packet.questions.is_empty() {
             let waiting = &mut self.links[at].waiting;
-            waiting.retain(|w| w.asker != Some(from) || !known(&w.record));
+            waiting.retain(|w| w.querier != Some(from) || !known(&w.record));
             return;
         }
         let (mut answers, is_shared) = self.answers(at, packet);
@@ -816,17 +820,21 @@ impl Responder {
         let waiting = &mut self.links[at].waiting;
         for record in answers {
             match waiting.iter_mut().find(|w| w.record == record) {
-                Some(same) if same.asker != Some(from) => same.asker = None,
+                Some(same) if same.querier != Some(from) => same.querier = None,
                 Some(_) => {}
                 None => {
-                    let asker = Some(from);
-                    waiting.push(Waiting { record, due, asker });
+                    let querier = Some(from);
+                    waiting.push(Waiting {
+                        record,
+                        due,
+                        querier,
+                    });
                 }
             }
         }
     }
 
-    /// The answers to all questions, and whether others may have some, too.
+    /// The answers to all questions, and whether others may have answers too.
     fn answers(&self, at: usize, packet: &Packet<'_>) -> (Vec<Record>, bool) {
         let state = &self.links[at];
         let (mut all, mut is_shared) = (Vec::new(), false);
@@ -849,7 +857,7 @@ impl Responder {
         (all, is_shared)
     }
 
-    /// RFC 6762 §6.1: the host has no address of this kind, or nothing of this kind at all.
+    /// The answer that the host has no address of this kind. RFC 6762 §6.1.
     fn denial(&self, link: &Link, question: &Question<'_>) -> Option<Record> {
         let name = self.host_name();
         let is_meant = question.qname == name && question.qtype != QTYPE::ANY;
@@ -859,8 +867,8 @@ impl Responder {
         is_meant.then(|| message::no_other(&name, has_v4, has_v6))
     }
 
-    /// RFC 6762 §6.7: to a simple resolver, which asks from another port and knows nothing of
-    /// multicast DNS.
+    /// Answers a simple resolver, which asks from another port and does not know multicast DNS.
+    /// RFC 6762 §6.7.
     fn answer_one_shot(
         &mut self,
         now: Mono,
@@ -872,7 +880,7 @@ impl Responder {
         if now.since(self.one_shot.0) >= Duration::from_secs(1) {
             self.one_shot = (now, 0);
         }
-        // No resolver has such a port, but services that answer whatever they are sent do.
+        // No resolver has such a port, but services that answer anything do: that would be a loop.
         if answers.is_empty() || from.port() < 1024 || self.one_shot.1 >= MOST_ONE_SHOT {
             return;
         }
@@ -915,7 +923,7 @@ fn hash(bytes: &[u8]) -> u64 {
     hasher.finish()
 }
 
-/// The services that others can reach.
+/// The services that other machines can reach.
 fn services(facts: &Facts) -> Vec<Service> {
     let host = host_label(&facts.host);
     let service = |kind, name: &str, path: String, address: SocketAddr| {
@@ -942,7 +950,7 @@ fn services(facts: &Facts) -> Vec<Service> {
     streams.chain(page).collect()
 }
 
-/// The first label of the machine's name, with what RFC 952 allows in it.
+/// The first label of the machine's name, reduced to the characters that RFC 952 allows.
 fn host_label(name: &str) -> String {
     let first = name.split('.').next().unwrap_or_default();
     let kept = first
@@ -955,8 +963,8 @@ fn host_label(name: &str) -> String {
     }
 }
 
-/// The addresses that the host's name has on a link. As with Avahi, link-local ones only where it
-/// has no other of their kind: two programs that answer for a name must answer alike.
+/// The addresses of the host's name on a link. As in Avahi, link-local ones only if there is no
+/// other of their IP version: two programs that answer for a name must give the same answer.
 fn published(link: &Link) -> Vec<IpAddr> {
     let all = &link.addresses;
     let is_best = |ip: &&IpAddr| {

@@ -1,4 +1,4 @@
-//! Notices that this machine's interfaces, addresses or routes may have changed, so that they are
+//! Detects that this machine's interfaces, addresses or routes may have changed, so that they are
 //! listed only then: a list costs dozens of system calls, and more with every interface. It does
 //! not say what changed.
 
@@ -9,11 +9,11 @@ use crate::clock::Mono;
 
 /// How often to look even if the kernel has reported nothing.
 const LOOK_ANYWAY: Duration = Duration::from_secs(60);
-/// Whether the network may have changed since the last call; in the network namespace of the thread
-/// that made it.
+/// Whether the network may have changed since the last call, in the network namespace of the thread
+/// that created it.
 #[derive(Debug)]
 pub struct Changes {
-    /// `None`: the kernel reports nothing here, so anything may have changed at any time.
+    /// `None` if the kernel reports nothing here, so that anything may have changed at any time.
     watch: Option<NetworkWatch>,
     look_at: Mono,
 }

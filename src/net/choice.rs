@@ -1,11 +1,11 @@
-//! Which interface a stream uses. One that can carry it comes first, then what the routes say; one
-//! that is in use and works is not left without a reason.
+//! Which interface a stream uses: above all one that can carry it, then the one that the routes
+//! prefer. An interface that is in use and works is not left without a reason.
 
 use std::net::SocketAddr;
 
 use super::interface::{self, Interface, InterfaceError};
 
-/// How far an interface carries a group, the best first.
+/// How far an interface carries a group, best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Reach {
     /// To other machines.
@@ -18,7 +18,7 @@ enum Reach {
     Loopback,
 }
 
-/// `None`: it carries no group.
+/// `None` if it carries no groups.
 fn reach(interface: &Interface, to: SocketAddr) -> Option<Reach> {
     match interface {
         i if !i.is_up => None,
@@ -30,12 +30,12 @@ fn reach(interface: &Interface, to: SocketAddr) -> Option<Reach> {
     }
 }
 
-/// The interface to take for `to` among `all`. `route` is the index of the one that the kernel
-/// would take, `keep` that of the one that is in use.
+/// The interface among `all` to use for `to`. `route` is the index of the one that the kernel would
+/// take, `keep` that of the one in use.
 ///
-/// For a group carrier and MULTICAST decide first, then whether more than one machine is behind it,
-/// then the route, then whether it is a device of its own and no bridge or tunnel. An address goes
-/// by its route.
+/// For a group, carrier and MULTICAST decide first, then whether more than one machine can be
+/// reached, then the route, then whether it is a device rather than a bridge or tunnel. A single
+/// address is reached by its route.
 fn pick(
     all: &[Interface],
     to: SocketAddr,
@@ -77,7 +77,7 @@ fn scope(to: SocketAddr) -> Option<u32> {
 }
 
 /// The interface by which to reach `to`, a group or one machine's address: `wanted` (a name or an
-/// address) if given, else the best one. `keep`: the index of the one that is in use, which is kept
+/// address) if given, otherwise the best one. `keep` is the index of the one in use, which is kept
 /// while it works.
 ///
 /// # Errors
@@ -128,7 +128,7 @@ pub fn meant(
     })
 }
 
-/// The names of those among `all` that would carry the group `to` as well as `chosen`.
+/// The names of the others among `all` that would carry the group `to` just as well as `chosen`.
 pub fn alternatives<'a>(
     all: &'a [Interface],
     chosen: &Interface,

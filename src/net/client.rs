@@ -1,5 +1,5 @@
-//! The sockets for one client that gets a stream by UDP: RTP from an even port, RTCP from the next
-//! one (RFC 3550 §11). Neither waits.
+//! The sockets for one client that receives a stream by UDP: RTP is sent from an even port, RTCP
+//! from the next one (RFC 3550 §11). Both are non-blocking.
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
@@ -8,13 +8,13 @@ use super::choice::choose;
 use super::group::{GroupError, SendOptions, SendSocket};
 use super::sender::BatchSender;
 
-/// Where ports are looked for: those that are left to programs. RFC 6335 §6.
+/// The ports to choose from: those that programs may use freely. RFC 6335 §6.
 const FIRST_PORT: u16 = 49_152;
 /// How many pairs are tried.
 const TRIES: usize = 32;
 
-/// A sender of packets to `to` and a socket for reports, on two ports of the address `own`, which
-/// `random` chooses.
+/// A sender of packets to `to` and a socket for reports, on two ports of the address `own`. `random`
+/// chooses the ports.
 ///
 /// # Errors
 /// There is no way to the client, or no pair of ports is free.
@@ -38,7 +38,7 @@ pub fn client_sockets(
             continue;
         };
         let rtp = SendSocket::open_at(&options, interface.clone(), Some(at(port)))?;
-        // Where that port is taken it has another.
+        // If that port is taken, the next attempt uses another.
         if rtp.local_addr().map_err(fail)?.port() != port {
             continue;
         }

@@ -1,7 +1,7 @@
-//! Sockets that send to a group or receive from one: options, membership, buffers, and the errors
-//! in words. A *group* here is an address and a port; a unicast address is allowed, and
-//! [`SendSocket::is_multicast`] says which it is. Sends and receives nothing itself: see
-//! [`super::BatchSender`] and [`super::BatchReceiver`].
+//! Sockets that send to a group or receive from one: options, membership, buffers, and errors in
+//! words. A *group* here is an address and a port; a unicast address is allowed, and
+//! [`SendSocket::is_multicast`] says which it is. [`super::BatchSender`] and
+//! [`super::BatchReceiver`] send and receive.
 
 use std::ffi::c_int;
 use std::io;
@@ -16,7 +16,7 @@ use super::interface::{Interface, InterfaceError};
 use super::sys::{self, Membership};
 
 /// How long a send may wait for room in a full device queue before its packets are dropped: a frame
-/// that is late by more than this is of no use to a viewer.
+/// that is later than this is of no use to a viewer.
 const SEND_PATIENCE: Duration = Duration::from_millis(100);
 
 /// Why a socket could not be opened.
@@ -34,7 +34,7 @@ pub enum GroupError {
         /// Address and port.
         group: SocketAddr,
     },
-    /// A unicast address to receive on that is not this machine's.
+    /// The unicast address to receive on does not belong to this machine.
     #[error(
         "{} is neither a multicast group nor an address of this machine; give the sender's group, or this machine's own address",
         .group.ip()
@@ -43,7 +43,7 @@ pub enum GroupError {
         /// Address and port.
         group: SocketAddr,
     },
-    /// A port below 1024, or a firewall or sandbox that forbids it.
+    /// The port is below 1024, or a firewall or sandbox forbids it.
     #[error(
         "not allowed to {what} {group}: {cause}; ports below 1024 need CAP_NET_BIND_SERVICE, and a sandbox must allow IP sockets"
     )]
@@ -73,7 +73,7 @@ pub enum GroupError {
         /// Address and port.
         group: SocketAddr,
     },
-    /// Anything else, with what was being done.
+    /// Anything else, and what was being done.
     #[error("cannot {what} {group}: {cause}")]
     Io {
         /// What was tried.
@@ -115,7 +115,7 @@ pub struct SendOptions {
 }
 
 impl SendOptions {
-    /// The same, this many ports higher; that port must exist.
+    /// The same options with the port this much higher; that port must exist.
     pub fn at_port_above(mut self, ports: u16) -> SendOptions {
         self.group.set_port(self.group.port() + ports);
         self
@@ -151,7 +151,7 @@ impl SendSocket {
     /// are warned about in the log and skipped.
     ///
     /// # Errors
-    /// No such interface, it is down, or no socket may be had.
+    /// There is no such interface, it is down, or no socket is available.
     pub fn open(options: &SendOptions) -> Result<SendSocket, GroupError> {
         SendSocket::open_on(options, None)
     }
@@ -185,7 +185,7 @@ impl SendSocket {
         };
         let own = match sender.leave_by_interface() {
             Ok(()) => source_address(group, &sender.interface),
-            // Not a refusal: it has gone since it was looked up.
+            // Not a refusal: the interface has gone since it was looked up.
             Err(error) if sys::is_network_down(&error) => {
                 return Err(GroupError::new("choose the interface for", group, error));
             }
@@ -204,8 +204,8 @@ impl SendSocket {
         Ok(sender)
     }
 
-    /// Has datagrams leave by the chosen interface. A unicast stream for which nobody named one is
-    /// left to the routes.
+    /// Makes datagrams leave by the chosen interface. A unicast stream is left to the routes unless
+    /// the user named an interface.
     fn leave_by_interface(&self) -> io::Result<()> {
         let index = self.interface.index;
         match (self.is_multicast(), self.group()) {
@@ -234,11 +234,11 @@ impl SendSocket {
             .unwrap_or_else(|| source_address(group, interface))
     }
 
-    /// Looks the interface up again and follows it: an adapter that came back under another index,
-    /// a default route that moved. Costs some 100 µs; for when [`Changes`](super::Changes) says so,
-    /// or after an error. Returns whether anything changed (index, addresses, up or running).
-    /// `works`: what is sent arrives, so that a route by another interface is no reason to leave
-    /// this one.
+    /// Looks the interface up again and follows it, such as an adapter that came back under another
+    /// index, or a default route that moved. Takes some 100 µs: call it when
+    /// [`Changes`](super::Changes) says so, or after an error. Returns whether anything changed
+    /// (index, addresses, up or running). If it `works`, because what is sent arrives, a route by
+    /// another interface is no reason to leave this one.
     ///
     /// # Errors
     /// The interface is gone or down at present.
@@ -255,18 +255,18 @@ impl SendSocket {
         self.to = scoped(self.group(), now.index).into();
         self.interface = now;
         if self.leave_by_interface().is_err() {
-            // Where it leaves is bound with its address.
+            // The address that is bound decides where datagrams leave.
             *self = SendSocket::open_at(&self.options, self.interface.clone(), None)?;
         }
         Ok(true)
     }
 
-    /// Where it sends.
+    /// The destination.
     pub fn group(&self) -> SocketAddr {
         self.options.group
     }
 
-    /// Whether [`group`](Self::group) is a multicast group; else it is one machine's address.
+    /// Whether [`group`](Self::group) is a multicast group rather than one machine's address.
     pub fn is_multicast(&self) -> bool {
         self.group().ip().is_multicast()
     }
@@ -276,7 +276,7 @@ impl SendSocket {
         &self.interface
     }
 
-    /// The largest datagram in bytes that leaves without being fragmented.
+    /// The largest datagram in bytes that is sent without fragmentation.
     pub fn max_datagram(&self) -> usize {
         self.interface.max_datagram(self.group().is_ipv6())
     }
@@ -334,8 +334,8 @@ fn set_optional(socket: &Socket, options: &SendOptions) {
             socket.set_multicast_loop_v6(options.loopback),
             socket.set_tclass_v6(class),
         ),
-        // The TTL keeps a group in its network. One machine's address needs no such fence, and with
-        // TTL 1 a viewer behind a router would see nothing: the system's default stays.
+        // The TTL keeps a group within its network. A single machine's address needs no such limit,
+        // and with TTL 1 a viewer behind a router would see nothing: the system's default is kept.
         (SocketAddr::V4(_), false) => (Ok(()), Ok(()), socket.set_tos_v4(class)),
         (SocketAddr::V6(_), false) => (Ok(()), Ok(()), socket.set_tclass_v6(class)),
     };
@@ -387,7 +387,7 @@ pub struct BufferGrant {
 }
 
 impl BufferGrant {
-    /// What to tell the user if less was granted than requested; `None` if all is well.
+    /// A warning for the user if less was granted than requested.
     pub fn advice(&self) -> Option<String> {
         if self.granted >= self.wanted {
             return None;
@@ -419,8 +419,8 @@ impl ReceiveSocket {
     /// machine receives it there too, because senders loop back on the interface that they send by.
     ///
     /// # Errors
-    /// No such interface, it is down, the port is taken by a program that does not share it, the
-    /// group could not be joined.
+    /// There is no such interface, it is down, another program has the port and does not share it,
+    /// or the group could not be joined.
     pub fn open(options: &ReceiveOptions) -> Result<ReceiveSocket, GroupError> {
         ReceiveSocket::open_on(options, None)
     }
@@ -487,10 +487,10 @@ impl ReceiveSocket {
         )
     }
 
-    /// Looks the interface up again and renews the membership if it changed: new address, new
-    /// index, link came back, default route moved. Costs some 100 µs; for when
-    /// [`Changes`](super::Changes) says so. Returns whether it rejoined. `works`: packets arrive,
-    /// so that a route by another interface is no reason to leave this one.
+    /// Looks the interface up again and renews the membership if it changed: a new address or
+    /// index, a link that came back, a default route that moved. Takes some 100 µs: call it when
+    /// [`Changes`](super::Changes) says so. Returns whether it rejoined. If it `works`, because
+    /// packets arrive, a route by another interface is no reason to leave this one.
     ///
     /// # Errors
     /// The interface is gone or down at present, or the group could not be joined.
@@ -501,7 +501,7 @@ impl ReceiveSocket {
         };
         let is_moved = now.index != self.interface.index;
         if is_moved && scoped(self.group(), now.index) != self.group() {
-            // The kernel tied the socket to the old index when a link-local group was bound.
+            // When a link-local group was bound, the kernel tied the socket to the old index.
             *self = ReceiveSocket::open_at(&self.options, now)?;
             return Ok(true);
         }
@@ -517,7 +517,7 @@ impl ReceiveSocket {
         self.options.group
     }
 
-    /// Whether [`group`](Self::group) is a multicast group; else it is an address of this machine.
+    /// Whether [`group`](Self::group) is a multicast group rather than an address of this machine.
     pub fn is_multicast(&self) -> bool {
         self.group().ip().is_multicast()
     }
@@ -542,7 +542,7 @@ impl ReceiveSocket {
         socket_addr(self.socket.local_addr()?)
     }
 
-    /// How long receiving waits: a system call only where that changes.
+    /// Sets how long receiving waits; takes a system call only if that changes.
     pub(super) fn set_read_timeout(&mut self, timeout: Duration) -> io::Result<()> {
         if timeout != self.read_timeout {
             self.socket.set_read_timeout(Some(timeout))?;
@@ -580,7 +580,7 @@ fn check_source(options: &ReceiveOptions) -> Result<(), GroupError> {
 /// rmem_max.
 fn grow_buffer(socket: &Socket, wanted: usize) -> BufferGrant {
     let granted = || socket.recv_buffer_size().unwrap_or(0) / 2;
-    // A stock buffer is never made smaller than it is.
+    // The buffer is never made smaller than the default.
     if granted() < wanted {
         let bytes = c_int::try_from(wanted).unwrap_or(c_int::MAX / 2);
         if sys::force_receive_buffer(socket, bytes).is_err() {
@@ -602,9 +602,9 @@ fn udp_socket(group: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// The address to send from: the kernel's choice at each packet, so that it may change. But for a
-/// group on loopback the kernel would take another interface's address, or 0.0.0.0 if there is none
-/// (127.0.0.1 has host scope only); there it is loopback's own.
+/// The address to send from. It is left to the kernel for each packet, so that it may change,
+/// except for a group on loopback: there the kernel would take another interface's address, or
+/// 0.0.0.0 if there is none (127.0.0.1 has host scope only), so loopback's own is bound.
 fn source_address(group: SocketAddr, interface: &Interface) -> IpAddr {
     match group {
         SocketAddr::V4(_) if group.ip().is_multicast() && interface.is_loopback => {

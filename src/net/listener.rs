@@ -1,6 +1,6 @@
-//! Receives several groups on one port of every interface, for announcements and discovery: few
-//! datagrams, from anybody; and sends some by the same sockets. Not for streams: those are a
-//! [`super::BatchReceiver`]'s.
+//! Receives several groups on one port of every interface, and sends over the same sockets: for
+//! announcements and discovery, which are few datagrams from anybody. Streams are received by a
+//! [`super::BatchReceiver`].
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
@@ -13,7 +13,8 @@ use super::group::GroupError;
 use super::interface::{self, Interface, InterfaceError};
 use super::sys::{self, Bell, Membership, ReceiveArrays};
 
-/// Datagrams that one call reads from a socket, so that a flood on it does not starve the others.
+/// Most datagrams that one call reads from a socket, so that a flood on one does not starve the
+/// others.
 const SLOTS: usize = 64;
 
 /// Sockets that receive from the groups, one for each interface and IP version.
@@ -21,19 +22,19 @@ pub struct Listener {
     port: u16,
     groups: Vec<IpAddr>,
     hears: Hears,
-    /// The only interface, by name or address; `None`: all.
+    /// The only interface to use, by name or address; `None` for all.
     wanted: Option<String>,
     ears: Vec<Ear>,
     arrays: ReceiveArrays,
     changes: Changes,
 }
 
-/// What a [`Listener`] hears besides its groups.
+/// What a [`Listener`] receives besides its groups.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Hears {
-    /// What is sent to this machine alone as well.
+    /// Also what is sent to this machine alone.
     Unicast,
-    /// Nothing: a socket is bound to its group's own address. It speaks as multicast DNS does.
+    /// Nothing: each socket is bound to its group's own address. It sends as multicast DNS must.
     GroupOnly,
 }
 
@@ -45,8 +46,8 @@ struct Ear {
 
 impl Listener {
     /// Joins `groups` on all interfaces that carry multicast, or on the one called `wanted`.
-    /// Datagrams above `longest` bytes are ignored. Interfaces may come later:
-    /// [`Listener::refresh`].
+    /// Datagrams longer than `longest` bytes are ignored. [`Listener::refresh`] adds interfaces
+    /// that come later.
     ///
     /// # Errors
     /// There is no such interface, or the groups can be joined on none.
@@ -59,10 +60,10 @@ impl Listener {
         Listener::start(Hears::Unicast, port, groups, wanted, longest)
     }
 
-    /// The same for groups of which the whole link hears and speaks from one port, as in multicast
-    /// DNS: at most one group of each IP version. What is sent to this machine alone is left to
-    /// other programs on the port, whichever was started first. Loopback and tunnels have no link
-    /// with neighbours, and are left out.
+    /// The same for a protocol in which all hosts of a link share one port, such as multicast DNS:
+    /// at most one group of each IP version. What is sent to this machine alone is left to other
+    /// programs on the port, whichever of them was started first. Loopback and tunnels are left
+    /// out, since they have no neighbours.
     ///
     /// # Errors
     /// As in [`Listener::open`].
@@ -99,8 +100,8 @@ impl Listener {
         }
     }
 
-    /// Follows interfaces that came, went or changed; returns whether any did. Call it once a
-    /// second. One system call if nothing has.
+    /// Follows interfaces that appeared, disappeared or changed; returns whether any did. Call it
+    /// once a second. One system call if nothing has changed.
     pub fn refresh(&mut self) -> bool {
         if !self.changes.any() {
             return false;
@@ -121,8 +122,8 @@ impl Listener {
         has_lost || has_new
     }
 
-    /// Waits until something comes or the bell rings, at most for `timeout`, and passes on what is
-    /// there: the interface, the sender, the datagram.
+    /// Waits for datagrams or the bell, at most for `timeout`, and passes on each datagram with its
+    /// interface and sender.
     ///
     /// # Errors
     /// The kernel refused to wait.
@@ -135,7 +136,7 @@ impl Listener {
         let sockets: Vec<&Socket> = self.ears.iter().map(|ear| &ear.socket).collect();
         sys::any_readable(&sockets, bell, timeout)?;
         for ear in &self.ears {
-            // The next refresh reports an error that lasts.
+            // If the error persists, the next refresh reports it.
             if self.arrays.receive(&ear.socket, true).is_err() {
                 continue;
             }
@@ -156,11 +157,12 @@ impl Listener {
         all
     }
 
-    /// Sends from the port that it listens on, by the interface with this index: to a group, or to
-    /// a host on that link. It never goes through a router, whatever source an asker claims.
+    /// Sends from the port that it listens on, over the interface with this index: to a group, or
+    /// to a host on that link. It never goes through a router, even if a question came with a
+    /// foreign source address.
     ///
     /// # Errors
-    /// It does not listen there by this IP version, or the kernel refused.
+    /// It does not listen there with this IP version, or the kernel refused.
     pub fn send(&self, interface: u32, to: SocketAddr, datagram: &[u8]) -> io::Result<()> {
         let mut ears = self.ears.iter();
         let ear = ears.find(|e| e.interface.index == interface && e.is_ipv6 == to.is_ipv6());
@@ -172,7 +174,7 @@ impl Listener {
         Ok(())
     }
 
-    /// Sends to the groups by the interface with this index, in each IP version that it has.
+    /// Sends to the groups over the interface with this index, in each IP version that it has.
     pub fn send_to_groups(&self, interface: u32, datagram: &[u8]) {
         for ear in self.ears.iter().filter(|e| e.interface.index == interface) {
             for &group in self.groups.iter().filter(|g| g.is_ipv6() == ear.is_ipv6) {
@@ -233,7 +235,7 @@ impl Listener {
     }
 }
 
-/// A group's address, by one interface.
+/// A group's address on one interface.
 fn scoped(group: IpAddr, port: u16, interface: u32) -> SockAddr {
     match group {
         IpAddr::V4(v4) => SocketAddr::new(v4.into(), port).into(),
@@ -253,7 +255,7 @@ fn open(hears: Hears, port: u16, groups: &[IpAddr], interface: &Interface) -> io
     let address = scoped(address, port, interface.index);
     let domain = Domain::from(i32::from(address.family()));
     let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
-    // Others on this machine listen too, and each gets its copy.
+    // Other programs on this machine listen too, and each gets its own copy.
     socket.set_reuse_address(true)?;
     if is_ipv6 {
         socket.set_only_v6(true)?;
@@ -262,11 +264,11 @@ fn open(hears: Hears, port: u16, groups: &[IpAddr], interface: &Interface) -> io
     match hears {
         Hears::Unicast => {
             if is_ipv6 {
-                // With IPv6 membership alone does not tell the interface. Older kernels want
-                // privileges for this; there a datagram may be taken for another interface's.
+                // With IPv6, membership alone does not fix the interface. Older kernels require
+                // privileges for this; there a datagram may be attributed to the wrong one.
                 let _ = socket.bind_device(Some(interface.name.as_bytes()));
             }
-            // Only where something is sent does it matter that this is refused.
+            // A refusal matters only when something is sent.
             let _ = send_by(&socket, interface, is_ipv6);
         }
         Hears::GroupOnly => {
@@ -291,7 +293,7 @@ fn open(hears: Hears, port: u16, groups: &[IpAddr], interface: &Interface) -> io
     joined.map(|()| socket)
 }
 
-/// What is sent to a group leaves by this interface.
+/// Makes what is sent to a group leave by this interface.
 fn send_by(socket: &Socket, interface: &Interface, is_ipv6: bool) -> io::Result<()> {
     match is_ipv6 {
         false => sys::set_multicast_interface_v4(socket, interface.index),

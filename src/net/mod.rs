@@ -1,6 +1,6 @@
 //! Sockets: group membership, batch send (`sendmmsg`, UDP GSO, fallbacks), batch receive
-//! (`recvmmsg`, UDP GRO), pacing, interfaces, memberships, this machine's limits and clock. To it
-//! packets are bytes.
+//! (`recvmmsg`, UDP GRO), pacing, interfaces, memberships, this machine's limits and clock. It
+//! treats packets as plain bytes.
 
 mod changes;
 pub mod choice;

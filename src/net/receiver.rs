@@ -1,6 +1,6 @@
 //! Batch receiving: one `recvmmsg` takes all that has arrived, and with UDP GRO each of its
 //! messages may be up to 64 KiB of equal datagrams coalesced by the kernel. Datagrams are lent from
-//! a slab that is reused, without a copy. To it datagrams are bytes.
+//! a reused slab without a copy. It treats them as plain bytes.
 
 use std::io;
 use std::net::SocketAddr;

@@ -1,5 +1,5 @@
-//! The sockets of RTCP: a few small datagrams a second, to and from a group and single members. To
-//! it datagrams are bytes.
+//! The sockets of RTCP: a few small datagrams a second, to and from a group and single members. It
+//! treats datagrams as plain bytes.
 //!
 //! One socket is bound to the group's own address, so that any number of programs on one machine
 //! receive what is sent to the group; the other to an address of this machine, to send from, and
@@ -20,20 +20,20 @@ use super::sys::{self, Bell};
 const RECEIVE_BUFFER: usize = 256 << 10;
 /// Datagrams read from one socket at a time, so that a flood on it does not starve the other.
 const AT_A_TIME: usize = 32;
-/// Longer datagrams are truncated, and so not valid RTCP.
+/// Longer datagrams are truncated, which makes them invalid RTCP.
 const MAX_LEN: usize = 16_384;
 
 /// Options of the RTCP sockets.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReportOptions {
-    /// Where RTCP goes unless it is for one member alone, and how.
+    /// Where and how to send RTCP that is not for one member alone.
     pub send: SendOptions,
-    /// Where RTCP for everybody is received; `None`: nowhere, as for a unicast stream's sender.
+    /// Where to receive RTCP for everybody; `None` for nowhere, as for a unicast stream's sender.
     pub hear: Option<SocketAddr>,
-    /// Receive only from this member there: source-specific multicast.
+    /// Receive there only from this member: source-specific multicast.
     pub source: Option<IpAddr>,
-    /// Take the port of [`ReportOptions::send`] on this machine's own address, if it is free: where
-    /// others expect a sender's RTCP. Else any port will do.
+    /// Bind the port of [`ReportOptions::send`] on this machine's own address if it is free, since
+    /// that is where others expect a sender's RTCP. Otherwise any port will do.
     pub claims_port: bool,
 }
 
@@ -44,9 +44,9 @@ pub struct ReportSocket {
     group: Option<BatchReceiver>,
     buffer: Box<[u8]>,
     changes: Changes,
-    /// What was said when the interface was chosen last.
+    /// The value of `works` when the interface was last chosen.
     works: bool,
-    /// Nothing is left to retry.
+    /// Whether nothing is left to retry.
     is_settled: bool,
 }
 

@@ -1,6 +1,6 @@
-//! What a sending or receiving thread may ask of the scheduler: a core of its own, real-time
-//! priority, memory that is never paged out. Each is a wish: if it is refused, that is logged once
-//! and the stream goes on.
+//! What a sending or receiving thread may request of the system: a core of its own, real-time
+//! priority, memory that is never paged out. If a request is refused, that is logged once, and the
+//! stream goes on without.
 
 use std::io;
 use std::panic::resume_unwind;
@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 
 use super::sys;
 
-/// A wish that was refused.
+/// A request that was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ThreadError {
     /// The core does not exist, or this process may not use it.

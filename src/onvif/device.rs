@@ -1,5 +1,5 @@
-//! The device service (ONVIF Core Specification §8): what this machine is, and where its services
-//! are. It sets nothing.
+//! The device service (ONVIF Core Specification §8): describes this machine, and gives the
+//! addresses of its services. Read-only.
 
 use std::fmt::Write;
 use std::net::IpAddr;
@@ -14,7 +14,7 @@ use super::xml::{self, escaped};
 /// The version of the services' specifications.
 const VERSION: &str = "<tt:Major>2</tt:Major><tt:Minor>60</tt:Minor>";
 
-/// What is answered to everybody. ONVIF Core Specification §5.9.4.3, access class PRE_AUTH.
+/// The operations that need no login. ONVIF Core Specification §5.9.4.3, access class PRE_AUTH.
 const OPEN: [&str; 6] = [
     "GetSystemDateAndTime",
     "GetServices",
@@ -24,7 +24,7 @@ const OPEN: [&str; 6] = [
     "GetEndpointReference",
 ];
 
-/// Whether this is answered without asking who asks.
+/// Whether this operation is open to everybody.
 pub(super) fn is_open(operation: &str) -> bool {
     OPEN.contains(&operation)
 }
@@ -67,7 +67,7 @@ fn date_and_time(device: &Device) -> String {
         now.month(),
         now.day()
     );
-    // The time zone is nobody's business here, but some clients fail without one.
+    // The real time zone does not matter, but some clients fail without one.
     format!(
         "<tds:SystemDateAndTime><tt:DateTimeType>{kind}</tt:DateTimeType>\
          <tt:DaylightSavings>false</tt:DaylightSavings><tt:TimeZone><tt:TZ>UTC0</tt:TZ></tt:TimeZone>\
@@ -86,7 +86,7 @@ fn information(device: &Device) -> String {
     )
 }
 
-/// What the old way of asking (§8.1.2.3) says; `Category` chooses.
+/// The answer to the older GetCapabilities (§8.1.2.3); `Category` chooses a part of it.
 fn capabilities(request: &Request, device: &Device) -> Result<String, Fault> {
     let asked: Vec<&str> = (request.operation.children.iter())
         .filter(|child| child.name.local == "Category")
@@ -164,7 +164,7 @@ fn services(request: &Request, device: &Device) -> String {
     out
 }
 
-/// The device service's own; what is not said is false or none.
+/// The device service's own capabilities; those left out are false or none.
 fn own_capabilities(device: &Device) -> String {
     let has_users = device.has_users;
     format!(
@@ -196,7 +196,7 @@ fn interface(interface: &Interface) -> String {
         hardware.join(":"),
         interface.mtu
     );
-    // Who gave the addresses is not known here.
+    // Whether DHCP gave the addresses is not known here.
     if !v4.is_empty() {
         out += &format!(
             "<tt:IPv4><tt:Enabled>true</tt:Enabled><tt:Config>{v4}<tt:DHCP>false</tt:DHCP></tt:Config></tt:IPv4>"

@@ -1,10 +1,10 @@
-//! WS-Discovery of April 2005, the target's side, as ONVIF Core Specification §7.3 uses it: who is
-//! asked for devices answers, says hello and says bye. Datagrams and the time come in, datagrams
-//! come out; sockets are not here.
+//! The target's side of WS-Discovery (April 2005), as ONVIF Core Specification §7.3 uses it: a
+//! device says Hello and Bye, and answers clients that look for it. Sans-IO: datagrams and the time
+//! in, datagrams out.
 //!
-//! It must not serve to flood somebody: only hosts of the same network are answered, at the address
-//! that they ask from, a few times a second each and a few dozen times a second in all. What asks
-//! for something else gets no answer.
+//! Nobody must be able to use it for a flood: it answers only hosts of the same network, at the
+//! address that they ask from, a few times a second each and a few dozen times a second in all. It
+//! does not answer what is meant for other devices.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -17,75 +17,75 @@ use crate::clock::Mono;
 
 /// The port that targets listen on. WS-Discovery §2.4.
 pub const PORT: u16 = 3702;
-/// The groups that they are asked in, and say hello to.
+/// The groups for questions and for Hello.
 pub const GROUPS: [IpAddr; 2] = [
     IpAddr::V4(Ipv4Addr::new(239, 255, 255, 250)),
     IpAddr::V6(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0xc)),
 ];
-/// Longest datagram that is read.
+/// Longer datagrams are not read.
 pub const MAX_LEN: usize = 8 << 10;
 
-/// Answers a second, to one address and in all.
+/// Most answers a second, to one address and in all.
 const MOST_OF_ADDRESS: u32 = 5;
 const MOST_ANSWERS: u32 = 40;
-/// Datagrams a second that are looked at.
+/// Most datagrams read in a second.
 const MOST_READ: u32 = 400;
-/// Datagrams that wait to be sent.
+/// Most datagrams waiting to be sent.
 const MOST_WAITING: usize = 64;
-/// Longest message id that is answered.
+/// Questions with a longer message id are not answered.
 const MOST_ID: usize = 256;
-/// Addresses in an answer.
+/// Most addresses in an answer.
 const MOST_ADDRESSES: usize = 4;
-/// APP_MAX_DELAY (§2.4), in milliseconds: a question to all is not answered by all at once.
+/// APP_MAX_DELAY (§2.4) in milliseconds, so that not all devices answer a question at once.
 const MOST_DELAY: u16 = 500;
-/// How often hello and bye are said, since one may be lost, and the pause between.
+/// How often Hello and Bye are sent, since one may be lost, and the pause in between.
 pub const REPEATS: u32 = 2;
 const REPEAT_WAIT: Duration = Duration::from_millis(200);
 
 const TO_ALL: &str = "urn:schemas-xmlsoap-org:ws:2005:04:discovery";
 const TO_ASKER: &str = "http://schemas.xmlsoap.org/ws/2004/08/addressing/role/anonymous";
-/// What this machine is. ONVIF Core Specification §7.3.3.1, and the type that came with §8.
+/// This machine's types: that of ONVIF Core Specification §7.3.3.1, and that of §8.
 const TYPES: [(&str, &str); 2] = [
     (xml::NETWORK, "NetworkVideoTransmitter"),
     (xml::DEVICE, "Device"),
 ];
 
-/// A datagram to send from an interface.
+/// A datagram to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outgoing {
-    /// The interface's index.
+    /// The index of the interface to send from.
     pub interface: u32,
-    /// Where to.
+    /// The destination.
     pub to: SocketAddr,
-    /// What.
+    /// The message.
     pub bytes: String,
 }
 
 #[derive(Debug)]
 struct Waiting {
     due: Mono,
-    /// The question that it answers, so that one that comes twice at once is answered once.
+    /// The id of the question that it answers, so that a repeated one is answered once.
     relates: Option<String>,
     outgoing: Outgoing,
 }
 
-/// This machine as something that is found.
+/// This machine as a discoverable device.
 #[derive(Debug)]
 pub struct Target {
     id: Uuid,
     scopes: Vec<String>,
     page_port: u16,
-    /// Grows with each start. §9.2.
+    /// Increases with each start. §9.2.
     instance: u32,
-    /// Messages so far.
+    /// How many messages there have been.
     sent: u32,
     waiting: Vec<Waiting>,
     answered: Answered,
 }
 
 impl Target {
-    /// A target that starts now, `started` seconds since 1970. `id` and `host` are the
-    /// [`Device`](super::Device)'s.
+    /// A target that starts now, at `started` in seconds since 1970. `id` and `host` are those of
+    /// the [`Device`](super::Device).
     pub fn new(id: Uuid, host: &str, page_port: u16, started: u32) -> Target {
         Target {
             id,
@@ -98,8 +98,8 @@ impl Target {
         }
     }
 
-    /// Takes a datagram that came from `from` by an interface with the addresses `here`, which the
-    /// services can be reached at.
+    /// Takes a datagram that came from `from` over an interface on which the services can be
+    /// reached at the addresses `here`.
     pub fn receive(
         &mut self,
         now: Mono,
@@ -148,7 +148,7 @@ impl Target {
         });
     }
 
-    /// Says hello by an interface that is new, or whose addresses are.
+    /// Says Hello on an interface that is new or has new addresses.
     pub fn hello(&mut self, now: Mono, interface: u32, here: &[Network]) {
         for group in GROUPS {
             if !here.iter().any(|n| n.address.is_ipv4() == group.is_ipv4()) {
@@ -174,19 +174,19 @@ impl Target {
         }
     }
 
-    /// What to send to [`GROUPS`] at the end.
+    /// The message to send to [`GROUPS`] at the end.
     pub fn bye(&mut self) -> String {
         let body = format!("<d:Bye>{}</d:Bye>", self.endpoint());
         self.message("Bye", TO_ALL, None, &body).0
     }
 
-    /// The next datagram that is to be sent by now.
+    /// The next datagram that is due.
     pub fn poll(&mut self, now: Mono) -> Option<Outgoing> {
         let due = self.waiting.iter().position(|waiting| waiting.due <= now)?;
         Some(self.waiting.swap_remove(due).outgoing)
     }
 
-    /// When there will be one.
+    /// When the next one will be due.
     pub fn next_due(&self) -> Option<Mono> {
         self.waiting.iter().map(|waiting| waiting.due).min()
     }
@@ -202,7 +202,7 @@ impl Target {
         )
     }
 
-    /// Whether this is one of the devices asked for. §5.1: all types, and all scopes.
+    /// Whether this device has all the types and all the scopes that a probe asks for. §5.1.
     fn matches(&self, probe: &Element) -> bool {
         let types = probe.child("Types").map_or(&[][..], |types| &types.types);
         let has_types = types.iter().all(|name| {
@@ -226,9 +226,9 @@ impl Target {
         has_types && asked.text.split_whitespace().all(is_met)
     }
 
-    /// The addresses of the services for a host at `to`. Many clients take the first: that is an
-    /// IPv4 address, of their own network if they ask by IPv4, and no link-local one if there are
-    /// others, since these say nothing without the client's interface.
+    /// The addresses of the services, for a host at `to`. Many clients use only the first: that is
+    /// an IPv4 address, in their own network if they ask over IPv4, and not a link-local one if
+    /// there are others, since those are useless without the client's interface.
     fn reachable(&self, to: IpAddr, here: &[Network]) -> Vec<String> {
         let is_link_local =
             |address| matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local());
@@ -255,7 +255,7 @@ impl Target {
         )
     }
 
-    /// A message, and a delay that is as good as random.
+    /// A message, and a practically random delay.
     fn message(
         &mut self,
         action: &str,
@@ -287,21 +287,21 @@ impl Target {
     }
 }
 
-/// A question to targets.
+/// A question from a client.
 struct Question {
     id: String,
     asks_for: Asked,
 }
 
 enum Asked {
-    /// All targets of these types and scopes.
+    /// To all devices of these types and scopes.
     Probe(Element),
-    /// The target with this address.
+    /// To the device with this address.
     Resolve(String),
 }
 
 impl Question {
-    /// `None`: it is something else, as others' hellos and answers are.
+    /// `None` if it is something else, such as the Hello or the answer of another device.
     fn read(datagram: &[u8]) -> Option<Question> {
         let root = xml::read(datagram).ok()?;
         if !root.is(xml::ENVELOPE, "Envelope") {
@@ -327,8 +327,8 @@ impl Question {
     }
 }
 
-/// Whether the URI `own` is `asked`, or below it. §5.1: scheme and authority are compared without
-/// case, the path by whole segments, of which none may be "." or "..".
+/// Whether the URI `own` equals `asked` or lies below it. §5.1: scheme and authority are compared
+/// regardless of case, the path by whole segments, none of which may be "." or "..".
 fn begins_with(own: &str, asked: &str) -> bool {
     let parts = |uri: &'_ str| {
         let (scheme, rest) = uri.split_once("://")?;
@@ -343,7 +343,7 @@ fn begins_with(own: &str, asked: &str) -> bool {
     own_root == root && own.starts_with(&asked) && !asked.iter().any(|s| s == "." || s == "..")
 }
 
-/// What was read and answered in this second.
+/// Counts what was read and answered in this second.
 #[derive(Debug, Default)]
 struct Answered {
     since: Option<Mono>,
@@ -353,7 +353,7 @@ struct Answered {
 }
 
 impl Answered {
-    /// Counts a datagram; `false`: it must not be read.
+    /// Counts a datagram; `false` if it must not be read.
     fn may_read(&mut self, now: Mono) -> bool {
         let period = Duration::from_secs(1);
         if self.since.is_none_or(|since| now.since(since) >= period) {
@@ -366,9 +366,9 @@ impl Answered {
         has_room
     }
 
-    /// Counts an answer; `false`: it must not be given.
+    /// Counts an answer; `false` if it must not be given.
     fn take(&mut self, to: IpAddr) -> bool {
-        // No more entries than datagrams that are read.
+        // There are never more entries than datagrams read.
         let given = self.by_address.entry(to.to_canonical()).or_default();
         let has_room = *given < MOST_OF_ADDRESS;
         *given += u32::from(has_room);
@@ -400,7 +400,7 @@ mod tests {
         networks.map(network).to_vec()
     }
 
-    fn asker(last: u8) -> SocketAddr {
+    fn client(last: u8) -> SocketAddr {
         SocketAddr::from(([10, 77, 0, last], 50_000))
     }
 
@@ -428,18 +428,18 @@ mod tests {
     }
 
     fn matches(what: &str) -> bool {
-        !answers(&mut target(), NOW, asker(2), &probe("urn:uuid:1", what)).is_empty()
+        !answers(&mut target(), NOW, client(2), &probe("urn:uuid:1", what)).is_empty()
     }
 
     #[test]
     fn a_probe_is_answered_to_the_asker() {
         let mut target = target();
         let question = probe("urn:uuid:1&amp;", VIDEO);
-        target.receive(NOW, asker(2), ETH0, &here(), question.as_bytes());
+        target.receive(NOW, client(2), ETH0, &here(), question.as_bytes());
         let due = target.next_due().unwrap();
         assert!(due.since(NOW) < Duration::from_millis(MOST_DELAY.into()));
         let answer = target.poll(due).unwrap();
-        assert_eq!((answer.interface, answer.to), (ETH0, asker(2)));
+        assert_eq!((answer.interface, answer.to), (ETH0, client(2)));
         let root = xml::read(answer.bytes.as_bytes()).unwrap();
         let header = root.child("Header").unwrap();
         assert_eq!(header.text_of("RelatesTo"), Some("urn:uuid:1&"));
@@ -513,10 +513,10 @@ mod tests {
             question("urn:uuid:1", &PROBE.replace("Probe", "Resolve"), &body)
         };
         let own = target.address();
-        let answer = answers(&mut target, NOW, asker(2), &resolve(&own));
+        let answer = answers(&mut target, NOW, client(2), &resolve(&own));
         assert!(answer[0].bytes.contains("<d:ResolveMatch>"));
         let other = Uuid::LANCAM.to_string();
-        assert!(answers(&mut target, NOW, asker(2), &resolve(&other)).is_empty());
+        assert!(answers(&mut target, NOW, client(2), &resolve(&other)).is_empty());
     }
 
     #[test]
@@ -533,7 +533,7 @@ mod tests {
         ];
         for datagram in noise {
             assert!(
-                answers(&mut target, NOW, asker(2), datagram).is_empty(),
+                answers(&mut target, NOW, client(2), datagram).is_empty(),
                 "{datagram}"
             );
         }
@@ -560,7 +560,7 @@ mod tests {
             answers(
                 target,
                 now,
-                asker(last),
+                client(last),
                 &probe(&format!("urn:{id}"), VIDEO),
             )
             .len()
@@ -576,7 +576,7 @@ mod tests {
         // The same question again before it is answered.
         let question = probe("urn:uuid:1", VIDEO);
         for _ in 0..3 {
-            target.receive(NOW + second, asker(9), ETH0, &here(), question.as_bytes());
+            target.receive(NOW + second, client(9), ETH0, &here(), question.as_bytes());
         }
         assert_eq!(target.waiting.len(), 1);
     }
@@ -586,12 +586,12 @@ mod tests {
         let mut target = target();
         let noise = "<a/>";
         for _ in 0..MOST_READ {
-            assert!(answers(&mut target, NOW, asker(3), noise).is_empty());
+            assert!(answers(&mut target, NOW, client(3), noise).is_empty());
         }
         let question = probe("urn:uuid:1", VIDEO);
-        assert!(answers(&mut target, NOW, asker(2), &question).is_empty());
+        assert!(answers(&mut target, NOW, client(2), &question).is_empty());
         let later = NOW + Duration::from_secs(1);
-        assert_eq!(answers(&mut target, later, asker(2), &question).len(), 1);
+        assert_eq!(answers(&mut target, later, client(2), &question).len(), 1);
     }
 
     #[test]

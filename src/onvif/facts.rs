@@ -1,31 +1,31 @@
-//! What the services say: facts about this machine and its streams, which others find out.
+//! The facts about this machine and its streams that the services report; the caller gathers them.
 
 use std::net::{IpAddr, SocketAddr};
 
 use super::uuid::Uuid;
 use crate::text::percent_encoded;
 
-/// This machine, as one client reaches it.
+/// This machine, as seen by one client.
 pub struct Device<'a> {
-    /// What distinguishes it from all others, always the same.
+    /// Its permanent, unique id.
     pub id: Uuid,
     /// The machine's name.
     pub host: &'a str,
-    /// Where the client reaches it, as in a URI: a name or an address, IPv6 in brackets.
+    /// The host in the client's URI: a name or an address, IPv6 in brackets.
     pub address: &'a str,
     /// The port of the services and of the page's pictures.
     pub page_port: u16,
     /// The RTSP server's port, if there is one.
     pub rtsp_port: Option<u16>,
-    /// Whether there are users who have to say who they are.
+    /// Whether clients must log in.
     pub has_users: bool,
     /// Whether something keeps the clock right (NTP).
     pub is_clock_synchronised: bool,
     /// Seconds since 1970.
     pub now: i64,
-    /// Finds out its network interfaces, which takes many system calls.
+    /// Lists its network interfaces, which takes many system calls.
     pub interfaces: &'a dyn Fn() -> Vec<Interface>,
-    /// Its streams that have sent a picture.
+    /// The streams that have sent a picture.
     pub streams: &'a [Stream],
 }
 
@@ -42,23 +42,23 @@ pub struct Interface {
     pub addresses: Vec<Network>,
 }
 
-/// An address of this machine, and how many of its first bits all hosts of that network share.
+/// An address of this machine, with its network's prefix length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network {
     /// The address.
     pub address: IpAddr,
-    /// The bits.
+    /// The prefix length.
     pub prefix: u8,
 }
 
 impl Network {
-    /// An interface's, whose addresses and prefixes are in the same order.
+    /// Those of an interface, whose addresses and prefixes are in the same order.
     pub fn all(addresses: &[IpAddr], prefixes: &[u8]) -> impl Iterator<Item = Network> {
         let networks = addresses.iter().zip(prefixes);
         networks.map(|(&address, &prefix)| Network { address, prefix })
     }
 
-    /// Whether `other` is a host of the same network.
+    /// Whether `other` is in the same network.
     pub fn contains(&self, other: IpAddr) -> bool {
         let (own, other, width) = match (self.address, other.to_canonical()) {
             (IpAddr::V4(own), IpAddr::V4(other)) => {
@@ -75,7 +75,7 @@ impl Network {
 /// A stream.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stream {
-    /// Its name, which is the token of all that belongs to it.
+    /// Its name, which is also the token of everything that belongs to it.
     pub name: String,
     /// Width and height of its pictures.
     pub size: (u16, u16),
@@ -83,9 +83,9 @@ pub struct Stream {
     pub fps: f64,
     /// Its rate in kbit/s.
     pub kbit_per_s: u32,
-    /// The group, or the single machine, that it goes to.
+    /// Its destination: a group or a single machine.
     pub group: SocketAddr,
-    /// How many hops its packets make.
+    /// Its packets' time to live.
     pub ttl: u8,
 }
 
@@ -95,7 +95,7 @@ impl Device<'_> {
         format!("http://{}:{}/onvif/{name}", self.address, self.page_port)
     }
 
-    /// Where the newest picture of a stream is.
+    /// The address of a stream's newest picture.
     pub(super) fn snapshot(&self, stream: &Stream) -> String {
         let name = percent_encoded(&stream.name);
         format!(
@@ -104,7 +104,7 @@ impl Device<'_> {
         )
     }
 
-    /// Where a stream is by RTSP, if there is a server.
+    /// The address of a stream by RTSP, if there is a server.
     pub(super) fn rtsp(&self, stream: &Stream, more: &str) -> Option<String> {
         let name = percent_encoded(&stream.name);
         let port = self.rtsp_port?;
@@ -113,13 +113,13 @@ impl Device<'_> {
 }
 
 impl Stream {
-    /// Whole frames a second; less than one counts as one.
+    /// Frames a second as a whole number, at least one.
     pub(super) fn whole_fps(&self) -> u32 {
         (self.fps.round() as u32).max(1)
     }
 }
 
-/// What the device says of itself to everybody. ONVIF Core Specification §7.3.3.3.
+/// The scopes by which everybody can see what the device is. ONVIF Core Specification §7.3.3.3.
 pub(super) fn scopes(host: &str) -> Vec<String> {
     let name = if host.is_empty() { "lancam" } else { host };
     let name = percent_encoded(name);

@@ -1,15 +1,14 @@
-//! The media service (ONVIF Media Service Specification §5): one profile for each stream, whose
-//! name is its token and that of its source and configurations. It sets nothing: pictures come as
-//! they are.
+//! The media service (ONVIF Media Service Specification §5): one profile for each stream. The
+//! stream's name is the token of the profile, its source and its configurations. Read-only.
 
 use super::facts::{Device, Stream};
 use super::soap::{Fault, Request};
 use super::xml::escaped;
 
-/// Nothing of the sort has this token.
+/// The fault if nothing of this kind has the token.
 const NO_PROFILE: [&str; 2] = ["ter:InvalidArgVal", "ter:NoProfile"];
 const NO_CONFIG: [&str; 2] = ["ter:InvalidArgVal", "ter:NoConfig"];
-/// Not by this transport.
+/// The fault for a transport that is not offered.
 const NO_SETUP: [&str; 2] = ["ter:InvalidArgVal", "ter:InvalidStreamSetup"];
 
 pub(super) fn answer(request: &Request, device: &Device) -> Result<String, Fault> {
@@ -38,7 +37,7 @@ pub(super) fn answer(request: &Request, device: &Device) -> Result<String, Fault
         }
         "GetStreamUri" => stream_uri(request, device, profile()?)?,
         "GetSnapshotUri" => uri(&device.snapshot(profile()?)),
-        // Each JPEG can be decoded by itself.
+        // Each JPEG can be decoded on its own.
         "SetSynchronizationPoint" => {
             profile()?;
             String::new()
@@ -50,7 +49,7 @@ pub(super) fn answer(request: &Request, device: &Device) -> Result<String, Fault
     ))
 }
 
-/// What this service can do; what is not said is false or none.
+/// The service's capabilities; those left out are false or none.
 pub(super) fn capabilities(device: &Device) -> String {
     let has_rtsp = device.rtsp_port.is_some();
     format!(
@@ -63,7 +62,7 @@ pub(super) fn capabilities(device: &Device) -> String {
     )
 }
 
-/// The stream whose token the argument `token` has.
+/// The stream whose token is given by the argument `token`.
 fn named<'a>(
     request: &Request,
     device: &'a Device,
@@ -71,12 +70,12 @@ fn named<'a>(
     fault: &'static [&'static str],
 ) -> Result<&'a Stream, Fault> {
     let token = request.argument(token).unwrap_or_default();
-    // White space around it is not part of what was read.
+    // Surrounding white space has been removed while reading.
     let stream = device.streams.iter().find(|s| s.name.trim() == token);
     stream.ok_or_else(|| Fault::sender(fault, "nothing has this token"))
 }
 
-/// The stream that either token names; without one, the first.
+/// The stream named by either token; the first one if there is no token.
 fn optional<'a>(request: &Request, device: &'a Device) -> Result<&'a Stream, Fault> {
     if request.argument("ConfigurationToken").is_some() {
         return named(request, device, "ConfigurationToken", &NO_CONFIG);
@@ -134,12 +133,12 @@ fn source_options(stream: &Stream) -> String {
     )
 }
 
-/// A range of one value.
+/// A range with a single value.
 fn only(element: &str, value: u32) -> String {
     format!("<{element}><tt:Min>{value}</tt:Min><tt:Max>{value}</tt:Max></{element}>")
 }
 
-/// The "encoder", which is the source's own. Its quality is not known as a number.
+/// The "encoder" is the source's own. Its quality is not known as a number.
 fn encoder(element: &str, stream: &Stream) -> String {
     let name = escaped(&stream.name);
     format!(
@@ -155,8 +154,7 @@ fn encoder(element: &str, stream: &Stream) -> String {
     )
 }
 
-/// The group, which the stream goes to whether anybody asks or not. A stream to a single machine
-/// has none.
+/// The group, to which the stream is sent in any case. A stream to a single machine has none.
 fn multicast(stream: &Stream) -> String {
     let ip = stream.group.ip();
     let (address, port, ttl) = match ip.is_multicast() {
@@ -184,7 +182,7 @@ fn encoder_options(stream: &Stream) -> String {
     )
 }
 
-/// §5.15.1: by RTSP in any case; the protocol says what RTSP is to carry the stream by.
+/// §5.15.1. The answer is always an RTSP address; the protocol asked for is how RTSP carries RTP.
 fn stream_uri(request: &Request, device: &Device, stream: &Stream) -> Result<String, Fault> {
     let setup = request.operation.child("StreamSetup");
     let asked = setup.and_then(|setup| setup.text_of("Stream"));

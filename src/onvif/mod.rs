@@ -1,8 +1,8 @@
-//! ONVIF as a Profile S device speaks it, read-only: SOAP requests (device and media service) in,
-//! answers out; and WS-Discovery, by which such devices are found. Bytes, facts and the time come
-//! in, bytes go out: sockets, HTTP and who may ask are `status`'s and `serve`'s.
+//! A read-only ONVIF device of Profile S: the device and media services by SOAP, and WS-Discovery,
+//! by which such devices are found. Sans-IO: bytes, facts and the time in, bytes out. `status` and
+//! `serve` have the sockets and HTTP, and decide who may ask.
 //!
-//! Not here, and answered with a fault: events, PTZ, imaging, audio, anything that sets something.
+//! Not supported, and answered with a fault: events, PTZ, imaging, audio and all changes.
 //! docs/ONVIF.md lists what is answered.
 
 mod device;

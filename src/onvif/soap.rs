@@ -1,10 +1,10 @@
-//! SOAP 1.2 envelopes: what a request asks for, and answers and faults as text. Which operations
-//! there are is the services' matter.
+//! SOAP 1.2 envelopes: reads requests, and writes answers and faults. The services know the
+//! operations.
 
 use super::username::UsernameToken;
 use super::xml::{self, Element, escaped};
 
-/// What every answer begins with. ONVIF Core Specification §5.3 has the prefixes.
+/// The beginning of every answer. ONVIF Core Specification §5.3 has the prefixes.
 const OPENING: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
     <env:Envelope xmlns:env=\"http://www.w3.org/2003/05/soap-envelope\"\
     \x20xmlns:ter=\"http://www.onvif.org/ver10/error\"\
@@ -16,20 +16,20 @@ const CLOSING: &str = "</env:Body></env:Envelope>\n";
 /// The content type of requests and answers. SOAP 1.2 Part 2, §7.
 pub const CONTENT_TYPE: &str = "application/soap+xml; charset=utf-8";
 
-/// What is asked of a service, and by whom.
+/// A request to a service, and who sent it.
 #[derive(Clone, Debug)]
 pub struct Request {
     pub(super) operation: Element,
-    /// Who asks, if SOAP's header says so.
+    /// The user's token, if SOAP's header has one.
     pub token: Option<UsernameToken>,
 }
 
 impl Request {
-    /// Reads an envelope.
+    /// Parses an envelope.
     ///
     /// # Errors
-    /// The fault to answer with: it is none, is of another version, or has a header that must be
-    /// understood and is not.
+    /// The fault to answer with: it is not an envelope, is of another version, or has an unknown
+    /// header that must be understood.
     pub fn read(body: &[u8]) -> Result<Request, Fault> {
         let root = xml::read(body).map_err(|error| Fault::malformed(&error.to_string()))?;
         if root.name.local != "Envelope" {
@@ -56,7 +56,7 @@ impl Request {
     }
 }
 
-/// SOAP 1.2 Part 1, §2.4: a header that must be understood is, or the whole message is refused.
+/// SOAP 1.2 Part 1, §2.4: a message is refused if it has an unknown header that must be understood.
 fn must_understand(header: &Element) -> Result<(), Fault> {
     let understood = [xml::SECURITY, xml::ADDRESSING, xml::ADDRESSING_2004];
     let refused = header.children.iter().find(|block| {
@@ -101,12 +101,12 @@ impl Fault {
         Fault::sender(&["ter:WellFormed"], reason)
     }
 
-    /// The request is right, and lancam cannot do it.
+    /// The request is valid, but lancam cannot do it.
     pub(super) fn unsupported(subcodes: &'static [&'static str], reason: &str) -> Fault {
         Fault::new("env:Receiver", subcodes, reason)
     }
 
-    /// No such operation here.
+    /// There is no such operation here.
     pub(super) fn no_such_action(name: &str) -> Fault {
         let name: String = name.chars().take(64).collect();
         Fault::unsupported(
@@ -115,16 +115,16 @@ impl Fault {
         )
     }
 
-    /// Who asks may not, or does not say who he is.
+    /// The client may not ask this, or has not logged in.
     pub fn not_authorized(reason: &str) -> Fault {
         Fault::sender(&["ter:NotAuthorized"], reason)
     }
 }
 
-/// What to send back by HTTP, with [`CONTENT_TYPE`].
+/// What to send back over HTTP, with [`CONTENT_TYPE`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
-    /// HTTP's status.
+    /// The status code.
     pub status: u16,
     /// The envelope.
     pub body: String,

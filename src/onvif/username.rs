@@ -1,9 +1,9 @@
-//! WS-UsernameToken with a digest (OASIS Web Services Security UsernameToken Profile 1.0, §3.1): who
-//! asks, as SOAP's header says it. HTTP's own Digest is not here.
+//! WS-UsernameToken with a digest (OASIS Web Services Security UsernameToken Profile 1.0, §3.1):
+//! logging in by SOAP's header. HTTP's own Digest is elsewhere.
 //!
-//! A digest is good once, within five minutes of the time it names by this machine's clock. Clients
-//! whose clock is off ask for this machine's time first (GetSystemDateAndTime, which is open) and go
-//! by that.
+//! A digest is valid once, within five minutes of the time that it states, by this machine's clock.
+//! Clients whose clock is wrong first ask for this machine's time (GetSystemDateAndTime needs no
+//! login) and use that.
 
 use std::collections::BTreeSet;
 
@@ -15,16 +15,16 @@ use subtle::ConstantTimeEq;
 
 use super::xml::{Element, SECURITY};
 
-/// Seconds that a token's time may be off from this machine's.
+/// How many seconds a token's time may differ from this machine's.
 const WINDOW: i64 = 300;
-/// Tokens that are remembered as used.
+/// Most tokens remembered as used.
 const MOST_USED: usize = 4096;
-/// The only kind of password that is read: the other one is the password itself.
+/// The only kind of password accepted: the other one is the password in plain text.
 const DIGEST: &str = "#PasswordDigest";
 
 type Sha1Digest = [u8; 20];
 
-/// What a request says of who asks.
+/// The login in a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UsernameToken {
     /// The user's name.
@@ -34,22 +34,22 @@ pub struct UsernameToken {
     created: String,
 }
 
-/// Why a token is not accepted. Only somebody who knows the password hears the last two.
+/// Why a token is not accepted. Only a client that knows the password is told the last two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// No such user, or another password.
+    /// There is no such user, or the password is another one.
     #[error("wrong user name or password")]
     Wrong,
     /// The token's time is too far from this machine's.
     #[error("its time is more than five minutes off: this device's is in GetSystemDateAndTime")]
     Time,
-    /// It was used before.
+    /// It has been used before.
     #[error("it was used before")]
     Used,
 }
 
 impl UsernameToken {
-    /// The token in SOAP's header. What is missing in it is empty, and matches no password.
+    /// The token in SOAP's header. Missing parts are empty, and match no password.
     pub(super) fn of(header: &Element) -> Option<UsernameToken> {
         let mut blocks = header.children.iter();
         let security = blocks.find(|block| block.is(SECURITY, "Security"))?;
@@ -79,10 +79,10 @@ impl UsernameToken {
             .into()
     }
 
-    /// The time it names, in seconds since 1970.
+    /// The time it states, in seconds since 1970.
     fn time(&self) -> Option<i64> {
         let zoned = DateTime::parse_from_rfc3339(&self.created);
-        // xsd:dateTime may have no zone.
+        // An xsd:dateTime may lack a time zone.
         let plain = || NaiveDateTime::parse_from_str(&self.created, "%Y-%m-%dT%H:%M:%S%.f");
         match zoned {
             Ok(time) => Some(time.timestamp()),
@@ -91,21 +91,21 @@ impl UsernameToken {
     }
 }
 
-/// The tokens that were used.
+/// The tokens that have been used.
 #[derive(Debug, Default)]
 pub struct Used {
-    /// By the time that they name.
+    /// Ordered by the time that they state.
     tokens: BTreeSet<(i64, Sha1Digest)>,
-    /// Tokens of this time and earlier were forgotten for want of room.
+    /// Tokens up to this time have been forgotten to make room.
     forgotten: Option<i64>,
 }
 
 impl Used {
-    /// Whether `token` proves that its sender knows `password`, that of the user it names (`None`:
-    /// there is no such user). It is good only once. `now`: seconds since 1970.
+    /// Checks that the sender of `token` knows `password`, that of the user it names (`None` if
+    /// there is no such user). A token is accepted only once. `now` is in seconds since 1970.
     ///
     /// # Errors
-    /// Why not.
+    /// The token is not accepted.
     pub fn check(
         &mut self,
         now: i64,
@@ -125,9 +125,9 @@ impl Used {
     }
 
     fn take(&mut self, now: i64, time: i64, digest: Sha1Digest) -> Result<(), Refused> {
-        // Older ones are refused for their time.
+        // Older ones are refused because of their time.
         self.tokens = self.tokens.split_off(&(now - WINDOW, [0; 20]));
-        // Unless the clock was set back since.
+        // Unless the clock has been set back since.
         self.forgotten = self.forgotten.filter(|&time| time <= now + WINDOW);
         if self.forgotten.is_some_and(|forgotten| time <= forgotten) {
             return Err(Refused::Used);

@@ -1,5 +1,5 @@
-//! UUIDs made from names (RFC 9562 §5.5): the same from the same name, and nothing about the name
-//! can be told from them.
+//! UUIDs made from names (RFC 9562 §5.5): equal names give equal UUIDs, which reveal nothing about
+//! the name.
 
 use std::fmt;
 
@@ -10,13 +10,13 @@ use sha1::{Digest, Sha1};
 pub struct Uuid([u8; 16]);
 
 impl Uuid {
-    /// What all of lancam's are made within.
+    /// The namespace of all of lancam's UUIDs.
     pub const LANCAM: Uuid = Uuid([
         0x1c, 0x8e, 0x2f, 0x0b, 0x6d, 0x53, 0x4a, 0x91, 0x9b, 0x27, 0xe4, 0x05, 0xd8, 0x3a, 0x77,
         0xc6,
     ]);
 
-    /// Version 5: the one that `name` has within this one.
+    /// The version 5 UUID of `name` in this namespace.
     pub fn named(self, name: &str) -> Uuid {
         let hash = Sha1::new()
             .chain_update(self.0)
@@ -29,7 +29,7 @@ impl Uuid {
         Uuid(bytes)
     }
 
-    /// Its first bits, which are as good as random.
+    /// Its first bits, which are practically random.
     pub(super) fn bits(self) -> u16 {
         u16::from_be_bytes([self.0[0], self.0[1]])
     }

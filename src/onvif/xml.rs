@@ -1,22 +1,22 @@
-//! XML as SOAP uses it (XML 1.0, Namespaces in XML 1.0): a small document as a tree, and text made
-//! fit to be written. Not for anybody else's XML: a document type, entities of its own, processing
-//! instructions, and whatever is longer or deeper than a request needs are refused.
+//! XML as SOAP uses it (XML 1.0, Namespaces in XML 1.0): reads a small document into a tree, and
+//! escapes text. Not for XML in general: document types, custom entities, processing instructions
+//! and anything longer or deeper than a request needs are refused.
 
 use quick_xml::NsReader;
 use quick_xml::XmlVersion;
 use quick_xml::events::{BytesRef, BytesStart, Event};
 use quick_xml::name::{QName, ResolveResult};
 
-/// Longest document in bytes.
+/// The longest document in bytes.
 pub const MAX_LEN: usize = 16 << 10;
-/// Elements within elements.
+/// How deep elements may be nested.
 const MAX_DEPTH: usize = 32;
-/// Attributes of one element. Each is compared with all before it.
+/// Most attributes of one element. Each is compared with all before it.
 const MAX_ATTRIBUTES: usize = 64;
 
 pub(super) const ENVELOPE: &str = "http://www.w3.org/2003/05/soap-envelope";
 pub(super) const ADDRESSING: &str = "http://www.w3.org/2005/08/addressing";
-/// What WS-Discovery of 2005 is addressed by.
+/// The version of WS-Addressing that WS-Discovery of 2005 uses.
 pub(super) const ADDRESSING_2004: &str = "http://schemas.xmlsoap.org/ws/2004/08/addressing";
 pub(super) const DISCOVERY: &str = "http://schemas.xmlsoap.org/ws/2005/04/discovery";
 pub(super) const SECURITY: &str =
@@ -25,8 +25,8 @@ pub(super) const DEVICE: &str = "http://www.onvif.org/ver10/device/wsdl";
 pub(super) const MEDIA: &str = "http://www.onvif.org/ver10/media/wsdl";
 pub(super) const NETWORK: &str = "http://www.onvif.org/ver10/network/wsdl";
 
-/// The namespaces that mean something here. All others are one, so that a short document cannot
-/// repeat a long name for each element.
+/// The namespaces that matter here. All others become one, so that a short document cannot cost
+/// the memory of a long name for each element.
 const KNOWN: [&str; 8] = [
     ENVELOPE,
     ADDRESSING,
@@ -44,7 +44,7 @@ pub(super) enum XmlError {
     /// It is too long.
     #[error("longer than {MAX_LEN} bytes")]
     TooLong,
-    /// It nests too deep.
+    /// It is nested too deep.
     #[error("more than {MAX_DEPTH} elements within each other")]
     TooDeep,
     /// An element has too many attributes.
@@ -60,23 +60,23 @@ pub(super) enum XmlError {
     Malformed,
 }
 
-/// A name with its namespace: one of [`KNOWN`], or empty for all others and for none.
+/// A name with its namespace: one of [`KNOWN`], or empty for any other or none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Name {
     pub(super) namespace: &'static str,
     pub(super) local: String,
 }
 
-/// An element with what it holds.
+/// An element with its content.
 #[derive(Clone, Debug)]
 pub(super) struct Element {
     pub(super) name: Name,
-    /// Local names and values, without namespace declarations.
+    /// Local names and values of its attributes, without namespace declarations.
     attributes: Vec<(String, String)>,
     /// All text directly in it, without the white space around it.
     pub(super) text: String,
     pub(super) children: Vec<Element>,
-    /// What `text` says if it is a list of names, which of all elements only `Types` holds.
+    /// `text` as a list of names; only the element `Types` has one.
     pub(super) types: Vec<Name>,
 }
 
@@ -86,7 +86,7 @@ impl Element {
         self.children.iter().find(|child| child.name.local == local)
     }
 
-    /// The text of that child.
+    /// The text of the first child with this local name.
     pub(super) fn text_of(&self, local: &str) -> Option<&str> {
         self.child(local).map(|child| child.text.as_str())
     }
@@ -101,10 +101,10 @@ impl Element {
     }
 }
 
-/// Reads a document.
+/// Parses a document.
 ///
 /// # Errors
-/// It is none, or one that SOAP does not allow.
+/// It is not XML, or not allowed in SOAP.
 pub(super) fn read(document: &[u8]) -> Result<Element, XmlError> {
     if document.len() > MAX_LEN {
         return Err(XmlError::TooLong);
@@ -159,7 +159,7 @@ fn element(reader: &NsReader<&[u8]>, start: &BytesStart) -> Result<Element, XmlE
             return Err(XmlError::TooManyAttributes);
         }
         let attribute = attribute.map_err(|_| XmlError::Malformed)?;
-        // Its own entities only: others would need a document type.
+        // Only XML's own entities: others would need a document type.
         let value = attribute.normalized_value(XmlVersion::Implicit1_0);
         let value = value.map_err(|_| XmlError::Malformed)?.into_owned();
         if attribute.key.as_namespace_binding().is_none() {
@@ -180,7 +180,7 @@ fn element(reader: &NsReader<&[u8]>, start: &BytesStart) -> Result<Element, XmlE
     })
 }
 
-/// The name that `word` means at this place of the document.
+/// What the name `word` means at this place in the document.
 fn qualified(reader: &NsReader<&[u8]>, word: &str) -> Name {
     let (namespace, local) = reader.resolver().resolve_element(QName(word.as_bytes()));
     Name {
@@ -201,7 +201,7 @@ fn known(namespace: &ResolveResult) -> Result<&'static str, XmlError> {
     }
 }
 
-/// Puts an element that is complete where it belongs.
+/// Adds a complete element to its parent.
 fn close(
     open: &mut [Element],
     root: &mut Option<Element>,
@@ -217,7 +217,7 @@ fn close(
     }
 }
 
-/// Adds text to the innermost element. Outside the root there may only be white space.
+/// Adds text to the innermost element. Outside the root only white space is allowed.
 fn add(open: &mut [Element], text: &str) -> Result<(), XmlError> {
     if !text.chars().all(is_char) {
         return Err(XmlError::Malformed);
@@ -247,7 +247,7 @@ fn is_char(c: char) -> bool {
     matches!(c, '\t' | '\n' | '\r' | ' '..='\u{fffd}' | '\u{10000}'..)
 }
 
-/// Text as it may stand in an element or an attribute.
+/// Text escaped for an element or an attribute.
 pub(super) fn escaped(text: &str) -> String {
     let legal = |c| if is_char(c) { c } else { '\u{fffd}' };
     let text: String = text.chars().map(legal).collect();

@@ -1,4 +1,4 @@
-//! Response bodies: bytes, or one picture after another for as long as somebody reads.
+//! Response bodies: bytes, or pictures for as long as somebody reads.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -15,7 +15,7 @@ use crate::board::{Shot, Watcher};
 /// the syntax.
 pub(super) const MOVING: &str = "multipart/x-mixed-replace; boundary=lancam";
 const FIRST: &[u8] = b"--lancam\r\n";
-/// The boundary follows a picture at once: browsers show a part when they see its end.
+/// Each picture is followed by the boundary at once: browsers show a part when they see its end.
 const BETWEEN: &[u8] = b"\r\n--lancam\r\n";
 
 /// A response's body.
@@ -62,8 +62,8 @@ impl body::Body for Body {
 
 type Next = Pin<Box<dyn Future<Output = Option<(Shot, Watcher)>> + Send>>;
 
-/// The newest picture, again and again. The next one is fetched only when the last is written, so a
-/// slow reader misses pictures and holds one at most.
+/// An endless series of newest pictures. The next one is fetched only when the last has been
+/// written, so a slow reader misses pictures and never holds more than one.
 pub(super) struct Moving {
     next: Next,
     pieces: VecDeque<Bytes>,

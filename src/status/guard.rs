@@ -1,6 +1,7 @@
-//! Who may see the page: with a token or users, only those who know it or are one. Without, only
-//! requests to an address or to a name of the local network, so that a web page elsewhere cannot
-//! make a browser read the camera by pointing its own name at this host's address (DNS rebinding).
+//! Who may see the page. If there is a token or there are users, visitors must give the token or
+//! log in. If not, requests must be for an address or a name of the local network, so that a web
+//! page elsewhere cannot make a browser read the camera by pointing its own name at this host's
+//! address (DNS rebinding).
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -20,12 +21,12 @@ const LOCAL_SUFFIXES: [&str; 5] = [".local", ".lan", ".home.arpa", ".internal", 
 pub(super) enum Refusal {
     /// No token was given, and nobody has logged in.
     Login {
-        /// The login was right, but too old.
+        /// The login was right, but its challenge too old.
         stale: bool,
     },
-    /// Token or password are wrong: to be said only after this time.
+    /// The token or password is wrong: answer only after this delay.
     Wrong(Duration),
-    /// Too many wrong ones came from there; this one was not checked.
+    /// Too many wrong ones came from this address; this one was not checked.
     TooMany,
     /// The requested host name is not one of the local network.
     Host,
@@ -41,14 +42,14 @@ impl From<Denied> for Refusal {
     }
 }
 
-/// What let a request in.
+/// Why a request is allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pass {
     /// Everybody may see the page.
     Open,
     /// Name and password.
     User,
-    /// The token in the address: the browser is to store it as a cookie.
+    /// The token in the address: the browser is told to store it as a cookie.
     Query,
     /// The token in a header.
     Header,
@@ -68,7 +69,7 @@ pub(super) struct Guard {
 }
 
 impl Guard {
-    /// For the page on this port.
+    /// The guard of the page on this port.
     pub(super) fn new(
         port: u16,
         token: Option<String>,
@@ -103,7 +104,7 @@ impl Guard {
         })
     }
 
-    /// Whether the request, which comes from there, may be answered.
+    /// Whether a request from this address may be answered.
     pub(super) fn check<B>(
         &self,
         now: Instant,
@@ -131,7 +132,7 @@ impl Guard {
         self.check_token(now, request, from)
     }
 
-    /// Whether a request comes for a name of the local network, where nobody has to log in.
+    /// Whether a request is for a name of the local network; needed where nobody has to log in.
     pub(super) fn check_host<B>(&self, request: &Request<B>) -> Result<(), Refusal> {
         let host = request.headers().get(HOST);
         // Browsers always send the header.
@@ -160,7 +161,7 @@ impl Guard {
             .ok_or_else(|| Refusal::Wrong(self.guesses.wrong(now, from)))
     }
 
-    /// The values of the WWW-Authenticate headers that say how to get in.
+    /// The values of the WWW-Authenticate headers that say how to log in.
     pub(super) fn challenges(&self, now: Instant, from: IpAddr, stale: bool) -> Vec<String> {
         let mut all = Vec::new();
         if !self.access.is_open() {
@@ -172,7 +173,7 @@ impl Guard {
         all
     }
 
-    /// Whether a token lets visitors in.
+    /// Whether there is a token.
     pub(super) fn has_token(&self) -> bool {
         self.token.is_some()
     }
@@ -201,11 +202,11 @@ impl Guard {
             .map(|(_, value)| decoded(value))
     }
 
-    /// The cookie with which a browser's further requests are let in. It is for the page's own
-    /// path, since a proxy may serve it under another one. Scripts cannot read it, and requests
-    /// from other sites do not carry it.
+    /// The cookie that admits a browser's further requests. It names no path, since a proxy may
+    /// serve the page under another one. Scripts cannot read it, and requests from other sites do
+    /// not carry it.
     pub(super) fn set_cookie(&self) -> Option<String> {
-        // A token may hold characters that a cookie may not. RFC 6265 §4.1.1.
+        // A token may contain characters that a cookie may not. RFC 6265 §4.1.1.
         let encoded: String =
             form_urlencoded::byte_serialize(self.token.as_ref()?.as_bytes()).collect();
         Some(format!(

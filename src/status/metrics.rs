@@ -1,6 +1,6 @@
-//! `/metrics`: the same counters for Prometheus, as OpenMetrics 1.0 if the request accepts it, as
-//! Prometheus does, else in the older text format 0.0.4, which every tool reads. The two differ in
-//! where a counter's `_total` stands.
+//! `/metrics`: the same counters for Prometheus. The format is OpenMetrics 1.0 if the request
+//! accepts it, as Prometheus does, otherwise the older text format 0.0.4, which every tool reads.
+//! The two differ in where a counter's `_total` is written.
 
 use std::fmt::Write;
 
@@ -31,7 +31,7 @@ impl Form {
     }
 }
 
-/// All metrics of what is on the board.
+/// All metrics from the board.
 pub(super) fn write(
     contents: &Contents,
     role: Role,
@@ -60,7 +60,7 @@ pub(super) fn write(
     families.write(form)
 }
 
-/// The samples by name, as both formats need them.
+/// The samples grouped by name, as both formats require.
 #[derive(Default)]
 struct Families(Vec<Family>);
 
@@ -100,7 +100,7 @@ impl Families {
         }
     }
 
-    /// What `counters!` defines, in Prometheus' base units: a name ends with its unit.
+    /// The metrics that `counters!` defines, in Prometheus' base units: a name ends with its unit.
     fn fields(&mut self, prefix: &str, fields: Vec<Field>, labels: &[(&str, &str)]) {
         for field in fields {
             let (unit, suffix, scale) = match field.unit {

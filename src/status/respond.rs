@@ -1,5 +1,5 @@
-//! From a request to a response. Paths are compared byte for byte as they came, so there is nothing
-//! to escape to.
+//! From a request to a response. Paths are compared byte for byte as received, so no spelling of
+//! one can lead anywhere else.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ const PAGE_JS: &str = include_str!("page.js");
 const ICON: &str = include_str!("icon.svg");
 const LOGIN: &str = include_str!("login.html");
 
-/// Visitors who watch moving pictures at a time.
+/// How many visitors may watch moving pictures at a time.
 const MOST_WATCHERS: usize = 32;
 
 const HTML: &str = "text/html; charset=utf-8";
@@ -39,20 +39,20 @@ const TEXT: &str = "text/plain; charset=utf-8";
 
 /// Fetch standard, "Cross-Origin-Resource-Policy header".
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
-/// Requests that nothing here is for.
+/// The statuses of requests that nothing here can answer.
 const UNANSWERED: [StatusCode; 4] = [
     StatusCode::NOT_FOUND,
     StatusCode::METHOD_NOT_ALLOWED,
     StatusCode::PAYLOAD_TOO_LARGE,
     StatusCode::REQUEST_TIMEOUT,
 ];
-/// What other sites may embed, if they know the token or are named.
+/// The paths that other sites may embed, if they know the token or are named.
 const PICTURES: [&str; 2] = ["/snapshot.jpg", "/stream.mjpg"];
 
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-/// On every response: nothing is cached, guessed, framed, passed on or embedded elsewhere, and the
-/// page runs only its own script.
+/// Headers of every response: no caching, no guessed types, no framing, no referrer and no
+/// embedding elsewhere, and the page runs only its own script.
 const HEADERS: [(HeaderName, &str); 7] = [
     (CACHE_CONTROL, "no-store"),
     (X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -74,7 +74,7 @@ pub(super) struct Site {
     framing: Option<HeaderValue>,
     connections: Arc<Places>,
     watchers: Arc<Places>,
-    /// What ONVIF clients ask, if they are answered.
+    /// The services for ONVIF clients, if they are on.
     services: Option<Services>,
 }
 
@@ -95,7 +95,7 @@ impl Site {
         }
     }
 
-    /// The response to one request. Its body, if any, is read by the ONVIF services alone.
+    /// The response to one request. Only the ONVIF services read a request's body.
     pub(super) async fn answer<B>(&self, mut request: Request<B>, ends: Ends) -> Response<Body>
     where
         B: hyper::body::Body<Data = Bytes> + Unpin,
@@ -118,7 +118,7 @@ impl Site {
         response
     }
 
-    /// The response to a request to the page, and what let it in.
+    /// The response to a request to the page, and why it was allowed.
     async fn of_page<B>(
         &self,
         request: &Request<B>,
@@ -167,7 +167,7 @@ impl Site {
         }
     }
 
-    /// Lets other sites embed what they may.
+    /// Lets other sites embed the paths that they may.
     fn admit_others<B>(&self, request: &Request<B>, pass: Option<Pass>, headers: &mut HeaderMap) {
         // Only somebody who knows the token can write it into an address.
         let may_show = pass == Some(Pass::Query) || self.guard.is_embedder(request);
@@ -345,7 +345,7 @@ impl Site {
         }
     }
 
-    /// Says how to get in.
+    /// Says how to log in.
     fn login(&self, path: &str, from: IpAddr, stale: bool) -> Response<Body> {
         let mut response = match path {
             "/" if self.guard.has_token() => response(HTML, Body::new(LOGIN)),
@@ -366,7 +366,7 @@ impl Site {
         response
     }
 
-    /// Adds what a client can log in by.
+    /// Adds the headers that say how to log in.
     fn challenge(&self, response: &mut Response<Body>, from: IpAddr, stale: bool) {
         for challenge in self.guard.challenges(Instant::now(), from, stale) {
             if let Ok(challenge) = challenge.try_into() {
@@ -384,7 +384,7 @@ impl Site {
     }
 }
 
-/// [`POLICY`] with these origins allowed to frame the page; `None`: nobody is.
+/// [`POLICY`] with these origins allowed to frame the page; `None` if there are none.
 fn framing(embedders: &[String]) -> Option<HeaderValue> {
     let ancestors = format!("frame-ancestors {}", embedders.join(" "));
     let policy = POLICY.replace("frame-ancestors 'none'", &ancestors);
@@ -442,7 +442,7 @@ struct Status<'a> {
     version: &'static str,
     role: Role,
     uptime_s: f64,
-    /// Where `rtsp://HOST:PORT/NAME` is served.
+    /// The address `rtsp://HOST:PORT/NAME`.
     rtsp_port: Option<u16>,
     visitors: VisitorSnapshot,
     rtsp: RtspSnapshot,
@@ -455,14 +455,14 @@ struct Stream<'a> {
     #[serde(flatten)]
     report: &'a StreamReport,
     is_healthy: bool,
-    /// Why it is not well.
+    /// What is wrong with it.
     problem: Option<&'a str>,
     has_sdp: bool,
     commands: &'a [Command],
     history: History,
 }
 
-/// The last minutes, one value a second, by column: a fifth of the bytes.
+/// The last minutes, one value a second. In columns, they take a fifth of the bytes.
 #[derive(Serialize)]
 struct History {
     fps: Vec<f32>,

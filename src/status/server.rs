@@ -1,4 +1,4 @@
-//! The page's connections: their limits and their end.
+//! The page's connections: their limits, and how they end.
 
 use std::convert::Infallible;
 use std::net::TcpListener;
@@ -18,14 +18,14 @@ use crate::board::Board;
 use crate::net::visitor;
 use crate::onvif::Uuid;
 
-/// Connections served at a time; more are turned away at once.
+/// Most connections at a time; further ones are turned away at once.
 const MOST_CONNECTIONS: usize = 64;
-/// Of these, connections from one address.
+/// Most connections from one address.
 const MOST_OF_ADDRESS: usize = 20;
 /// Limits of a request's first line and headers, in bytes and in number.
 const MOST_HEAD: usize = 16 << 10;
 const MOST_HEADERS: usize = 64;
-/// A request's head must arrive within this time; a connection may be idle as long.
+/// A request's head must arrive within this time, and a connection may be idle for as long.
 const HEAD_TIME: Duration = Duration::from_secs(5);
 
 /// The answer when there is no room.
@@ -38,9 +38,9 @@ pub(crate) struct Page {
 }
 
 impl Page {
-    /// A page on this port. Visitors need the `token` if there is one, or must be users; pages of
-    /// the origins `embed` may show its pictures. `onvif`: the device that ONVIF clients are told
-    /// of, if they are answered.
+    /// A page on this port. Visitors need the `token` if there is one, or must be users. Pages of
+    /// the origins `embed` may show its pictures. `onvif` is the id of the device for ONVIF
+    /// clients, if they are answered.
     pub(crate) fn new(
         port: u16,
         token: Option<String>,
@@ -58,7 +58,7 @@ impl Page {
         }
     }
 
-    /// Serves those who connect, for as long as it is polled.
+    /// Accepts and serves connections for as long as it is polled.
     pub(crate) async fn serve(self, listener: TcpListener) {
         match tokio::net::TcpListener::from_std(listener) {
             Ok(listener) => self.accept(listener).await,
@@ -89,7 +89,7 @@ impl Page {
     }
 }
 
-/// Serves one connection, from its first request to its end.
+/// Serves one connection to its end.
 async fn serve(socket: tokio::net::TcpStream, site: Arc<Site>, place: Place) {
     let local = match visitor::limit(&socket).and_then(|()| socket.local_addr()) {
         Ok(local) => local,

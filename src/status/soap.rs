@@ -1,5 +1,5 @@
-//! The ONVIF services, by POST on the page's server: reads a request, finds out whether it may be
-//! answered, gathers the facts, and lets [`crate::onvif`] answer.
+//! The ONVIF services, by POST on the page's server: reads a request, checks that the client may
+//! ask, gathers the facts, and has [`crate::onvif`] answer.
 
 use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
@@ -21,20 +21,20 @@ use crate::onvif::{self, Device, Fault, MAX_LEN, Network, Reply, Used, Uuid};
 use crate::rtp::sdp::StreamDescription;
 use crate::stats::report::StreamReport;
 
-/// Where clients ask.
+/// The paths of the services.
 const PATHS: [&str; 2] = ["/onvif/device_service", "/onvif/media_service"];
 /// A request's body must arrive within this time.
 const BODY_TIME: Duration = Duration::from_secs(5);
 
-/// What a request is answered with.
+/// The answer to a request.
 pub(super) enum Answer {
     Reply(Reply),
-    /// It must log in: HTTP's challenges go with the fault.
+    /// The client must log in: HTTP's challenges go with the fault.
     Login {
         reply: Reply,
         stale: bool,
     },
-    /// It is not read any further.
+    /// The request is not read any further.
     Refused(StatusCode, &'static str),
 }
 
@@ -50,7 +50,7 @@ pub(super) struct Services {
     id: Uuid,
     host: String,
     access: Arc<Access>,
-    /// The tokens that were used.
+    /// The tokens that have been used.
     used: Mutex<Used>,
 }
 
@@ -64,12 +64,12 @@ impl Services {
         }
     }
 
-    /// Whether something is asked of the services.
+    /// Whether a request is for the services.
     pub(super) fn is_asked<B>(&self, request: &Request<B>) -> bool {
         PATHS.contains(&request.uri().path())
     }
 
-    /// The answer to a request that came for a host that this one may be called.
+    /// The answer to a request whose Host header may mean this host.
     pub(super) async fn answer<B>(
         &self,
         request: &mut Request<B>,
@@ -83,7 +83,7 @@ impl Services {
             let why = "the ONVIF services answer POST only";
             return Answer::Refused(StatusCode::METHOD_NOT_ALLOWED, why);
         }
-        // ONVIF Core Specification §5.9.1: what HTTP says of who asks is looked at first.
+        // ONVIF Core Specification §5.9.1: a login by HTTP is checked first.
         let is_user = match self.logged_in(request, ends.from) {
             Ok(is_user) => is_user,
             Err(denied) => return self.denied(denied).await,
@@ -111,7 +111,7 @@ impl Services {
         Answer::Reply(self.reply(&asked, request, ends, board))
     }
 
-    /// Whether HTTP's header says that a user asks; with no users everybody is one.
+    /// Whether HTTP's header proves that the client is a user; without users, everybody may ask.
     fn logged_in<B>(&self, request: &Request<B>, from: IpAddr) -> Result<bool, Denied> {
         let authorization = request.headers().get(AUTHORIZATION);
         let authorization = authorization.and_then(|value| value.to_str().ok());
@@ -124,7 +124,7 @@ impl Services {
         };
         match self.access.check(Instant::now(), asked) {
             Ok(()) => Ok(true),
-            // SOAP's header may say it.
+            // SOAP's header may have the login.
             Err(Denied::Login { stale: false }) => Ok(false),
             Err(denied) => Err(denied),
         }
@@ -141,7 +141,8 @@ impl Services {
         }
     }
 
-    /// Whether SOAP's header shows that a user asks; for a wrong password, only after a pause.
+    /// Whether SOAP's header proves that the client is a user; a wrong password is answered after a
+    /// pause.
     async fn check_token(&self, asked: &onvif::Request, from: IpAddr) -> Result<(), Answer> {
         let Some(token) = &asked.token else {
             return Err(login(false));
@@ -208,7 +209,7 @@ fn too_many() -> Answer {
     Answer::Refused(StatusCode::TOO_MANY_REQUESTS, why)
 }
 
-/// A body of [`MAX_LEN`] bytes at most; `None`: it is longer, or was cut.
+/// Reads a body of at most [`MAX_LEN`] bytes; `None` if it is longer or was cut short.
 async fn read<B>(body: &mut B) -> Option<Vec<u8>>
 where
     B: Body<Data = Bytes> + Unpin,
@@ -229,7 +230,7 @@ where
     Some(bytes)
 }
 
-/// What the client calls this host, and its port: the addresses that it is told begin alike, also
+/// The host and port that the client used, so that the addresses it is given work for it too, even
 /// behind a router that forwards a port.
 fn called<B>(request: &Request<B>) -> Option<(String, u16)> {
     let host = request.headers().get(HOST)?;
@@ -244,7 +245,7 @@ fn seconds() -> i64 {
     now.map_or(0, |time| time.as_secs() as i64)
 }
 
-/// The interfaces to others; if there are none, the one to this machine.
+/// The interfaces to other machines, or loopback if there are none.
 fn interfaces() -> Vec<onvif::Interface> {
     let mut all = interface::list().unwrap_or_default();
     all.retain(|interface| interface.is_up);
@@ -263,7 +264,7 @@ fn described(interface: &Interface) -> onvif::Interface {
     }
 }
 
-/// The streams whose pictures are known.
+/// The streams that have sent a picture.
 fn streams(contents: &Contents) -> Vec<onvif::Stream> {
     let streams = contents.report.streams.iter().zip(&contents.scenes);
     streams
