@@ -733,7 +733,7 @@ fn strict_reverse_path_filtering_and_a_route_that_goes_elsewhere() {
             "packets from 10.77.0.1 are dropped, because the route back goes by other0",
         )
         .advises("rp_filter", "net.ipv4.conf.wire0.rp_filter=0")
-        .expect("firewall", "ok", "rp_filter's work");
+        .expect("firewall", "ok", "the reverse-path filter dropped them");
     // Loose is content with any route.
     assert!(set(&net.viewer, test, "ipv4.conf.wire0.rp_filter", "2"));
     on_wire(&net)

@@ -15,8 +15,8 @@ use crate::view::{Target, ViewPlan};
 /// `lancam demo`.
 #[derive(Clone, Debug, Default, Args)]
 #[command(after_help = "\
-It needs no camera, config or network. Without a display it runs for ten seconds,
-prints figures and saves a picture, lancam-demo.jpg.")]
+It needs no camera, config or network. Without a display it runs for ten
+seconds, prints figures and saves a picture, lancam-demo.jpg.")]
 pub struct DemoArgs {
     /// What to send [default: pattern:1280x720@30]
     #[arg(long, value_name = "SRC")]

@@ -26,11 +26,11 @@ pub(super) struct ServiceFlags {
     #[arg(long, value_name = "ADDR:PORT", value_parser = check::listen_rtsp, num_args = 0..=1, default_missing_value = "[::]:8554")]
     rtsp: Option<SocketAddr>,
 
-    /// Be found and asked by ONVIF clients, at the status page's address
+    /// Let ONVIF clients find this camera, and answer them at the status page's address
     #[arg(long)]
     onvif: bool,
 
-    /// File of those who may watch by RTSP, ONVIF and the status page, one name:password a line
+    /// File of the users who may watch by RTSP, ONVIF and the status page, one name:password a line
     #[arg(long, value_name = "FILE", value_parser = check::path)]
     users_file: Option<PathBuf>,
 }

@@ -75,7 +75,7 @@ pub struct ViewArgs {
     #[arg(long, value_name = "hold|conceal", hide_possible_values = true, default_value_t = OnLoss::Hold, value_enum)]
     pub on_loss: OnLoss,
 
-    /// Ask the sender for lost packets; it needs --retransmit too
+    /// Ask the sender for lost packets; the sender needs --retransmit too
     #[arg(long)]
     pub retransmit: bool,
 

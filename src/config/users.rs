@@ -32,7 +32,7 @@ impl UsersFrom {
     /// The users; those of a file are read now.
     ///
     /// # Errors
-    /// The file cannot be read, everybody can read it, or it is no list of users.
+    /// The file cannot be read, everybody can read it, or it is not a list of users.
     pub fn load(&self) -> Result<Users, UsersError> {
         match self {
             UsersFrom::Config(users) => Ok(users.clone()),
@@ -65,8 +65,8 @@ pub enum UsersError {
         /// What is wrong with it.
         why: String,
     },
-    /// It is too large, or no text.
-    #[error("{path} is no list of users: write one name:password a line", path = .0.display())]
+    /// It is too large, or not text.
+    #[error("{path} is not a list of users: write one name:password a line", path = .0.display())]
     NoList(PathBuf),
 }
 
@@ -103,7 +103,7 @@ impl Users {
         super::check::token(password).map_err(|why| format!("the password of {name}: {why}"))?;
         match self.0.insert(name.to_owned(), password.to_owned()) {
             None => Ok(()),
-            Some(_) => Err(format!("{name} is there twice")),
+            Some(_) => Err(format!("{name} is given twice; keep one")),
         }
     }
 
@@ -185,7 +185,7 @@ mod tests {
         assert_eq!(wrong("#\nviewer:short").0, 2);
         assert_eq!(wrong("a b:correct-horse").0, 1);
         let twice = wrong("a:correct-horse\na:battery-staple");
-        assert_eq!(twice, (2, "a is there twice".to_owned()));
+        assert_eq!(twice, (2, "a is given twice; keep one".to_owned()));
     }
 
     #[test]

@@ -94,7 +94,7 @@ fn advertise(mut listener: Listener, facts: &Facts, wanted: &Mutex<Wanted>, bell
             responder.push(Mono::now(), interface.index, from, datagram);
         });
         if let Err(error) = heard {
-            info!("DNS-SD ends: cannot wait for datagrams: {error}");
+            info!("DNS-SD has ended: cannot wait for datagrams: {error}");
             return;
         }
         if listener.refresh() {
@@ -107,7 +107,7 @@ fn advertise(mut listener: Listener, facts: &Facts, wanted: &Mutex<Wanted>, bell
         if wanted.is_over {
             responder.end_all();
             speak(&listener, &mut responder);
-            debug!("what was advertised by DNS-SD is taken back");
+            debug!("DNS-SD: everything advertised is withdrawn");
             return;
         }
     }

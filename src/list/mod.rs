@@ -307,7 +307,7 @@ fn nothing(plan: &ListPlan, listened: Duration) -> String {
     let by = plan.interface.as_deref().unwrap_or("any interface");
     format!(
         "no stream is announced on {by} (listened for {:.0} s)\n\
-         Does a sender run on this network? `lancam send --name porch` announces its stream; senders without announcements\n\
+         Is a sender running on this network? `lancam send --name porch` announces its stream; senders without announcements\n\
          are watched by their group: `lancam view 224.3.29.71:10000`. A firewall must let UDP port {} in.",
         listened.as_secs_f32(),
         sap::PORT

@@ -13,8 +13,8 @@ const FIRST_PORT: u16 = 49_152;
 /// How many pairs are tried.
 const TRIES: usize = 32;
 
-/// A sender of packets to `to` and a socket for reports, on two ports of the address `own`. `random`
-/// chooses the ports.
+/// A sender of packets to `to` and a socket for reports, on two ports of the address `own`, which
+/// are chosen by `random`.
 ///
 /// # Errors
 /// There is no way to the client, or no pair of ports is free.

@@ -103,7 +103,7 @@ fn capabilities(request: &Request, device: &Device) -> Result<String, Fault> {
     if out.is_empty() {
         return Err(Fault::unsupported(
             &["ter:ActionNotSupported", "ter:NoSuchService"],
-            "there are only a device and a media service",
+            "lancam has only a device and a media service",
         ));
     }
     Ok(format!("<tds:Capabilities>{out}</tds:Capabilities>"))

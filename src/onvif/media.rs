@@ -72,7 +72,7 @@ fn named<'a>(
     let token = request.argument(token).unwrap_or_default();
     // Surrounding white space has been removed while reading.
     let stream = device.streams.iter().find(|s| s.name.trim() == token);
-    stream.ok_or_else(|| Fault::sender(fault, "nothing has this token"))
+    stream.ok_or_else(|| Fault::sender(fault, "there is nothing with this token"))
 }
 
 /// The stream named by either token; the first one if there is no token.
@@ -198,7 +198,7 @@ fn stream_uri(request: &Request, device: &Device, stream: &Stream) -> Result<Str
             ));
         }
         _ => {
-            let reason = "there are RTP-Unicast by UDP or RTSP, and RTP-Multicast by UDP";
+            let reason = "lancam has RTP-Unicast by UDP or RTSP, and RTP-Multicast by UDP";
             return Err(Fault::sender(&NO_SETUP, reason));
         }
     };

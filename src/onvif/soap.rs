@@ -46,7 +46,7 @@ impl Request {
         let mut parts = root.children.into_iter();
         let body = parts.find(|child| child.is(xml::ENVELOPE, "Body"));
         let operation = body.and_then(|body| body.children.into_iter().next());
-        let operation = operation.ok_or_else(|| Fault::malformed("nothing is asked for"))?;
+        let operation = operation.ok_or_else(|| Fault::malformed("the SOAP body is empty"))?;
         Ok(Request { operation, token })
     }
 

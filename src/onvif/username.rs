@@ -41,10 +41,12 @@ pub enum Refused {
     #[error("wrong user name or password")]
     Wrong,
     /// The token's time is too far from this machine's.
-    #[error("its time is more than five minutes off: this device's is in GetSystemDateAndTime")]
+    #[error(
+        "the token's time is more than five minutes off; GetSystemDateAndTime gives this device's"
+    )]
     Time,
     /// It has been used before.
-    #[error("it was used before")]
+    #[error("this token has been used before")]
     Used,
 }
 

@@ -45,7 +45,7 @@ pub(super) enum XmlError {
     #[error("longer than {MAX_LEN} bytes")]
     TooLong,
     /// It is nested too deep.
-    #[error("more than {MAX_DEPTH} elements within each other")]
+    #[error("elements are nested more than {MAX_DEPTH} deep")]
     TooDeep,
     /// An element has too many attributes.
     #[error("an element has more than {MAX_ATTRIBUTES} attributes")]

@@ -143,7 +143,7 @@ impl Answering {
 
     fn send(&self, interface: u32, to: SocketAddr, message: &str) {
         if let Err(error) = self.listener.send(interface, to, message.as_bytes()) {
-            debug!("WS-Discovery, to {to} by interface {interface}: {error}");
+            debug!("WS-Discovery: cannot send to {to} by interface {interface}: {error}");
         }
     }
 }

@@ -153,7 +153,7 @@ fn device_id(port: u16) -> Uuid {
 fn discovery_of(page: SocketAddr) -> Option<Discovery> {
     if page.ip().is_loopback() {
         info!(
-            "ONVIF: only this machine can reach the status page's address, and so finds the camera"
+            "ONVIF: only clients on this machine can reach the status page's address and find the camera"
         );
     }
     let started = Discovery::start(device_id(page.port()), &host::name(), page);

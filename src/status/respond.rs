@@ -217,7 +217,7 @@ impl Site {
             }
             _ => sentence(
                 StatusCode::NOT_FOUND,
-                "nothing is here; the paths are / /snapshot.jpg /stream.mjpg /stream.sdp /status.json /metrics /healthz",
+                "there is nothing here; the paths are / /snapshot.jpg /stream.mjpg /stream.sdp /status.json /metrics /healthz",
             ),
         }
     }

@@ -91,7 +91,7 @@ impl Services {
         let body = match timeout(BODY_TIME, read(request.body_mut())).await {
             Ok(Some(body)) => body,
             Ok(None) => {
-                let why = "a request to the ONVIF services has 16 KiB at most";
+                let why = "a request to the ONVIF services may have 16 KiB at most";
                 return Answer::Refused(StatusCode::PAYLOAD_TOO_LARGE, why);
             }
             Err(_) => {

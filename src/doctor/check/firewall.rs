@@ -49,9 +49,10 @@ pub(super) fn firewall(findings: &Findings) -> Check {
                 let what = format!("{seen}; the firewall drops them: {}", described(&culprit));
                 Check::fail(ID, what, let_stream_in(findings, &culprit))
             }
-            Verdict::Passes if rp_filter(findings).advice.is_some() => {
-                Check::ok(ID, format!("{seen}: that is rp_filter's work, see above"))
-            }
+            Verdict::Passes if rp_filter(findings).advice.is_some() => Check::ok(
+                ID,
+                format!("{seen}: the reverse-path filter dropped them, see rp_filter above"),
+            ),
             Verdict::Passes => Check::fail(
                 ID,
                 format!("{seen}: something on this machine drops them"),

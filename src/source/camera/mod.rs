@@ -353,7 +353,8 @@ impl Source for Camera {
         let device = self.spec.device.display();
         match &self.phase {
             Phase::Streaming(session) => format!("camera {device}, {}", describe(session)),
-            Phase::Away(away) if !away.reason.is_empty() => format!("camera, {}", away.reason),
+            // The reason has been logged already.
+            Phase::Away(away) if !away.reason.is_empty() => "camera (no signal)".to_owned(),
             _ => format!("camera {device}"),
         }
     }
