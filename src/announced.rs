@@ -1,5 +1,5 @@
-//! What is announced on this network: [`net::Listener`](crate::net::Listener) feeding a
-//! [`Directory`]; and which of it can be shown here.
+//! The streams announced on this network: a [`net::Listener`](crate::net::Listener) that feeds a
+//! [`Directory`]; and which of them can be shown here.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -57,7 +57,7 @@ impl Announced {
         Ok(changes)
     }
 
-    /// What has been received.
+    /// The streams received so far.
     pub fn directory(&self) -> &Directory {
         &self.directory
     }

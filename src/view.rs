@@ -192,8 +192,8 @@ struct Pipeline {
 }
 
 impl Pipeline {
-    /// Runs until the viewer ends, and then ends the window. What goes wrong is said there, if it
-    /// would not be seen elsewhere.
+    /// Runs until the viewer ends, and then ends the window. An error is shown in the window if
+    /// nobody would see it elsewhere.
     fn run_beside_window(self, signals: Signals) -> Result<()> {
         let (mailbox, lobby) = (self.mailbox.clone(), Arc::clone(&self.lobby));
         let stop = signals.stop();

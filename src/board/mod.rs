@@ -1,6 +1,6 @@
-//! What visitors can be told and shown: figures, posted once a second by the thread that reads the
-//! counters, and pictures, which a streaming thread copies when they are asked for ([`preview`]) and
-//! any number of visitors watch ([`Feeds`]).
+//! What visitors can see: figures, posted once a second by the thread that reads the counters, and
+//! pictures, which a streaming thread copies when asked ([`preview`]) and any number of visitors
+//! watch ([`Feeds`]).
 //!
 //! Not a server: [`crate::serve`] has the connections.
 
@@ -32,7 +32,7 @@ pub enum Role {
     Viewer,
 }
 
-/// All that the page shows, at one moment. `scenes` are in the order of the report's streams.
+/// Everything the page shows at one moment. `scenes` are in the order of the report's streams.
 #[derive(Clone, Debug)]
 pub(crate) struct Contents {
     pub(crate) at: Instant,
@@ -60,7 +60,7 @@ impl Contents {
         }
     }
 
-    /// Whether all is well; else sentences that say what is wrong.
+    /// Whether all is well; otherwise sentences that say what is wrong.
     pub(crate) fn health(&self, only: Option<usize>) -> Result<(), String> {
         if self.at.elapsed() > STALE {
             return Err("the figures are out of date: lancam hangs".to_owned());
@@ -80,10 +80,10 @@ impl Contents {
     }
 }
 
-/// What the page shows of one stream besides its figures.
+/// What the page shows of one stream apart from its figures.
 #[derive(Clone, Debug)]
 pub struct Scene {
-    /// Whether frames go out or come in; else a sentence that says why not.
+    /// Whether frames go out or come in; otherwise a sentence that says why not.
     pub health: Result<(), String>,
     /// The last minutes.
     pub history: Vec<Point>,
@@ -96,7 +96,7 @@ pub struct Scene {
 }
 
 counters! {
-    /// What the page's visitors did.
+    /// Counts what the page's visitors did.
     VisitorStats, VisitorSnapshot {
         /// Requests answered, including refused ones.
         requests: Counter,
@@ -116,11 +116,11 @@ counters! {
 }
 
 counters! {
-    /// What RTSP's clients did.
+    /// Counts what RTSP's clients did.
     RtspStats, RtspSnapshot {
         /// Requests answered, including refused ones.
         requests: Counter,
-        /// Refused: without a right name and password.
+        /// Refused: without a valid name and password.
         refused_access: Counter,
         /// Refused: not understood, not possible, or too slow.
         refused_requests: Counter,
@@ -130,7 +130,7 @@ counters! {
         refused_connections: Counter,
         /// Frames sent to single clients.
         frames_sent: Counter,
-        /// Frames left out, because a client or the way to it was too slow.
+        /// Frames left out because a client or the path to it was too slow.
         frames_skipped: Counter,
         /// Packets sent to single clients.
         packets_sent: Counter,
@@ -150,7 +150,7 @@ counters! {
 pub struct Board {
     contents: Mutex<Arc<Contents>>,
     pub(crate) feeds: Feeds,
-    /// The port at which RTSP is served; 0: it is not.
+    /// The port of the RTSP server; 0 if there is none.
     pub(crate) rtsp_port: AtomicU16,
     pub(crate) role: Role,
     pub(crate) visitors: VisitorStats,

@@ -1,5 +1,5 @@
-//! What the window shows where there is no picture: what is awaited, and a list of streams to choose
-//! from. Draws it and handles its keys and mouse; what is in the list is decided elsewhere.
+//! What the window shows while there is no picture: what it is waiting for, and a list of streams
+//! to choose from. Draws it and handles keys and the mouse; others decide what is in the list.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ const NAME: usize = 1;
 /// Rows per step of the wheel.
 const WHEEL: usize = 1;
 
-/// What became of a key or a click.
+/// The result of a key or a click.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
     /// It was not used.
@@ -54,18 +54,18 @@ impl Chooser {
         !self.waiting.choices.is_empty()
     }
 
-    /// Whether it is the list that the user has asked for.
+    /// Whether the user has asked for the list.
     pub(super) fn is_list(&self) -> bool {
         self.waiting.is_list
     }
 
-    /// What the window's title is to say after the name.
+    /// The window's title after the name.
     pub(super) fn title(&self) -> Option<&'static str> {
         Some(self.waiting.title).filter(|title| !title.is_empty())
     }
 
-    /// Takes what to show now; returns whether it is new. The selection follows its stream; if that
-    /// is gone, the one in its place is selected.
+    /// Sets what to show; returns whether it is new. The selection follows its stream; if that is
+    /// gone, the one in its place is selected.
     pub(super) fn update(&mut self, waiting: Arc<Waiting>) -> bool {
         if Arc::ptr_eq(&waiting, &self.waiting) {
             return false;

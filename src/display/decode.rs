@@ -14,17 +14,17 @@ const FORMAT: PixelFormat = if cfg!(target_endian = "little") {
     PixelFormat::XRGB
 };
 
-/// Most pixels of a picture that is decoded: 8192 x 8192, twice "8K". A header is the network's
-/// word, and memory must stay bounded.
+/// Most pixels of a picture that is decoded: 8192 x 8192, twice "8K". The header comes from the
+/// network, and memory must stay bounded.
 pub(super) const MAX_PIXELS: usize = 1 << 26;
 
 /// Why a frame gave no picture.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
-    /// turbojpeg cannot be set up, or the bytes are no JPEG.
+    /// turbojpeg cannot be set up, or the bytes are not a JPEG.
     #[error("the frame is no JPEG that can be decoded: {0}")]
     Jpeg(#[from] turbojpeg::Error),
-    /// The header claims a size beyond reason.
+    /// The header claims an unreasonable size.
     #[error("the frame claims to be {width}x{height}, more than {MAX_PIXELS} pixels")]
     TooLarge {
         /// Width in pixels.
@@ -32,7 +32,7 @@ pub enum DecodeError {
         /// Height in pixels.
         height: usize,
     },
-    /// The caller's buffer is no whole window.
+    /// The caller's buffer does not have the window's size.
     #[error("a buffer of {pixels} pixels is no window of {width}x{height}")]
     Buffer {
         /// Length of the buffer.
@@ -44,7 +44,7 @@ pub enum DecodeError {
     },
 }
 
-/// What a decoded frame was and where it went.
+/// The sizes of a decoded frame, and where it was drawn.
 #[derive(Debug)]
 pub struct Decoded {
     /// The picture's own width in pixels.

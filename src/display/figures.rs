@@ -1,5 +1,5 @@
-//! The figures that the title and the overlay show, once a second: rates of the last seconds, from
-//! the viewer's counters. No clock of its own: it is told the time.
+//! The figures in the title and the overlay, updated once a second: rates of the last seconds, from
+//! the viewer's counters. It has no clock; callers pass the time.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -43,7 +43,7 @@ impl Figures {
         title
     }
 
-    /// The overlay's rows: what it is, and its value.
+    /// The overlay's rows: a name and a value each.
     pub fn rows(&self) -> Vec<(&'static str, String)> {
         let (width, height) = self.size;
         let total = &self.total;
@@ -84,9 +84,9 @@ pub struct Meter {
     figures: Figures,
 }
 
-/// How often the figures are made anew.
+/// How often the figures are updated.
 const PERIOD: Duration = Duration::from_secs(1);
-/// Rates are those of so many periods: of a single one, 30 fps would read as 29 or 31.
+/// Rates are taken over this many periods: over a single one, 30 fps would read as 29 or 31.
 const PERIODS: usize = 4;
 
 impl Meter {
@@ -101,7 +101,7 @@ impl Meter {
         }
     }
 
-    /// The figures as they were last made.
+    /// The latest figures.
     pub fn figures(&self) -> &Figures {
         &self.figures
     }
@@ -112,7 +112,7 @@ impl Meter {
         last.is_none_or(|(at, _)| now.saturating_duration_since(*at) >= PERIOD)
     }
 
-    /// Makes the figures for the time since some calls ago.
+    /// Updates the figures, from the counters of some calls ago and now.
     pub fn update(
         &mut self,
         now: Instant,

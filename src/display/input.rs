@@ -5,13 +5,14 @@ use std::time::SystemTime;
 
 use crate::clock::Ntp;
 
-/// Is told when a frame was captured and since when it is on the screen, by more than one thread.
+/// Called with the times at which a frame was captured and reached the screen, from more than one
+/// thread.
 pub(super) type OnScreen = Arc<dyn Fn(Ntp, SystemTime) + Send + Sync>;
 
-/// A key, by what is printed on it.
+/// A key, named by what is printed on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Key {
-    /// What prints a character, letters in lower case.
+    /// A key that types this character, letters in lower case.
     Char(char),
     Escape,
     F11,
@@ -32,23 +33,23 @@ pub(super) struct Point {
     pub(super) y: usize,
 }
 
-/// Something that the window's thread answers.
+/// An event for the window's thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Input {
-    /// A key went down; what the keyboard repeats while it is held is left out.
+    /// A key was pressed; repetitions while it is held are left out.
     Key(Key),
     /// The left mouse button, at this place in the window.
     Click(Point),
-    /// The left mouse button, twice. The second of the clicks is told too, before this.
+    /// A double click of the left mouse button. It comes after the two single clicks.
     DoubleClick,
-    /// The pointer is here now; not told of each move, but while the window follows it.
+    /// The pointer has moved here. Only some moves are reported, unless the window follows it.
     Pointer(Point),
-    /// The wheel turned by a step: up, or down.
+    /// The wheel was turned by one step, up or down.
     WheelUp,
     WheelDown,
-    /// The window may have begun or ceased to fill the screen.
+    /// The window may have entered or left full screen.
     State,
-    /// Another size, or a part was uncovered: it must be drawn again.
+    /// The window has another size, or a part was uncovered: it must be drawn again.
     Changed,
     /// The user has closed the window, or another program has destroyed it.
     Closed,

@@ -1,24 +1,24 @@
-//! What the window says before the first picture, the list of streams that the user may ask for at
-//! any time, and what is chosen there. Shared by the window's thread, the one that looks for the
-//! stream, and the one that receives it. How it looks is `chooser`'s business.
+//! What the window shows before the first picture, the list of streams that the user may ask for at
+//! any time, and the user's choice. Shared by the window's thread, the one that looks for the
+//! stream, and the one that receives it. `chooser` draws it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::counters::Latest;
 
-/// What the window says while there is no picture.
+/// What the window shows while there is no picture.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Waiting {
-    /// What the window's title says after the name; empty: that it waits.
+    /// The window's title after the name; if empty, that it is waiting.
     pub title: &'static str,
-    /// What is awaited, in large letters.
+    /// What it is waiting for, in large letters.
     pub headline: String,
-    /// What the user can choose from; empty: there is nothing to do but wait.
+    /// What the user can choose from; may be empty.
     pub choices: Vec<Choice>,
-    /// What else there is to say.
+    /// Further lines.
     pub lines: Vec<String>,
-    /// It is the list that the user has asked for, and may take a picture's place.
+    /// The user has asked for the list, so it may replace a picture.
     pub is_list: bool,
 }
 
@@ -31,21 +31,21 @@ pub struct Choice {
     pub cells: Vec<String>,
 }
 
-/// Where the window's thread finds what to show, and leaves what was chosen.
+/// Where the window's thread gets what to show, and leaves the user's choice.
 #[derive(Debug, Default)]
 pub struct Lobby {
     waiting: Latest<Arc<Waiting>>,
     chosen: Latest<Option<String>>,
     wants_list: AtomicBool,
-    /// Frames of smaller numbers belong to the stream before; [`CLOSED`]: all do.
+    /// Frames with smaller numbers belong to the previous stream; with [`CLOSED`], all do.
     first: AtomicU64,
 }
 
-/// No frame has so large a number.
+/// Larger than the number of any frame.
 const CLOSED: u64 = u64::MAX;
 
 impl Lobby {
-    /// A lobby that says `waiting`.
+    /// A lobby that shows `waiting`.
     pub fn new(waiting: Waiting) -> Lobby {
         Lobby {
             waiting: Latest::new(Arc::new(waiting)),
@@ -53,31 +53,31 @@ impl Lobby {
         }
     }
 
-    /// Says `waiting` from now on; the `Arc` changes only if the text does.
+    /// Shows `waiting` from now on; the `Arc` changes only if the text does.
     pub fn say(&self, waiting: Waiting) {
         if *self.waiting() != waiting {
             self.waiting.set(Arc::new(waiting));
         }
     }
 
-    /// What is said at present.
+    /// What is shown at present.
     pub fn waiting(&self) -> Arc<Waiting> {
         self.waiting.get()
     }
 
-    /// The user has chosen the one with this key.
+    /// Notes that the user has chosen the stream with this key.
     pub fn choose(&self, key: String) {
         self.chosen.set(Some(key));
     }
 
-    /// The key of what the user has chosen since this was asked last.
+    /// Takes the key that the user has chosen since the last call.
     pub fn take_choice(&self) -> Option<String> {
         self.chosen.take()
     }
 
-    /// The user wants to see the list of streams, or no longer.
+    /// Notes whether the user wants to see the list of streams.
     pub fn want_list(&self, wants_list: bool) {
-        // What was chosen in an earlier one no longer counts.
+        // A choice in an earlier list no longer counts.
         self.chosen.set(None);
         self.wants_list.store(wants_list, Ordering::Relaxed);
     }
@@ -87,22 +87,22 @@ impl Lobby {
         self.wants_list.load(Ordering::Relaxed)
     }
 
-    /// Another stream is meant from now on: no frame is shown until it is [opened](Lobby::open).
+    /// Changes to another stream: no frame is shown until it is [opened](Lobby::open).
     pub fn close(&self) {
         self.first.store(CLOSED, Ordering::Relaxed);
     }
 
-    /// Frames are of the stream that is meant from this number on.
+    /// Frames from this number on belong to the new stream.
     pub fn open(&self, first: u64) {
         self.first.store(first, Ordering::Relaxed);
     }
 
-    /// Whether no frame is shown at present.
+    /// Whether no frames are shown at present.
     pub fn is_closed(&self) -> bool {
         !self.admits(CLOSED - 1)
     }
 
-    /// Whether the frame of this number is of the stream that is meant.
+    /// Whether the frame with this number belongs to the wanted stream.
     pub fn admits(&self, number: u64) -> bool {
         number >= self.first.load(Ordering::Relaxed)
     }

@@ -1,7 +1,7 @@
 //! Draws text and boxes over the picture, or where there is none: a panel of figures, the list of
 //! keys, a message, a large notice in the middle, the border of a frozen picture. Works on a
 //! window's pixels, clips at its edges and finds text sizes that are legible and fit. What the
-//! texts mean is not its business.
+//! texts mean is decided elsewhere.
 
 use super::layout::Rect;
 use crate::font::{Font, SMALLEST};
@@ -405,8 +405,8 @@ fn padding(size: usize) -> usize {
     (size * 3 / 4).max(3)
 }
 
-/// How far a box with round corners is inset so many rows from its edge, and how much of the pixel
-/// before that it covers, of 255.
+/// How far a box with round corners is inset at this distance from its upper or lower edge, and how
+/// much of the pixel before that it covers, of 255.
 fn corner(radius: usize, from_edge: usize) -> (usize, u8) {
     if from_edge >= radius {
         return (0, 0);

@@ -1,5 +1,5 @@
-//! What is found on this network, by announcements and by DNS-SD: each stream once. A camera is what
-//! only DNS-SD tells of.
+//! The streams found on this network by announcements and by DNS-SD, each of them once. What only
+//! DNS-SD knows is called a camera.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::rtp::sap::{self, Listing, What};
 /// every 2 s.
 const SETTLED: Duration = Duration::from_secs(3);
 
-/// What is served by RTSP alone.
+/// A camera that is served by RTSP only.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Camera {
     pub(super) name: String,
@@ -34,9 +34,9 @@ pub(super) enum Change {
 
 pub(super) struct Found {
     announced: Announced,
-    /// `None`: DNS-SD cannot be received.
+    /// `None` if DNS-SD cannot be received.
     browser: Option<Browser>,
-    /// Those that are certain, for [`Found::receive`] to tell what changed.
+    /// The cameras that are certain, from which [`Found::receive`] derives the changes.
     cameras: Vec<Camera>,
 }
 
@@ -73,22 +73,22 @@ impl Found {
         Ok(changes)
     }
 
-    /// What is announced.
+    /// The announced streams.
     pub(super) fn streams(&self) -> &[Arc<Listing>] {
         self.announced.directory().streams()
     }
 
-    /// What is served by RTSP and not announced.
+    /// The cameras, which are served by RTSP and not announced.
     pub(super) fn cameras(&self) -> Vec<Camera> {
         self.cameras_if(|_| true)
     }
 
-    /// Those that have been there for long enough to know.
+    /// The cameras that are certain, since they have been there long enough.
     pub(super) fn settled_cameras(&self) -> &[Camera] {
         &self.cameras
     }
 
-    /// Where an announced stream is served by RTSP.
+    /// The RTSP address of an announced stream.
     pub(super) fn url_of(&self, listing: &Listing) -> Option<String> {
         let directory = self.browser.as_ref()?.directory();
         let mut services = directory.services();
@@ -128,7 +128,7 @@ impl Found {
     }
 }
 
-/// Whether the service is that of an announced stream.
+/// Whether the service belongs to an announced stream.
 fn is_of(service: &Service, listing: &Listing) -> bool {
     service.is_stream(&listing.stream.name, listing.from)
 }

@@ -251,7 +251,7 @@ mod tests {
             check(V4, &all, "vpn0", "eth0", "vpn0");
         }
         check(V4, "lo:url4 vpn0:urm4", "vpn0", "eth0", "vpn0");
-        // Loopback was taken for want of another.
+        // Loopback was chosen because there was no other.
         check(V4, "lo:url4 eth0:urm4d", "", "lo", "eth0");
     }
 

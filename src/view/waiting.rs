@@ -1,5 +1,5 @@
-//! What the window says while there is no picture: what is looked for or waited for, what there is
-//! instead, and what to do about it. Texts only; who looks and waits is elsewhere.
+//! The texts in the window while there is no picture: what it is looking for or waiting for, which
+//! streams there are instead, and what to do. The looking and waiting is done elsewhere.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ const NAME: usize = 64;
 const CELL: usize = 40;
 const ERROR: usize = 600;
 
-/// What is looked for or waited for, before anything is known.
+/// The text before anything is known.
 pub(super) fn at_first(config: &ViewPlan) -> Waiting {
     let headline = match &config.target {
         Target::Name(name) => format!("looking for {:?}", printable(name, NAME)),
@@ -49,10 +49,10 @@ pub(super) fn title(config: &ViewPlan) -> String {
     }
 }
 
-/// The stream that is meant is not found yet.
+/// The text while the wanted stream has not been found.
 pub(super) fn looking(config: &ViewPlan, directory: &Directory, waited: Duration) -> Waiting {
     let target = match &config.target {
-        // The beginning of a name is enough.
+        // The beginning of a name is enough to choose a stream.
         Target::Name(name) => format!(" {}", quoted(&printable(name, NAME))),
         _ => String::new(),
     };
@@ -85,7 +85,7 @@ pub(super) fn list(streams: &[Arc<Listing>]) -> Waiting {
     }
 }
 
-/// Several `streams` are meant, and the user is to choose one.
+/// The list if several `streams` match, and the user has to choose.
 pub(super) fn choosing(config: &ViewPlan, streams: &[Arc<Listing>]) -> Waiting {
     if streams.is_empty() {
         return Waiting {
@@ -131,13 +131,14 @@ fn cell(name: &str) -> String {
     }
 }
 
-/// Tells an announced stream from all others: see [`Listing::is_same`].
+/// Distinguishes an announced stream from all others: see [`Listing::is_same`].
 pub(super) fn key(listing: &Listing) -> String {
     format!("{} {}", listing.from, listing.stream.addr)
 }
 
-/// The stream is known, and its first frame awaited. `is_announced`: it was found that way;
-/// `directory`: what is announced, where that is known; `reason`: why no frame comes, likewise.
+/// The text while the stream is known and its first frame awaited. `is_announced` says that it was
+/// found by its announcement; `directory` has the announcements, and `reason` says why no frames
+/// come, if these are known.
 pub(super) fn expecting(
     wanted: &Wanted,
     is_announced: bool,
@@ -150,7 +151,7 @@ pub(super) fn expecting(
         true => format!("waiting for {group}"),
         false => format!("waiting for {:?}, {group}", printable(&wanted.name, NAME)),
     };
-    // That only the stream itself is announced is no news.
+    // There is nothing to say if only the stream itself is announced.
     let directory = directory.filter(|all| !is_announced || all.streams().len() > 1);
     let mut lines = Vec::from_iter(there(directory, waited));
     match reason {
@@ -169,7 +170,7 @@ pub(super) fn expecting(
     }
 }
 
-/// Nothing can be shown, and this is why.
+/// The text if nothing can be shown, with the reason.
 pub(super) fn failed(error: &anyhow::Error) -> Waiting {
     Waiting {
         title: "no picture",
@@ -182,7 +183,7 @@ pub(super) fn failed(error: &anyhow::Error) -> Waiting {
     }
 }
 
-/// Why this stream is not the one that is shown.
+/// Why this stream cannot be shown.
 fn obstacle(listing: &Listing) -> Option<String> {
     let why = can_show(&listing.stream).err()?;
     let name = printable(&listing.stream.name, NAME);
@@ -192,7 +193,7 @@ fn obstacle(listing: &Listing) -> Option<String> {
     ))
 }
 
-/// What is announced, and how to see it; that nothing is, once that is known.
+/// What is announced and how to see it; or that nothing is, once that is certain.
 fn there(directory: Option<&Directory>, waited: Duration) -> Option<String> {
     let nothing = || "no stream is announced here".to_owned();
     match present(directory?) {
@@ -201,7 +202,7 @@ fn there(directory: Option<&Directory>, waited: Duration) -> Option<String> {
     }
 }
 
-/// What else than the stream in `group` is announced, for who does not know of it.
+/// Which streams are announced besides the one in `group`, for a user who may not know.
 pub(super) fn others(streams: &[Arc<Listing>], group: SocketAddr) -> Option<String> {
     let others = streams.iter().filter(|l| l.stream.addr != group);
     let names: Vec<&str> = others.map(|l| l.stream.name.as_str()).collect();

@@ -1,7 +1,7 @@
 //! Where a picture is drawn: in turn in two segments of memory that the X server reads too (MIT-SHM
 //! 1.2, a memfd that goes over the socket), so that no pixel is sent; in a buffer of our own where
-//! the server is on another machine, refuses, or has other pixels. When the server has read a
-//! segment, [`super::events`] hears of it.
+//! the server is on another machine, refuses, or has other pixels. [`super::events`] receives the
+//! event that the server has read a segment.
 
 use std::fs::File;
 use std::io;
@@ -36,7 +36,7 @@ pub(super) struct Buffers {
     plain: Vec<u32>,
 }
 
-/// Why the server reads no memory of ours.
+/// Why the server does not read our memory.
 #[derive(Debug, thiserror::Error)]
 enum SharedMemoryError {
     #[error("the X server has no MIT-SHM 1.2")]
@@ -58,7 +58,8 @@ impl From<ConnectionError> for SharedMemoryError {
 }
 
 impl Buffers {
-    /// `is_shared`: the server's pixels are the decoder's, so that it may read them where they lie.
+    /// `is_shared` means that server and decoder have the same pixels, so that the server may read
+    /// them in place.
     pub(super) fn new(state: Arc<State>, is_shared: bool) -> Buffers {
         Buffers {
             state,
@@ -69,7 +70,7 @@ impl Buffers {
         }
     }
 
-    /// So many pixels to draw in; `None` if the server still reads both segments.
+    /// This many pixels to draw in; `None` if the server is still reading both segments.
     pub(super) fn next(&mut self, x: &RustConnection, pixels: usize) -> Option<&mut [u32]> {
         if self.is_shared {
             self.wait_until_read()?;
@@ -88,12 +89,12 @@ impl Buffers {
         Some(&mut self.plain)
     }
 
-    /// What was drawn, if not in a segment.
+    /// The pixels drawn, if not in a segment.
     pub(super) fn plain(&self) -> &[u32] {
         &self.plain
     }
 
-    /// Lets the server read the segment drawn in; false if there is none.
+    /// Lets the server read the segment that was drawn in; false if there is none.
     pub(super) fn put_shared(
         &mut self,
         x: &RustConnection,
@@ -130,7 +131,7 @@ impl Buffers {
         Ok(true)
     }
 
-    /// Until the segment to draw in is no longer read.
+    /// Waits until the segment to draw in is no longer being read.
     fn wait_until_read(&self) -> Option<()> {
         let deadline = Instant::now() + READING;
         while self.state.is_read(self.present) {

@@ -113,7 +113,7 @@ pub(super) struct Window {
     inputs: Receiver<Input>,
     on_screen: OnScreen,
     pointer: Pointer,
-    /// It fills the screen, as far as was told.
+    /// Whether it fills the screen, by the latest event.
     is_full: bool,
     /// Where the window was before it filled a screen without a window manager.
     before: Option<Place>,
@@ -247,8 +247,8 @@ impl Window {
         self.buffers.next(&self.x, size.0 * size.1)
     }
 
-    /// Puts the pixels drawn last into the window. With `captured`, the frame's capture time, the
-    /// delay is told as soon as it can be seen.
+    /// Puts the pixels drawn last into the window. With `captured`, the frame's capture time, its
+    /// delay is reported once it is visible.
     ///
     /// # Errors
     /// The server is gone.
@@ -303,8 +303,8 @@ impl Window {
         })
     }
 
-    /// Whether each of the pointer's moves is told: they are many, and a picture has no use for
-    /// them.
+    /// Sets whether every movement of the pointer is reported: they are many, and of no use over a
+    /// picture.
     pub(super) fn follow_pointer(&self, is_wanted: bool) {
         self.state.follow_pointer(is_wanted);
     }

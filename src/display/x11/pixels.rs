@@ -15,7 +15,7 @@ pub(super) struct Pixels {
     depth: u8,
     /// Bytes of a pixel.
     bytes: usize,
-    /// Rows begin at multiples of so many bytes.
+    /// Rows begin at multiples of this many bytes.
     pad: usize,
     is_big_endian: bool,
     colours: [Colour; 3],
@@ -32,7 +32,7 @@ struct Colour {
 const HEAD: usize = 24;
 
 impl Pixels {
-    /// Of a screen's own visual; `None` where its pixels are no colours.
+    /// The layout of a screen's own visual; `None` if its pixels are not colours.
     pub(super) fn of(setup: &Setup, screen: &Screen) -> Option<Pixels> {
         let depth = screen.root_depth;
         let mut visuals = screen.allowed_depths.iter().flat_map(|d| &d.visuals);

@@ -7,7 +7,7 @@ use x11rb::rust_connection::RustConnection;
 
 /// Beyond these it is a mistake.
 const SANE: std::ops::RangeInclusive<f32> = 0.5..=8.0;
-/// So many words of four bytes of the resources are read.
+/// How many four-byte words of the resources are read.
 const MOST: u32 = 1 << 16;
 
 /// As the desktop of `root`, the first screen's, has it.

@@ -37,7 +37,7 @@ pub struct Interface {
     pub is_up: bool,
     /// Has a link: cable in, Wi-Fi associated (IFF_RUNNING).
     pub is_running: bool,
-    /// Has the MULTICAST flag. Loopback does not, and carries groups all the same.
+    /// Has the MULTICAST flag. Loopback does not, but carries groups anyway.
     pub is_multicast: bool,
     /// The loopback interface.
     pub is_loopback: bool,

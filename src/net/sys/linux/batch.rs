@@ -313,7 +313,7 @@ impl ReceiveArrays {
     pub fn message(&self, i: usize) -> Received<'_> {
         let header = &self.headers[..self.filled][i];
         // recvmmsg(2): "msg_len is the number of bytes returned for the message in the entry." It
-        // is capped here all the same, so that no kernel can lead out of the slot.
+        // is capped here anyway, so that no kernel can lead out of the slot.
         let len = (header.msg_len as usize).min(self.slot_len);
         let start = i * self.slot_len;
         Received {

@@ -189,7 +189,7 @@ pub fn interface_mtu(socket: &Socket, name: &str) -> io::Result<u32> {
 
 /// ip(7), IP_MULTICAST_ALL: "If set to 0, the socket will receive only the messages sent to groups
 /// that it has explicitly joined" (and on the interface that it joined on). Kernels without it
-/// receive no worse than before, so a refusal is no matter.
+/// receive no worse than before, so a refusal does not matter.
 pub fn hear_joined_only(socket: &Socket, is_ipv6: bool) {
     let _ = match is_ipv6 {
         false => socket.set_multicast_all_v4(false),

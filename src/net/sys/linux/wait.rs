@@ -102,7 +102,7 @@ impl Bell {
 }
 
 impl BellRope {
-    /// Rings. One that rings already does so all the same.
+    /// Rings the bell. It may be ringing already.
     pub fn pull(&self) {
         let _ = (&self.0).write(&[0]);
     }
