@@ -16,8 +16,10 @@ use crate::net::{ReceiveOptions, ReceiveSocket, has_datagram};
 use crate::players::by_rtsp;
 use crate::rtp::sap::{Directory, Listing};
 
-/// Every lancam stream is announced once within this time; longer where many hosts announce.
-const SETTLED: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(5));
+/// Every lancam stream is announced once within this time.
+pub(super) const ANNOUNCED: Duration = Duration::from_secs(3);
+/// The same, and the longer time where many hosts announce.
+const SETTLED: (Duration, Duration) = (ANNOUNCED, Duration::from_secs(5));
 /// Other senders take this long: ffmpeg announces every 5 s.
 pub(crate) const LONGEST: Duration = Duration::from_secs(6);
 /// How often to log what is being waited for.

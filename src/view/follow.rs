@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tracing::{debug, info, warn};
 
 use super::choose::offer;
-use super::find::{By, own_name, shown};
+use super::find::{ANNOUNCED, By, own_name, shown};
 use super::plan::ViewPlan;
 use super::shared::Shared;
 use super::waiting;
@@ -21,8 +21,6 @@ use crate::rtp::sap::{Directory, Listing};
 
 /// How often to check whether the viewer is ending, and what the window wants.
 const TICK: Duration = Duration::from_millis(100);
-/// All of lancam's streams are announced once within this time.
-const ANNOUNCED: Duration = Duration::from_secs(3);
 
 /// What the user sees of it.
 pub(super) struct Screen<'a> {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::find::{named, present};
+use super::find::{ANNOUNCED, named, present};
 use super::plan::{Target, ViewPlan};
 use super::wanted::Wanted;
 use crate::announced::can_show;
@@ -14,8 +14,6 @@ use crate::players::quoted;
 use crate::rtp::sap::{Directory, Listing};
 use crate::text::{printable, without_codes};
 
-/// All of lancam's streams are announced once within this time.
-const ANNOUNCED: Duration = Duration::from_secs(3);
 /// After this long the user is told what to do.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Characters of a name in a line (names have no more) and in the list, and of a whole error.
