@@ -22,6 +22,7 @@ use nix::unistd::Pid;
 use super::SourceError;
 use super::pacer::SLICE;
 use super::stop::Stop;
+use crate::text::counted;
 
 /// How long a child may take to end after it was asked to, or closed its output.
 const GRACE: Duration = Duration::from_millis(500);
@@ -334,7 +335,8 @@ impl Lines {
         self.last = text.to_owned();
         if self.second.elapsed() >= Duration::from_secs(1) {
             if self.left_out > 0 {
-                tracing::warn!("{name}: {} more lines are left out", self.left_out);
+                let lines = counted(self.left_out, "more line");
+                tracing::warn!("{name}: {lines} left out");
             }
             (self.second, self.logged, self.left_out) = (Instant::now(), 0, 0);
         }

@@ -103,7 +103,7 @@ impl Film {
         if frames.lost > 0 {
             let all = frames.lost + frames.spans.len();
             tracing::warn!(
-                "{path}: {} of {all} frames are not in the file",
+                "{path}: {} of {all} frames missing from the file",
                 frames.lost
             );
         }

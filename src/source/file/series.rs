@@ -10,7 +10,7 @@ use crate::files;
 use crate::jpeg::split::next_jpeg;
 use crate::source::frame::{DEFAULT_FPS, Frame, OpenOptions, Source, SourceError, fps_text};
 use crate::source::pacer::Pacer;
-use crate::text::without_codes;
+use crate::text::{counted, without_codes};
 
 /// A longer picture file is not read.
 const MOST_BYTES: u64 = 64 << 20;
@@ -184,9 +184,9 @@ impl Source for Series {
     }
 
     fn describe(&self) -> String {
-        let (count, fps) = (self.numbers.len(), fps_text(self.pacer.fps()));
-        let path = self.path(self.numbers[0]);
-        format!("{count} pictures from {} at {fps} fps", path.display())
+        let pictures = counted(self.numbers.len() as u64, "picture");
+        let (path, fps) = (self.path(self.numbers[0]), fps_text(self.pacer.fps()));
+        format!("{pictures} from {} at {fps} fps", path.display())
     }
 
     fn position(&self) -> Option<(u64, Option<u64>)> {
