@@ -1,8 +1,8 @@
 "use strict";
-// Asks for status.json once a second and shows it. What comes from outside goes in as text, never as markup.
+// Fetches status.json once a second and shows it. Text from outside is inserted as text, never as markup.
 
 const PERIOD = 1000;
-// A browser opens six connections to a host: beyond this many streams single pictures are fetched, or figures would wait.
+// A browser opens six connections to a host: with more streams than this, single pictures are fetched, so that figures need not wait.
 const MOST_MOVING = 3;
 const cards = new Map();
 const byId = (id) => document.getElementById(id);
@@ -14,7 +14,7 @@ function element(tag, className, text) {
   return made;
 }
 
-// Sets text only where it differs, so that a selection stays and a screen reader is left in peace.
+// Sets text only where it differs, so that a selection stays and a screen reader is not disturbed.
 function say(place, text) {
   if (place.textContent !== text) place.textContent = text;
 }
@@ -85,7 +85,7 @@ function figures(stream, uptime) {
   return shown;
 }
 
-// A <dl> in which only values change.
+// Fills a <dl> of which only the values change later.
 function list(place, pairs) {
   while (place.children.length > pairs.length) place.lastElementChild.remove();
   pairs.forEach(([name, value], i) => {
@@ -143,7 +143,7 @@ function chart(place, index, title, unit, values) {
 }
 
 function charts(place, stream) {
-  // A sender whose viewers do not report knows nothing of loss and viewers.
+  // A sender whose viewers do not report does not know loss and viewers.
   const isKnown = (key) => stream.history[key].some((value) => value !== null && (key !== "viewers" || value > 0));
   const shown = CHARTS.filter(([key]) => isKnown(key));
   while (place.children.length > shown.length) place.lastElementChild.remove();
@@ -159,7 +159,7 @@ function audience(place, stream) {
   const rows = viewers.map((viewer) => {
     const row = element("tr");
     const who = element("td", "", viewer.name || viewer.address);
-    // Two on one host have one name and often one address, too.
+    // Two viewers on one host have the same name, and often the same address.
     const ssrc = viewer.ssrc.toString(16).padStart(8, "0");
     who.append(element("small", "", viewer.name ? `${viewer.address}, ${ssrc}` : ssrc));
     const delay = viewer.frames && viewer.frames.delay_ms;
@@ -181,7 +181,7 @@ async function copy(text, button) {
   try {
     await navigator.clipboard.writeText(text);
   } catch {
-    // Browsers allow the clipboard to pages by https and to this host's own only.
+    // Browsers allow the clipboard only to pages by HTTPS or from the same host.
     const area = element("textarea", "", text);
     document.body.append(area);
     area.select();
@@ -192,7 +192,7 @@ async function copy(text, button) {
   setTimeout(() => { button.textContent = "copy"; }, 2000);
 }
 
-// The address at which every player has the stream, by the name with which the page was reached.
+// The stream's address for every player, with the host name by which the page was reached.
 function rtsp(stream, port) {
   return port ? `rtsp://${location.hostname}:${port}/${encodeURIComponent(stream.name)}` : null;
 }
@@ -249,7 +249,7 @@ class Card {
     this.root.querySelector(".blank").hidden = isSeen;
   }
 
-  // Nobody knows what the stream does now.
+  // The stream's state is unknown now.
   lost() {
     this.seen(false);
     const place = this.root.querySelector(".badge");
@@ -262,7 +262,7 @@ class Card {
     this.mode = "";
   }
 
-  // "moving": one response without end; "single": a picture for each asking; "": none, as when nobody looks.
+  // "moving": one endless response; "single": one picture for each request; "": none, as when the page is hidden.
   watch(mode) {
     if (mode === this.mode && mode !== "single") return;
     this.mode = mode;
@@ -294,7 +294,8 @@ function show(status) {
   say(byId("role"), status.role);
   say(byId("version"), `lancam ${status.version}`);
   const { watchers, connections } = status.visitors;
-  say(byId("visitors"), `${watchers} watching this page's pictures, ${connections} connections`);
+  const open = `${connections} connection${connections === 1 ? "" : "s"}`;
+  say(byId("visitors"), `${watchers} watching this page's pictures, ${open}`);
   const names = status.streams.map((stream) => stream.name);
   document.title = `${names.join(", ")} – lancam`;
   for (const [name, card] of cards) {
@@ -328,7 +329,7 @@ async function update() {
     if (response.status === 401) return location.reload();
     if (!response.ok) throw new Error(`answered with ${response.status}`);
     const status = await response.json();
-    // After a break, or where another process answers, the picture's response is a dead one.
+    // After a break, or if another process answers, the picture's response is dead.
     if (isLost || status.uptime_s < uptime) for (const card of cards.values()) card.watch("");
     isLost = false;
     heard = new Date();
