@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use chrono::Local;
 use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{self, FmtContext, FormatEvent, FormatFields, FormattedFields};
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::clock::Mono;
 use crate::text::without_codes;
@@ -58,14 +59,14 @@ pub fn init(verbosity: u8) {
         env::var("JOURNAL_STREAM").ok().as_deref(),
         stderr_identity(),
     );
-    let started = fmt::fmt()
-        .with_env_filter(filter)
+    let lines = fmt::layer()
         .with_writer(io::stderr)
         // It would complain to standard error too, and panic if that is a terminal that is gone.
         .log_internal_errors(false)
         .with_ansi(style.colours)
-        .event_format(style)
-        .try_init();
+        .event_format(style);
+    let registry = tracing_subscriber::registry();
+    let started = registry.with(lines).with(filter).try_init();
     if let (Ok(()), Some(text)) = (started, refused) {
         tracing::warn!(
             "{VARIABLE}={text:?} is ignored: expected error, warn, info, debug or trace, or MODULE=LEVEL"
@@ -74,19 +75,19 @@ pub fn init(verbosity: u8) {
 }
 
 /// The filter, and the variable's text if it cannot be used.
-fn filter(verbosity: u8, wanted: Option<&str>) -> (EnvFilter, Option<String>) {
+fn filter(verbosity: u8, wanted: Option<&str>) -> (Targets, Option<String>) {
     let level = match verbosity {
-        0 => "info",
-        1 => "debug",
-        _ => "trace",
+        0 => Level::INFO,
+        1 => Level::DEBUG,
+        _ => Level::TRACE,
     };
-    let default = EnvFilter::new(level);
+    let default = Targets::new().with_default(level);
     let Some(wanted) = wanted else {
         return (default, None);
     };
-    // EnvFilter would take any other word for a module and then log nothing.
+    // Any other word would be taken for a module, and then nothing else logged.
     let is_known = |part: &str| part.contains('=') || part.parse::<LevelFilter>().is_ok();
-    match EnvFilter::try_new(wanted) {
+    match wanted.parse::<Targets>() {
         Ok(filter) if wanted.split(',').all(is_known) => (filter, None),
         _ => (default, Some(wanted.to_owned())),
     }
