@@ -136,7 +136,7 @@ fn is_made_for_the_board(board: &Board) {
         return;
     };
     let size = fs::metadata(&binary).unwrap().len();
-    assert!(size <= 5_250_000, "{}: {size} bytes", board.name);
+    assert!(size <= 5_000_000, "{}: {size} bytes", board.name);
     let needed = output("readelf", &["-d"], &binary);
     for word in ["X11", "wayland", "Xcursor", "stdc++"] {
         assert!(!needed.contains(word), "{}: {needed}", board.name);
