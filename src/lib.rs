@@ -21,6 +21,7 @@ pub mod files;
 pub mod font;
 mod host;
 pub mod jpeg;
+pub mod kept;
 pub mod list;
 pub mod logging;
 pub mod mailbox;

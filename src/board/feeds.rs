@@ -15,8 +15,10 @@ use tokio::sync::watch;
 use tokio::time::{sleep_until, timeout};
 use tracing::warn;
 
-use super::preview::Preview;
+use super::preview::{Preview, PreviewFrame};
 use crate::clock::Mono;
+use crate::jpeg::Picture;
+use crate::jpeg::rebuild::write_jpeg;
 use crate::net::thread::after_others;
 
 /// At most ten pictures a second are taken from a stream for a page.
@@ -29,14 +31,39 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const FRESH: Duration = Duration::from_secs(1);
 
 /// A picture.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Shot {
     /// A whole JPEG.
     pub jpeg: Bytes,
+    /// Without its scan.
+    header: Picture<'static>,
+    scan_start: usize,
     /// When it was taken by the sender's camera; a viewer knows when it arrived.
     pub captured: Mono,
-    /// When it was copied.
+    /// When the streaming thread left it.
     at: Mono,
+}
+
+impl Shot {
+    fn of(frame: &PreviewFrame) -> Shot {
+        let (mut jpeg, picture) = (Vec::new(), frame.picture());
+        let scan_start = write_jpeg(&mut jpeg, &picture);
+        Shot {
+            jpeg: jpeg.into(),
+            header: picture.without_scan(),
+            scan_start,
+            captured: frame.captured,
+            at: frame.at,
+        }
+    }
+
+    /// What its header says, and its scan.
+    pub fn picture(&self) -> Picture<'_> {
+        Picture {
+            scan: &self.jpeg[self.scan_start..],
+            ..self.header
+        }
+    }
 }
 
 /// How many of a stream's pictures a visitor wants.
@@ -51,7 +78,7 @@ pub enum Pace {
 /// What a stream's visitors share.
 #[derive(Debug)]
 struct Feed {
-    latest: watch::Sender<Option<Shot>>,
+    latest: watch::Sender<Option<Arc<Shot>>>,
     /// How many want every frame.
     full: AtomicUsize,
 }
@@ -112,6 +139,7 @@ impl Work {
         after_others();
         while !self.has_ended() {
             if !self.feed.is_watched() {
+                self.preview.leave();
                 thread::park();
                 continue;
             }
@@ -127,18 +155,15 @@ impl Work {
 
     fn fetch(&self) {
         self.preview.ask();
-        let Some(copy) = self.preview.take(WAIT) else {
+        let Some(frame) = self.preview.take(WAIT) else {
             return;
         };
         // A picture that was asked for by a visitor who has left may have waited here.
-        if Mono::now().since(copy.at) < FRESH && !self.has_ended() {
-            self.feed.latest.send_replace(Some(Shot {
-                jpeg: Bytes::copy_from_slice(&copy.jpeg),
-                captured: copy.captured,
-                at: copy.at,
-            }));
+        if Mono::now().since(frame.at) < FRESH && !self.has_ended() {
+            let shot = Arc::new(Shot::of(&frame));
+            self.feed.latest.send_replace(Some(shot));
         }
-        self.preview.give_back(copy);
+        self.preview.give_back(frame);
     }
 
     /// Waits until `next`, unless somebody wants every frame.
@@ -181,10 +206,10 @@ impl Feeds {
     }
 
     /// One picture taken from now on; `None` if none comes in time.
-    pub async fn snapshot(&self, name: &str, preview: &Arc<Preview>) -> Option<Shot> {
+    pub async fn snapshot(&self, name: &str, preview: &Arc<Preview>) -> Option<Arc<Shot>> {
         let asked = Mono::now();
         let mut watcher = self.watch(name, preview, Pace::Page);
-        let is_new = |shot: &Option<Shot>| shot.as_ref().is_some_and(|shot| shot.at >= asked);
+        let is_new = |shot: &Option<Arc<Shot>>| shot.as_ref().is_some_and(|shot| shot.at >= asked);
         let taken = timeout(PATIENCE, watcher.shots.wait_for(is_new)).await;
         taken.ok()?.ok()?.clone()
     }
@@ -218,7 +243,7 @@ fn fetch_from(name: &str, feed: &Arc<Feed>, fetcher: &mut Option<Fetcher>, previ
 #[derive(Debug)]
 pub struct Watcher {
     feed: Arc<Feed>,
-    shots: watch::Receiver<Option<Shot>>,
+    shots: watch::Receiver<Option<Arc<Shot>>>,
     pace: Pace,
     due: Instant,
 }
@@ -230,7 +255,7 @@ impl Watcher {
         }
         let mut shots = feed.latest.subscribe();
         // A picture left from an earlier visit is shown only if it is recent.
-        let is_fresh = |shot: &Shot| Mono::now().since(shot.at) < FRESH;
+        let is_fresh = |shot: &Arc<Shot>| Mono::now().since(shot.at) < FRESH;
         if shots.borrow().as_ref().is_some_and(is_fresh) {
             shots.mark_changed();
         }
@@ -243,7 +268,7 @@ impl Watcher {
     }
 
     /// The next picture: the newest one, if it was not seen yet. `None` if there will be none.
-    pub async fn next(&mut self) -> Option<Shot> {
+    pub async fn next(&mut self) -> Option<Arc<Shot>> {
         if self.pace == Pace::Page {
             sleep_until(self.due.into()).await;
         }
@@ -269,6 +294,7 @@ impl Drop for Watcher {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::jpeg::Sampling;
 
     /// Offers pictures, numbered by their capture times, until `watcher` has `count` of them.
     async fn collect(watcher: &mut Watcher, preview: &Arc<Preview>, count: usize) -> Vec<u64> {
@@ -279,14 +305,22 @@ mod tests {
                 if stopped.load(Ordering::Relaxed) {
                     return;
                 }
-                preview.offer(Mono(n), |out| out.push(n as u8));
+                let picture = Picture {
+                    width: 320,
+                    height: 240,
+                    sampling: Sampling::Yuv420,
+                    restart_interval: 0,
+                    quant: [1; 128],
+                    scan: &[n as u8],
+                };
+                preview.offer(Mono(n), &picture, None);
                 thread::yield_now();
             }
         });
         let mut seen = Vec::new();
         while seen.len() < count {
             let shot = watcher.next().await.unwrap();
-            assert_eq!(shot.jpeg[..], [shot.captured.0 as u8]);
+            assert_eq!(shot.picture().scan[0], shot.captured.0 as u8);
             seen.push(shot.captured.0);
         }
         stop.store(true, Ordering::Relaxed);

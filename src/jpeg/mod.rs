@@ -43,3 +43,17 @@ pub struct Picture<'a> {
     /// the source has it right there. Entropy-coded data never ends with a marker's bytes.
     pub scan: &'a [u8],
 }
+
+impl Picture<'_> {
+    /// All of it but the scan, which is empty.
+    pub fn without_scan(&self) -> Picture<'static> {
+        Picture {
+            width: self.width,
+            height: self.height,
+            sampling: self.sampling,
+            restart_interval: self.restart_interval,
+            quant: self.quant,
+            scan: &[],
+        }
+    }
+}

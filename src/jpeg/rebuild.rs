@@ -118,8 +118,9 @@ pub fn write_header_before(
     start
 }
 
-/// Writes the whole JPEG of a picture to `out`, replacing its contents.
-pub fn write_jpeg(out: &mut Vec<u8>, picture: &Picture<'_>) {
+/// Writes the whole JPEG of a picture to `out`, replacing its contents, and returns where in it the
+/// scan starts; that goes on to the end.
+pub fn write_jpeg(out: &mut Vec<u8>, picture: &Picture<'_>) -> usize {
     let mut header = [0; MAX_HEADER];
     let Picture {
         width,
@@ -138,9 +139,11 @@ pub fn write_jpeg(out: &mut Vec<u8>, picture: &Picture<'_>) {
         quant,
     );
     out.clear();
+    out.reserve(len + scan.len() + EOI.len());
     out.extend_from_slice(&header[..len]);
     out.extend_from_slice(scan.strip_suffix(&EOI).unwrap_or(scan));
     out.extend_from_slice(&EOI);
+    len
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use crate::clock::Mono;
 use crate::config::{Stream, WaitForViewers};
 use crate::jpeg::Picture;
 use crate::jpeg::gate::{Gate, GateOptions};
-use crate::jpeg::rebuild::write_jpeg;
+use crate::kept::Owner;
 use crate::logging::stream_span;
 use crate::net::thread;
 use crate::rtp::adapt::FrameDropper;
@@ -352,7 +352,7 @@ impl Pipeline<'_> {
         };
         let captured = after(&mut self.sent_at, frame.captured);
         self.sink.send(&picture, captured, interval, &stats.sender);
-        show(stats, &picture, captured);
+        show(stats, &picture, captured, frame.owner.as_ref());
         self.picture_at = frame.captured;
         if !self.has_signal {
             self.has_signal = true;
@@ -418,7 +418,7 @@ impl Pipeline<'_> {
         self.sink.send(&picture, captured, period, &stats.sender);
         let sent = stats.sender.frames_sent.get() - sent_before;
         stats.sender.slates_sent.add(sent);
-        show(stats, &picture, captured);
+        show(stats, &picture, captured, None);
     }
 }
 
@@ -431,11 +431,9 @@ fn after(before: &mut Mono, at: Mono) -> Mono {
 }
 
 /// After sending, so that no packet of the frame is delayed.
-fn show(stats: &StreamStats, picture: &Picture<'_>, captured: Mono) {
+fn show(stats: &StreamStats, picture: &Picture<'_>, captured: Mono, owner: Option<&Owner>) {
     stats.format.note(picture);
-    stats
-        .preview
-        .offer(captured, |out| write_jpeg(out, picture));
+    stats.preview.offer(captured, picture, owner);
 }
 
 /// Logs refused frames, but not each one.

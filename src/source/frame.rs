@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::camera::Remote;
 use super::stop::Stop;
 use crate::clock::Mono;
+use crate::kept::Owner;
 
 /// One JPEG as the source delivered it, lent until dropped.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub struct Frame<'a> {
     /// Where it ends was found by [`crate::jpeg::split`], or by whoever encoded it: the bytes of no
     /// other frame follow.
     pub is_split: bool,
+    /// Whom `data` belongs to, if another thread may read it for longer than it is lent.
+    pub owner: Option<Owner>,
 }
 
 /// Anything that lends frames. One virtual call per frame.

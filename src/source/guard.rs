@@ -138,7 +138,7 @@ fn replace(at: usize) -> bool {
     };
     // SAFETY: MAP_FIXED replaces whatever is there, and all of it is in one mapping of ours: `page`
     // is not before the range's start, which is a page's first byte, and `len` ends where the range
-    // ends. It is still mapped, since its owner, whose thread is reading it right now, drops the
+    // ends. It is still mapped, since the owner, which whoever is reading it right now has, drops the
     // guard before the map. As readable as before, it stays valid for every slice of it; its bytes
     // may change as those of any mapped file may (see `super::map`).
     let mapped = unsafe {

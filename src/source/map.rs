@@ -3,22 +3,34 @@
 
 use std::fs::File;
 use std::path::Path;
+use std::sync::Arc;
 
 use memmap2::{Advice, Mmap, MmapOptions, UncheckedAdvice};
 
 use super::frame::SourceError;
 use super::guard::Guard;
+use crate::kept::Owner;
 
 /// How much of a file may stay resident behind the reader.
 const KEEP: usize = 2 << 20;
 
 /// A mapped file. What is truncated while it is mapped reads as zeros.
 pub(super) struct MappedFile {
+    memory: Arc<Memory>,
+    /// Everything before this offset has been released to the page cache.
+    released: usize,
+}
+
+struct Memory {
     /// Dropped before the map.
     guard: Guard,
     map: Mmap,
-    /// Everything before this offset has been released to the page cache.
-    released: usize,
+}
+
+impl AsRef<[u8]> for Memory {
+    fn as_ref(&self) -> &[u8] {
+        &self.map
+    }
 }
 
 impl MappedFile {
@@ -27,7 +39,7 @@ impl MappedFile {
         let failed =
             |e: std::io::Error| SourceError::unusable(path, format_args!("cannot be mapped: {e}"));
         // SAFETY: The mapping is read only and shared, and lives as long as every slice of it,
-        // since `bytes` borrows `self`. Others may change the file while a frame is lent, so its
+        // since those borrow it or are kept by its owners. Others may change the file while a frame is lent, so its
         // bytes may differ between two reads. All code that reads them (the splitter, the
         // containers' parsers, the gate, turbojpeg) treats them as hostile anyway and does not rely
         // on reading the same value twice; what goes out is what the kernel copies. Reads past a
@@ -37,19 +49,23 @@ impl MappedFile {
         // Read-ahead is only a hint.
         let _ = map.advise(Advice::Sequential);
         Ok(MappedFile {
-            guard,
-            map,
+            memory: Arc::new(Memory { guard, map }),
             released: 0,
         })
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
-        &self.map
+        &self.memory.map
+    }
+
+    /// Nothing is ever written here, so whoever keeps it may.
+    pub(super) fn owner(&self) -> Owner {
+        Owner::new(Arc::clone(&self.memory))
     }
 
     /// Whether something read was no longer there.
     pub(super) fn has_lost_bytes(&self) -> bool {
-        self.guard.was_hit()
+        self.memory.guard.was_hit()
     }
 
     /// Releases what is before `offset`: a long file must not fill this process's memory with pages
@@ -67,8 +83,8 @@ impl MappedFile {
         // put there are zeros, and stay so. The range is inside the map: `offset` is at most its
         // length, see the caller and the `min` here.
         let advised = unsafe {
-            let end = offset.min(self.map.len());
-            self.map.unchecked_advise_range(
+            let end = offset.min(self.memory.map.len());
+            self.memory.map.unchecked_advise_range(
                 UncheckedAdvice::DontNeed,
                 self.released,
                 end - self.released,

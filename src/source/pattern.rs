@@ -84,6 +84,7 @@ impl Source for Pattern {
             missed: 0,
             flagged: false,
             is_split: true,
+            owner: None,
         }))
     }
 

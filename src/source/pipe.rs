@@ -230,6 +230,7 @@ impl Reader {
             missed: piece.missed,
             flagged: false,
             is_split: true,
+            owner: None,
         }
     }
 

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use hyper::body::{self, Bytes, Frame, SizeHint};
@@ -60,7 +61,7 @@ impl body::Body for Body {
     }
 }
 
-type Next = Pin<Box<dyn Future<Output = Option<(Shot, Watcher)>> + Send>>;
+type Next = Pin<Box<dyn Future<Output = Option<(Arc<Shot>, Watcher)>> + Send>>;
 
 /// An endless series of newest pictures. The next one is fetched only when the last has been
 /// written, so a slow reader misses pictures and never holds more than one.
@@ -89,13 +90,14 @@ impl Moving {
         self.next = Box::pin(next(watcher));
         let length = shot.jpeg.len();
         let head = format!("Content-Type: image/jpeg\r\nContent-Length: {length}\r\n\r\n");
-        self.pieces.extend([shot.jpeg, Bytes::from_static(BETWEEN)]);
+        self.pieces
+            .extend([shot.jpeg.clone(), Bytes::from_static(BETWEEN)]);
         Poll::Ready(Some(head.into()))
     }
 }
 
 /// The next picture that the watcher has not seen; `None` if there will be none.
-async fn next(mut watcher: Watcher) -> Option<(Shot, Watcher)> {
+async fn next(mut watcher: Watcher) -> Option<(Arc<Shot>, Watcher)> {
     let shot = watcher.next().await?;
     Some((shot, watcher))
 }

@@ -258,7 +258,7 @@ impl Site {
             .snapshot(name, &contents.scenes[i].preview)
             .await
         {
-            Some(shot) => content("image/jpeg", shot.jpeg),
+            Some(shot) => content("image/jpeg", shot.jpeg.clone()),
             None => sentence(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "no picture has come for three seconds",

@@ -250,11 +250,10 @@ impl Receiver {
             match event {
                 Event::Frame(ReceivedFrame::Jpeg(frame)) => {
                     signal.frame(now, self.wanted.receive.group, &self.shared);
-                    self.shared.format.note(&frame.picture());
+                    let picture = frame.picture();
+                    self.shared.format.note(&picture);
                     let preview = &self.shared.preview;
-                    preview.offer(frame.first_arrival(), |out| {
-                        out.extend_from_slice(frame.jpeg())
-                    });
+                    preview.offer(frame.first_arrival(), &picture, None);
                     if let Some(used) = self.hand_on(frame) {
                         depacketizer.recycle(used);
                     }

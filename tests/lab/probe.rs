@@ -295,6 +295,7 @@ fn capture(run: &Run) -> Result<(), Box<dyn Error>> {
                 missed: 0,
                 flagged: false,
                 is_split: false,
+                owner: None,
             },
             Ok(None) | Err(SourceError::Stopped) => break,
             Err(error) => return Err(error.into()),

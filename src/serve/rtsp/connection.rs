@@ -18,13 +18,12 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, info};
 
-use super::shared::{Client, Shared, gate, lock};
+use super::shared::{Client, Shared, lock};
 use super::sockets::ClientSockets;
 use super::udp;
 use crate::access::{Asked, Denied};
 use crate::board::{Shot, Watcher};
 use crate::clock::{Mono, Ntp};
-use crate::jpeg::gate::Gate;
 use crate::net::visitor::{self, WRITE_TIME};
 use crate::rtsp::flow::{interleave, interleave_packet};
 use crate::rtsp::message::Request;
@@ -59,9 +58,8 @@ struct Playing {
     rtp: u8,
     rtcp: u8,
     watcher: Watcher,
-    gate: Gate,
     /// The newest frame, while the one before is being written.
-    waiting: Option<Shot>,
+    waiting: Option<Arc<Shot>>,
 }
 
 struct Connection {
@@ -89,7 +87,7 @@ struct Connection {
 enum Event {
     Readable,
     Writable,
-    Frame(Option<Shot>),
+    Frame(Option<Arc<Shot>>),
     Late,
 }
 
@@ -338,7 +336,6 @@ impl Connection {
             rtp,
             rtcp,
             watcher,
-            gate: gate(),
             waiting: None,
         });
     }
@@ -351,7 +348,7 @@ impl Connection {
     }
 
     /// A frame has come. One that still waits is left out.
-    fn newer(&mut self, shot: Shot) {
+    fn newer(&mut self, shot: Arc<Shot>) {
         let Some(playing) = &mut self.playing else {
             return;
         };
@@ -372,9 +369,7 @@ impl Connection {
             return;
         };
         let stats = &self.shared.board.rtsp;
-        let Ok(picture) = playing.gate.pass(&shot.jpeg) else {
-            return stats.frames_skipped.add(1);
-        };
+        let picture = shot.picture();
         let wall = Ntp::from(shot.captured.to_wall());
         let Ok(plan) = playing.flow.frame(&picture, shot.captured, wall) else {
             return stats.frames_skipped.add(1);

@@ -14,8 +14,6 @@ use crate::access::Access;
 use crate::board::{Board, Pace, Watcher};
 use crate::clock::Mono;
 use crate::host;
-use crate::jpeg::gate::{Gate, GateOptions};
-use crate::jpeg::header::Header;
 use crate::rtp::sdp::StreamDescription;
 use crate::rtsp::message::Request;
 use crate::rtsp::path::Target;
@@ -98,10 +96,7 @@ impl Shared {
         };
         let preview = &contents.scenes[i].preview;
         let shot = self.board.feeds.snapshot(&stream.name, preview).await;
-        let header = shot
-            .as_ref()
-            .and_then(|shot| Header::parse(&shot.jpeg).ok());
-        stream.size = header.map(|header| (header.width, header.height));
+        stream.size = shot.map(|shot| (shot.picture().width, shot.picture().height));
     }
 
     /// Ends sessions without a sign of life or a stream, and keeps sources open that groups' clients
@@ -182,9 +177,4 @@ impl Shared {
 /// Nothing that holds one of these locks waits or panics half-way.
 pub(super) fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A gate for pictures that have passed one already.
-pub(super) fn gate() -> Gate {
-    Gate::new(GateOptions::default())
 }

@@ -10,11 +10,10 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 use tracing::{debug, info};
 
-use super::shared::{Client, Shared, gate, lock};
+use super::shared::{Client, Shared, lock};
 use super::sockets::{ClientSockets, poll_report};
 use crate::board::{Shot, Watcher};
 use crate::clock::{Mono, Ntp};
-use crate::jpeg::gate::Gate;
 use crate::rtsp::Flow;
 use crate::rtsp::server::{Play, SessionId};
 
@@ -40,7 +39,6 @@ pub(super) fn play(shared: &Arc<Shared>, play: Play) {
         flow: play.flow,
         sockets,
         watcher,
-        gate: gate(),
         stop: stopped,
     };
     let task = tokio::spawn(pump.run());
@@ -54,12 +52,11 @@ struct Pump {
     flow: Flow,
     sockets: Box<ClientSockets>,
     watcher: Watcher,
-    gate: Gate,
     stop: oneshot::Receiver<()>,
 }
 
 enum Event {
-    Frame(Option<Shot>),
+    Frame(Option<Arc<Shot>>),
     Report,
     Stop { says_bye: bool },
 }
@@ -107,9 +104,7 @@ impl Pump {
 
     async fn send(&mut self, shot: &Shot) {
         let stats = &self.shared.board.rtsp;
-        let Ok(picture) = self.gate.pass(&shot.jpeg) else {
-            return stats.frames_skipped.add(1);
-        };
+        let picture = shot.picture();
         let wall = Ntp::from(shot.captured.to_wall());
         let Ok(plan) = self.flow.frame(&picture, shot.captured, wall) else {
             return stats.frames_skipped.add(1);

@@ -328,15 +328,17 @@ impl Camera {
 impl Source for Camera {
     fn next(&mut self) -> Result<Option<Frame<'_>>, SourceError> {
         let lent = self.picture()?;
+        let (data, owner) = match &self.phase {
+            Phase::Streaming(session) => (session.data(&lent), session.owner(&lent)),
+            _ => (&[][..], None),
+        };
         Ok(Some(Frame {
-            data: match &self.phase {
-                Phase::Streaming(session) => session.data(&lent),
-                _ => &[],
-            },
+            data,
             captured: lent.captured,
             missed: lent.missed,
             flagged: lent.flagged,
             is_split: false,
+            owner,
         }))
     }
 

@@ -11,6 +11,7 @@ use super::find;
 use super::format::{self, Agreed, Pixels};
 use super::ring::{Filled, Node, Ready, Ring};
 use crate::clock::Mono;
+use crate::kept::Owner;
 use crate::source::{CameraSpec, ControlValue};
 
 /// Buffers requested: one lent, one being filled, and two so that a late sender loses nothing.
@@ -153,6 +154,12 @@ impl Session {
             (Some(encoder), Some(length), _) => encoder.jpeg(length),
             _ => &[],
         }
+    }
+
+    /// Whom these bytes belong to, if they may be read for longer.
+    pub(super) fn owner(&self, lent: &Lent) -> Option<Owner> {
+        let held = self.held.as_ref().filter(|_| lent.encoded.is_none())?;
+        self.ring.owner(held)
     }
 
     /// The frame interval; a likely one if the driver does not know it.

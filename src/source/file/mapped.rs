@@ -309,6 +309,7 @@ impl Source for Mapped {
                     .unwrap_or(u32::MAX),
                 flagged: false,
                 is_split: self.film.is_split,
+                owner: Some(self.film.map.owner()),
             }));
         }
     }

@@ -4,10 +4,12 @@ use std::fs;
 use std::io::{self, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::files;
 use crate::jpeg::split::next_jpeg;
+use crate::kept::Owner;
 use crate::source::frame::{DEFAULT_FPS, Frame, OpenOptions, Source, SourceError, fps_text};
 use crate::source::pacer::Pacer;
 use crate::text::{counted, without_codes};
@@ -91,7 +93,9 @@ pub(super) struct Series {
     name: Numbered,
     numbers: Vec<u64>,
     next: usize,
-    buffer: Vec<u8>,
+    buffer: Arc<Vec<u8>>,
+    /// Takes its place while somebody still reads that.
+    other: Arc<Vec<u8>>,
     pacer: Pacer,
     looped: bool,
     /// Whether one that is not a picture has been logged.
@@ -112,7 +116,8 @@ impl Series {
         let mut series = Series {
             numbers,
             next: 0,
-            buffer: Vec::new(),
+            buffer: Arc::default(),
+            other: Arc::default(),
             pacer: Pacer::new(options.fps.unwrap_or(DEFAULT_FPS), options.stop.clone()),
             looped: options.looped,
             logged: false,
@@ -134,11 +139,13 @@ impl Series {
         let failed = |e: io::Error| {
             SourceError::unusable(&path, format_args!("cannot be read: {}", without_codes(&e)))
         };
-        self.buffer.clear();
+        if Arc::get_mut(&mut self.buffer).is_none() {
+            std::mem::swap(&mut self.buffer, &mut self.other);
+        }
+        let buffer = Arc::make_mut(&mut self.buffer);
+        buffer.clear();
         let file = files::open_regular(&path).map_err(failed)?;
-        file.take(MOST_BYTES)
-            .read_to_end(&mut self.buffer)
-            .map_err(failed)?;
+        file.take(MOST_BYTES).read_to_end(buffer).map_err(failed)?;
         next_jpeg(&self.buffer, 0)
             .filter(|found| found.start == 0)
             .ok_or_else(|| {
@@ -176,6 +183,7 @@ impl Source for Series {
             missed: 0,
             flagged: false,
             is_split: false,
+            owner: Some(Owner::new(Arc::clone(&self.buffer))),
         }))
     }
 

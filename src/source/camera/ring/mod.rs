@@ -14,6 +14,7 @@ mod node;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::ptr::NonNull;
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout};
@@ -23,11 +24,16 @@ use v4l::v4l_sys::{
 };
 
 use crate::clock::Mono;
+use crate::kept::Owner;
 
 pub(super) use node::{Control, ControlKind, Format, Fourcc, Node, Offer, Raw, Size, SizeRange};
 
 /// Plane descriptions that the kernel may write. `VIDEO_MAX_PLANES` in videodev2.h.
 const MAX_PLANES: usize = 8;
+
+/// With fewer buffers, none can be read elsewhere: one is lent, one is being filled, and one must be
+/// left for a late sender.
+const SPARE_FROM: usize = 4;
 
 /// One mapped buffer of the driver.
 struct Map {
@@ -64,10 +70,28 @@ impl Map {
 impl Drop for Map {
     fn drop(&mut self) {
         // SAFETY: this is the range that mmap returned, and nothing borrows from it any more, since
-        // every slice borrows the ring. A failure leaves the mapping in place, which does no harm.
+        // every slice borrows one of its owners. A failure leaves the mapping in place, which does
+        // no harm.
         unsafe {
             libc::munmap(self.start.as_ptr().cast(), self.length);
         }
+    }
+}
+
+// SAFETY: a mapping belongs to the process, not to a thread, and no thread writes to it.
+unsafe impl Send for Map {}
+// SAFETY: as above.
+unsafe impl Sync for Map {}
+
+/// Not while the driver has the buffer: it writes there then.
+impl AsRef<[u8]> for Map {
+    fn as_ref(&self) -> &[u8] {
+        // SAFETY: the range is mapped for as long as this lives. The driver does not write to it:
+        // this is reached only by `Ring::bytes`, which borrows a `Filled` and the ring, and by the
+        // owners that `Ring::owner` gives for one. A `Filled` exists only between DQBUF and QBUF;
+        // `Ring::give` takes it by value, borrows the ring mutably, and queues no buffer that
+        // still has an owner.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.length) }
     }
 }
 
@@ -97,15 +121,14 @@ pub(super) enum Ready {
     Broken,
 }
 
-/// A device that streams into mapped buffers. Dropping it stops the stream and unmaps everything.
+/// A device that streams into mapped buffers. Dropping it stops the stream and unmaps what nobody
+/// reads any more.
 pub(super) struct Ring {
-    // Field order is drop order: the mappings go before the device is closed.
-    maps: Vec<Map>,
+    maps: Vec<Arc<Map>>,
+    /// A filled buffer that is still read elsewhere. It goes back to the driver later.
+    kept: Option<usize>,
     node: Node,
 }
-
-// SAFETY: the mappings belong to the process, not to a thread, and only the ring refers to them.
-unsafe impl Send for Ring {}
 
 impl Ring {
     /// Requests `count` buffers from the driver (it may give more or fewer), queues all and starts.
@@ -115,6 +138,7 @@ impl Ring {
     pub(super) fn start(node: Node, count: u32) -> io::Result<Ring> {
         let mut ring = Ring {
             maps: Vec::new(),
+            kept: None,
             node,
         };
         let given = ring.request(count)?;
@@ -124,7 +148,7 @@ impl Ring {
         for index in 0..given {
             let (length, offset) = ring.query(index)?;
             let map = Map::new(ring.node.as_fd(), length, offset)?;
-            ring.maps.push(map);
+            ring.maps.push(Arc::new(map));
         }
         for index in 0..ring.maps.len() {
             ring.queue(index)?;
@@ -206,20 +230,37 @@ impl Ring {
         let Some(map) = self.maps.get(filled.index) else {
             return &[];
         };
-        let end = filled.end.min(map.length);
-        let start = filled.start.min(end);
-        // SAFETY: start..end is inside the mapping, which lives as long as the ring that is
-        // borrowed here. The driver does not write to it: a `Filled` exists only between DQBUF and
-        // QBUF; "give" takes it by value and borrows the ring mutably.
-        unsafe { std::slice::from_raw_parts(map.start.as_ptr().add(start), end - start) }
+        let bytes = (**map).as_ref();
+        bytes.get(filled.start..filled.end).unwrap_or_default()
     }
 
-    /// Gives a buffer back to the driver.
+    /// For whoever reads what the driver wrote for longer than the ring is borrowed, while there are
+    /// buffers enough.
+    pub(super) fn owner(&self, filled: &Filled) -> Option<Owner> {
+        let is_spare = self.kept.is_none() && self.maps.len() >= SPARE_FROM;
+        let map = self.maps.get(filled.index).filter(|_| is_spare)?;
+        Some(Owner::new(Arc::clone(map)))
+    }
+
+    /// Gives a buffer back to the driver, or later, if it is still read elsewhere.
     ///
     /// # Errors
     /// The error of VIDIOC_QBUF; the buffer is lost then, and the ring should be closed.
     pub(super) fn give(&mut self, filled: Filled) -> io::Result<()> {
-        self.queue(filled.index)
+        if let Some(index) = self.kept.take() {
+            self.give_unless_read(index)?;
+        }
+        self.give_unless_read(filled.index)
+    }
+
+    fn give_unless_read(&mut self, index: usize) -> io::Result<()> {
+        let is_read = |map: &mut Arc<Map>| Arc::get_mut(map).is_none();
+        if self.maps.get_mut(index).is_some_and(is_read) {
+            // It is the only one: `owner` gives none away while there is one.
+            self.kept = Some(index);
+            return Ok(());
+        }
+        self.queue(index)
     }
 
     fn queue(&mut self, index: usize) -> io::Result<()> {
