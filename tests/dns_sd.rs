@@ -292,31 +292,62 @@ fn a_name_that_avahi_answers_for_stays_avahis() {
     }
 }
 
-/// What a sender's own page is called, and that it is taken back at the end.
+/// What a sender's page and its stream by RTSP are called, and that they are taken back at the end.
 #[test]
-fn a_senders_page_is_seen_until_it_ends() {
-    let test = "a_senders_page_is_seen";
+fn a_senders_page_and_stream_are_seen_until_it_ends() {
+    let test = "a_senders_page_and_stream_are_seen";
     if !can_run(test) {
         return;
     }
     let Some(net) = Net::pair(test) else { return };
     let avahi = Avahi::start(&net.viewer, "desk");
-    let pages = avahi.browse("_http._tcp");
-    let send = |listen: &str| {
+    let (cameras, pages) = (avahi.browse("_rtsp._tcp"), avahi.browse("_http._tcp"));
+    let send = |listen: &str, page: u16, rtsp: u16| {
         let source = format!("send --source pattern:320x240@15 --interface {INTERFACE}");
-        let command = format!("{source} --status {listen}");
+        let doors = format!("--status {listen}:{page} --rtsp {listen}:{rtsp}");
+        let command = format!("{source} --name porch {doors}");
         Process::spawn("lancam send", net.sender.lancam(&command))
     };
-    // A page for this machine alone is nobody else's business.
-    let mut local = send("127.0.0.1:8081");
-    let mut sender = send("0.0.0.0:8080");
+    // What is for this machine alone is nobody else's business.
+    let mut local = send("127.0.0.1", 8081, 8555);
+    let mut sender = send("0.0.0.0", 8080, 8554);
     let at = ["10.77.0.1;8080;\"path=/\""];
     seen(&pages, "=;wire0;IPv4;lancam\\032on\\032", &at);
+    let at = ["10.77.0.1;8554;\"path=/porch\""];
+    seen(&cameras, "=;wire0;IPv4;porch\\032on\\032", &at);
     assert!(sender.stop(Signal::SIGTERM).success());
     seen(&pages, "-;wire0;IPv4;lancam\\032on\\032", &[]);
+    seen(&cameras, "-;wire0;IPv4;porch\\032on\\032", &[]);
     assert!(local.stop(Signal::SIGTERM).success());
-    let lines = pages.lines_so_far();
-    assert!(!lines.iter().any(|line| line.contains("8081")), "{pages}");
+    for (browse, port) in [(&pages, "8081"), (&cameras, "8555")] {
+        let lines = browse.lines_so_far();
+        assert!(!lines.iter().any(|line| line.contains(port)), "{browse}");
+    }
+}
+
+/// A gateway is found under its own address; the sender alone, without doors, is not.
+#[test]
+fn a_gateway_is_seen_until_it_ends() {
+    let test = "a_gateway_is_seen";
+    if !can_run(test) {
+        return;
+    }
+    let Some(net) = Net::pair(test) else { return };
+    let avahi = Avahi::start(&net.sender, "desk");
+    let cameras = avahi.browse("_rtsp._tcp");
+    let send = format!("send --source pattern:320x240@15 --interface {INTERFACE} --name porch");
+    let _sender = Process::spawn("lancam send", net.sender.lancam(&send));
+    let view = format!("view porch --headless --interface {INTERFACE} --rtsp 0.0.0.0:8554");
+    let mut gateway = Process::spawn("lancam view", net.viewer.lancam(&view));
+    let at = ["10.77.0.2;8554;\"path=/porch\""];
+    seen(&cameras, "=;wire0;IPv4;", &at);
+    assert!(gateway.stop(Signal::SIGTERM).success());
+    seen(&cameras, "-;wire0;IPv4;", &[]);
+    let lines = cameras.lines_so_far();
+    assert!(
+        !lines.iter().any(|line| line.contains("10.77.0.1;")),
+        "{cameras}"
+    );
 }
 
 fn list(on: &Host, arguments: &str) -> Process {
