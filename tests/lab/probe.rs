@@ -166,6 +166,9 @@ fn compare(recording: &Path, folder: &Path) {
     let (mut scans, mut skips, mut other, mut last) = (0, 0, 0, None);
     for pair in starts.windows(2) {
         let frame = &bytes[pair[0]..pair[1]];
+        // A page has text between its pictures.
+        let eoi = frame.windows(2).rposition(|w| w == [0xff, 0xd9]);
+        let frame = &frame[..eoi.map_or(frame.len(), |at| at + 2)];
         let index = pictures.iter().position(|p| scan(p) == scan(frame));
         let Some(index) = index else {
             other += 1;

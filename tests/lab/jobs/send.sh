@@ -62,6 +62,24 @@ check "no packet lost" '[ "$(lost)" = 0 ]'
 stop
 check "sender ends with 0" '[ $ended = 0 ]'
 
+echo "== frames that a visitor of the page reads from the camera's own buffers"
+sender --source /dev/video0 --fps 10 --status 127.0.0.1:8080
+wget -q -O /tmp/page.mjpeg http://127.0.0.1:8080/stream.mjpg &
+visitor=$!
+watch 40 vga
+check "the viewer's scans are the camera's" '[ $status = 0 ] && [ $scan = $frames ]'
+# Unplugged while one may be lent.
+(sleep 1; echo unplug >$cam; sleep 3; echo plug >$cam) &
+watch 40 vga
+check "and so they are when it was away" '[ $scan -ge 20 ]'
+kill $visitor
+wait $visitor
+eval "$(capture_probe compare /tmp/page.mjpeg /lab/files/vga | sed -n 's/^sum //p')"
+# The slates are none of the camera's, and the last picture may be cut.
+check "the visitor's scans too ($scan of $frames)" '[ $scan -ge 20 ] && [ $whole -le 12 ]'
+stop
+check "sender ends with 0" '[ $ended = 0 ]'
+
 echo "== the gate at work"
 sender --source /dev/video0 --fps 10
 echo nodht 5 >$cam; sleep 1
