@@ -1,7 +1,7 @@
-//! Pictures for those who watch by HTTP or RTSP, taken from a streaming thread at hardly any cost to
-//! it: it checks one flag a frame, and only if a picture is asked for lends one, for the reader to
-//! copy. One whose memory is needed again at once is copied into a buffer that already exists. It
-//! never waits for the reader.
+//! Pictures for those who watch by HTTP or RTSP, taken from a streaming thread at hardly any cost
+//! to it: it checks one flag a frame, and only if a picture is asked for lends one, for the reader
+//! to copy. One whose memory is needed again at once is copied into a buffer that already exists.
+//! It never waits for the reader.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;

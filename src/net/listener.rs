@@ -167,11 +167,7 @@ impl Listener {
         let mut ears = self.ears.iter();
         let ear = ears.find(|e| e.interface.index == interface && e.is_ipv6 == to.is_ipv6());
         let ear = ear.ok_or(io::ErrorKind::NotConnected)?;
-        // send(2), MSG_DONTROUTE: "Don't use a gateway to send out the packet, send to hosts only
-        // on directly connected networks."
-        let flags = libc::MSG_DONTROUTE;
-        (ear.socket).send_to_with_flags(datagram, &to.into(), flags)?;
-        Ok(())
+        sys::send_on_link(&ear.socket, &to.into(), datagram)
     }
 
     /// Sends to the groups over the interface with this index, in each IP version that it has.

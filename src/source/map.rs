@@ -38,9 +38,9 @@ impl MappedFile {
     pub(super) fn new(file: &File, path: &Path) -> Result<MappedFile, SourceError> {
         let failed =
             |e: std::io::Error| SourceError::unusable(path, format_args!("cannot be mapped: {e}"));
-        // SAFETY: The mapping is read only and shared, and lives as long as every slice of it,
-        // since those borrow it or are kept by its owners. Others may change the file while a frame is lent, so its
-        // bytes may differ between two reads. All code that reads them (the splitter, the
+        // SAFETY: The mapping is read only and shared, and lives as long as every slice of it:
+        // each borrows it or is kept by an owner of it. Others may change the file meanwhile, so
+        // its bytes may differ between two reads. All code that reads them (the splitter, the
         // containers' parsers, the gate, turbojpeg) treats them as hostile anyway and does not rely
         // on reading the same value twice; what goes out is what the kernel copies. Reads past a
         // new end would raise SIGBUS: the guard turns them into zeros.

@@ -17,7 +17,7 @@ pub use errors::{is_network_down, is_out_of_room, is_payload_gone, may_refuse_se
 pub use interfaces::interfaces;
 pub use memberships::memberships;
 pub use options::{
-    coalesce_received, force_receive_buffer, hear_joined_only, set_membership,
+    coalesce_received, force_receive_buffer, hear_joined_only, send_on_link, set_membership,
     set_multicast_interface_v4, set_unicast_interface,
 };
 pub use thread::{allowed_cores, lock_memory, pin_to, set_nice, set_realtime};

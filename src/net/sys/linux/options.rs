@@ -41,6 +41,13 @@ fn set_option<T: OptionValue>(
     }
 }
 
+/// send(2), MSG_DONTROUTE: "Don't use a gateway to send out the packet, send to hosts only on directly
+/// connected networks."
+pub fn send_on_link(socket: &Socket, to: &SockAddr, datagram: &[u8]) -> io::Result<()> {
+    socket.send_to_with_flags(datagram, to, libc::MSG_DONTROUTE)?;
+    Ok(())
+}
+
 /// udp(7), UDP_GRO: "Enables UDP receive offload. If enabled, the socket may receive multiple
 /// datagrams worth of data as a single large buffer, together with a cmsg(3) that holds the segment
 /// size."
