@@ -16,6 +16,7 @@ use lancam::clock::Ntp;
 use lancam::display::Frame;
 use lancam::display::layout::fit;
 use lancam::display::lobby::{Lobby, Waiting};
+use lancam::display::overlay::{Canvas, Overlay, SOFT, WHITE};
 use lancam::display::window::{Feed, WindowOptions, run};
 use lancam::mailbox::Mailbox;
 use lancam::stats::delay::DelayMeter;
@@ -83,8 +84,9 @@ impl Frame for TestFrame {
 const CHILD: &str = "LANCAM_WINDOW_TEST";
 const FULL_SCREEN: &str = "LANCAM_WINDOW_TEST_FULL_SCREEN";
 
-/// No test: the viewer, in a process of its own as `DISPLAY` is the process's. Reads `go`, `pause`
-/// and `stop` from standard input; saves pictures in the folder that the variable names.
+/// No test: the viewer, in a process of its own as `DISPLAY` is the process's. Reads `go`, `pause`,
+/// `rename` and `reason WORDS` (why no frame comes; no words: nobody knows) from standard input,
+/// ends with anything else; saves pictures in the folder that the variable names.
 #[test]
 #[ignore = "started by the tests of this file"]
 fn viewer_process() {
@@ -96,6 +98,7 @@ fn viewer_process() {
     let delay: Arc<DelayMeter> = Arc::default();
     let (stop, sending) = (Arc::new(AtomicBool::new(false)), AtomicBool::new(false));
     let name = Arc::new(Mutex::new("porch".to_owned()));
+    let reason = Arc::new(Mutex::new(String::new()));
     let options = WindowOptions {
         scale: Some(2.0),
         overlay: false,
@@ -111,7 +114,10 @@ fn viewer_process() {
                     "go" => sending.store(true, Ordering::SeqCst),
                     "pause" => sending.store(false, Ordering::SeqCst),
                     "rename" => *name.lock().expect("no panic") = "garden".to_owned(),
-                    _ => break,
+                    other => match other.strip_prefix("reason ") {
+                        Some(words) => *reason.lock().expect("no panic") = words.to_owned(),
+                        None => break,
+                    },
                 }
             }
             stop.store(true, Ordering::SeqCst);
@@ -144,7 +150,10 @@ fn viewer_process() {
                 let name = Arc::clone(&name);
                 move || name.lock().expect("no panic").clone()
             }),
-            reason: Box::new(|| Some("the sender has stopped".to_owned())),
+            reason: Box::new({
+                let reason = Arc::clone(&reason);
+                move || Some(reason.lock().expect("no panic").clone()).filter(|r| !r.is_empty())
+            }),
             lobby: Arc::new(Lobby::new(Waiting {
                 headline: "waiting for 224.3.29.71:10000".to_owned(),
                 ..Waiting::default()
@@ -477,6 +486,34 @@ impl Shot {
         middle.iter().filter(|p| p.iter().all(|&v| v > 240)).count()
     }
 
+    /// Whether the notice in the middle is that `name` is lost, for so long as can be, and this
+    /// reason, word by word.
+    fn is_lost(&self, name: &str, reason: Option<&str>) -> bool {
+        (2..60).any(|seconds| {
+            let text = format!("{name}: no signal for {seconds} s");
+            self.has_text(|canvas| canvas.notice(&text, reason))
+        })
+    }
+
+    /// Whether it has the text that `draw` draws, and no other there.
+    fn has_text(&self, draw: impl Fn(&mut Canvas<'_>)) -> bool {
+        let mut drawn = vec![0; self.pixels.len()];
+        draw(&mut Overlay::new(1.0).canvas(&mut drawn, self.size));
+        let is_text = |pixel: u32| pixel == WHITE || pixel == SOFT;
+        let lit: Vec<usize> = (0..drawn.len()).filter(|&i| is_text(drawn[i])).collect();
+        let columns = lit.iter().map(|i| i % self.size.0);
+        let (Some(left), Some(right)) = (columns.clone().min(), columns.max()) else {
+            return false;
+        };
+        let mut area = lit[0]..=lit[lit.len() - 1];
+        area.all(|i| {
+            let [r, g, b] = self.pixels[i];
+            let shown = u32::from_be_bytes([0, r, g, b]);
+            let is_outside = !(left..=right).contains(&(i % self.size.0));
+            is_outside || shown == drawn[i] || !is_text(shown) && !is_text(drawn[i])
+        })
+    }
+
     /// Whether it shows the picture, whole, in its aspect ratio and as large as it fits, between
     /// black bars.
     fn is_picture_in(&self, window: (usize, usize)) -> bool {
@@ -620,6 +657,30 @@ fn the_window_shows_frames_and_answers_keys() {
     viewer.tell("go");
     viewer.shot_that("found", |shot| shot.is_picture_in((640, 480)));
 
+    viewer.press("q");
+    viewer.ends();
+}
+
+#[test]
+fn a_lost_sender_is_named_with_the_reason_that_is_known_last() {
+    let Some(desktop) = Desktop::start(false) else {
+        return;
+    };
+    let mut viewer = desktop.open_viewer();
+    viewer.tell("go");
+    viewer.shot_that("there", |shot| shot.is_picture_in((640, 480)));
+    viewer.tell("pause");
+    viewer.shot_that("no-reason", |shot| shot.is_lost("porch", None));
+    for reason in [
+        "no packets from 224.3.29.71:10000",
+        "the sender has stopped",
+    ] {
+        viewer.tell(&format!("reason {reason}"));
+        let shot = viewer.shot_that("reason", |shot| shot.is_lost("porch", Some(reason)));
+        assert!(!shot.is_lost("porch", None) && !shot.is_lost("porch", Some("no packets")));
+    }
+    viewer.tell("go");
+    viewer.shot_that("back", |shot| shot.is_picture_in((640, 480)));
     viewer.press("q");
     viewer.ends();
 }
