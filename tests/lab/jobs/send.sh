@@ -117,10 +117,11 @@ wait $tracer
 calls() { awk -v name="$1" '$NF == name {print $4; found = 1} END {if (!found) print 0}' /lab/out/strace.txt; }
 lent=$(counter frames_sent)
 echo "      $lent frames: $(calls poll) poll, $(calls ioctl) ioctl, $(calls sendmmsg) sendmmsg"
-# poll: the thread that waits for signals has some, too. ioctl: some 60 to open, map and close.
+# poll: the thread that waits for signals has some, too. ioctl: some 60 to open, map and close. Under strace
+# the sender may come too late for a frame, and give it back unsent.
 # Besides the frames: announcements and reports, a dozen in this time, from threads of their own.
 check "sendmmsg once a frame" '[ $lent -ge 80 ] && [ $(calls sendmmsg) -le $((lent + 20)) ]'
-check "DQBUF and QBUF once a frame" '[ $(calls ioctl) -le $((2 * lent + 80)) ]'
+check "DQBUF and QBUF once a frame" '[ $(calls ioctl) -le $((2 * (lent + $(counter frames_dropped)) + 110)) ]'
 
 echo "== what only a person can mend is said in words"
 # A user who is not in the group video; the guest knows none.
