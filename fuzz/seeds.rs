@@ -13,6 +13,8 @@ use lancam::rtp::rtcp::sender::Sent;
 use lancam::rtp::rtcp::{Description, SenderSide, ViewerSide};
 use lancam::rtp::sap::{Packet, hash};
 use lancam::rtp::{Packetizer, RepairEncoder, RtpTime, SeqNo, Ssrc};
+use lancam::srtp::hello::HELLO_ID;
+use lancam::srtp::{Salt, Sealer, Secret, Suite};
 
 #[path = "../tests/common/capture.rs"]
 mod capture;
@@ -48,6 +50,7 @@ fn main() {
     services(&seeds);
     dialogues(&seeds);
     onvif(&seeds);
+    locked(&seeds);
 }
 
 fn files(folder: &str) -> Vec<(String, Vec<u8>)> {
@@ -555,4 +558,37 @@ fn onvif(seeds: &Seeds) {
     }
     record(&mut session, 0xfc, b"");
     seeds.add("discovery", "session", &session);
+}
+
+/// Packets as a sender and a viewer of a locked stream seal them: frames' first ones and others, a
+/// report, a loss, and one from a stranger.
+fn locked(seeds: &Seeds) {
+    for (name, suite, padding) in [("gcm", Suite::Gcm, false), ("cm80", Suite::Cm80, true)] {
+        let (ssrc, first) = (Ssrc(7), SeqNo(9));
+        let secret = Secret::new([1; 16]);
+        let sealer = Sealer::new(&secret, suite, Salt([3; 11]), ssrc, first);
+        let mut session = Vec::new();
+        for (n, kind) in [2, 2, 2, 3, 2, 2, 0].into_iter().enumerate() {
+            let seq = first.plus([0, 1, 1, 2, 60_000, 60_001, 60_002][n]);
+            let is_first = n % 2 == 0;
+            let mut packet = vec![0x80 | u8::from(is_first) << 4, 26];
+            packet.extend(seq.0.to_be_bytes());
+            packet.extend([0, 0, 0, 1, 0, 0, 0, 7]);
+            if is_first {
+                packet.extend([0xBE, 0xDE, 0, 5, HELLO_ID << 4 | 15]);
+                packet.extend(sealer.hello(seq).to_bytes());
+                packet.extend([0; 3]);
+            }
+            packet.extend(b"payload");
+            match kind {
+                3 => record(&mut session, kind, &[0x80, 201, 0, 1, 0, 0, 0, 7]),
+                _ => record(&mut session, kind, &packet),
+            }
+        }
+        // The target takes the suite from the length.
+        if session.len() % 2 != usize::from(padding) {
+            session.push(0);
+        }
+        seeds.add("srtp", name, &session);
+    }
 }

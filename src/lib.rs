@@ -40,6 +40,7 @@ pub mod signals;
 mod skip;
 #[cfg(feature = "send")]
 pub mod source;
+pub mod srtp;
 pub mod stats;
 pub mod status;
 pub mod text;

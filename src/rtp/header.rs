@@ -75,6 +75,24 @@ impl<'a> Packet<'a> {
     /// # Errors
     /// Whatever makes the header unreadable; the payload is not looked at.
     pub fn parse(datagram: &'a [u8]) -> Result<Packet<'a>, InvalidHeader> {
+        let mut packet = Packet::parse_head(datagram)?;
+        // RFC 3550 §5.1: the last byte counts the padding, itself included.
+        if packet.fixed[0] & 0x20 != 0 {
+            let payload = packet.payload;
+            let (padding, have) = (payload.last().map_or(0, |&n| n.into()), payload.len());
+            if padding == 0 || padding > have {
+                return Err(InvalidHeader::Padding { padding, have });
+            }
+            packet.payload = &payload[..have - padding];
+        }
+        Ok(packet)
+    }
+
+    /// The same, with padding as part of the payload: what can be read while it is encrypted.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse).
+    pub fn parse_head(datagram: &'a [u8]) -> Result<Packet<'a>, InvalidHeader> {
         let have = datagram.len();
         let Some(fixed) = datagram.first_chunk::<HEADER_LEN>() else {
             return Err(InvalidHeader::Short(have));
@@ -102,19 +120,10 @@ impl<'a> Packet<'a> {
                 extensions = words;
             }
         }
-        let Some(mut payload) = datagram.get(header_len..) else {
+        let Some(payload) = datagram.get(header_len..) else {
             let need = header_len;
             return Err(InvalidHeader::Truncated { need, have });
         };
-        // RFC 3550 §5.1: the last byte counts the padding, itself included.
-        if fixed[0] & 0x20 != 0 {
-            let padding = payload.last().map_or(0, |&n| usize::from(n));
-            if padding == 0 || padding > payload.len() {
-                let have = payload.len();
-                return Err(InvalidHeader::Padding { padding, have });
-            }
-            payload = &payload[..payload.len() - padding];
-        }
         Ok(Packet {
             fixed,
             extensions,
