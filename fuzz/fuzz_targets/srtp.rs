@@ -9,9 +9,7 @@ use std::time::Duration;
 
 use lancam::clock::Mono;
 use lancam::rtp::{SeqNo, Ssrc};
-use lancam::srtp::{
-    ControlOpener, ControlSealer, Keys, Opener, Salt, Sealer, Secret, Suite,
-};
+use lancam::srtp::{ControlOpener, ControlSealer, Keys, Opener, Salt, Sealer, Secret, Suite};
 use libfuzzer_sys::fuzz_target;
 
 const SSRC: Ssrc = Ssrc(7);
