@@ -1,7 +1,6 @@
 //! The advertising thread: sockets for a [`Responder`]. It inherits the priority of the thread that
 //! starts it.
 
-use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -13,21 +12,10 @@ use super::responder::{Facts, Link, Responder};
 use crate::clock::Mono;
 use crate::host;
 use crate::net::thread::join;
-use crate::net::{Bell, BellRope, GroupError, Interface, Listener};
+use crate::net::{Bell, BellRope, Interface, ListenError, Listener};
 
 /// How often to check the interfaces.
 const LOOK: Duration = Duration::from_secs(1);
-
-/// Why nothing is advertised.
-#[derive(Debug, thiserror::Error)]
-pub enum DnsSdError {
-    /// Another program has the port and does not share it.
-    #[error(transparent)]
-    Listen(#[from] GroupError),
-    /// No descriptors or threads are left.
-    #[error("no thread or descriptor is left: {0}")]
-    Start(#[from] io::Error),
-}
 
 /// Advertises until it is dropped, and then withdraws everything.
 #[derive(Debug)]
@@ -48,7 +36,7 @@ impl DnsSd {
     ///
     /// # Errors
     /// Another program has the port and does not share it, or no descriptors or threads are left.
-    pub fn start(facts: Facts) -> Result<DnsSd, DnsSdError> {
+    pub fn start(facts: Facts) -> Result<DnsSd, ListenError> {
         let listener = Listener::among_neighbours(PORT, &GROUPS, None, MAX_LEN)?;
         let (bell, rope) = Bell::new()?;
         let wanted = Arc::new(Mutex::new(Wanted::default()));

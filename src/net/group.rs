@@ -208,14 +208,14 @@ impl SendSocket {
     /// the user named an interface.
     fn leave_by_interface(&self) -> io::Result<()> {
         let index = self.interface.index;
-        match (self.is_multicast(), self.group()) {
-            (true, SocketAddr::V4(_)) => sys::set_multicast_interface_v4(&self.socket, index),
-            (true, SocketAddr::V6(_)) => self.socket.set_multicast_if_v6(index),
-            (false, _) if self.options.interface.is_none() || self.group().ip().is_loopback() => {
-                Ok(())
-            }
-            (false, _) => sys::set_unicast_interface(&self.socket, index, self.group().is_ipv6()),
+        let is_ipv6 = self.group().is_ipv6();
+        if self.is_multicast() {
+            return leave_by(&self.socket, index, is_ipv6);
         }
+        if self.options.interface.is_none() || self.group().ip().is_loopback() {
+            return Ok(());
+        }
+        sys::set_unicast_interface(&self.socket, index, is_ipv6)
     }
 
     /// The address to bind if the kernel does not let the interface be chosen: by its source
@@ -616,8 +616,16 @@ fn source_address(group: SocketAddr, interface: &Interface) -> IpAddr {
     }
 }
 
+/// Makes what is sent to groups leave by the interface with this index.
+pub(super) fn leave_by(socket: &Socket, index: u32, is_ipv6: bool) -> io::Result<()> {
+    match is_ipv6 {
+        false => sys::set_multicast_interface_v4(socket, index),
+        true => socket.set_multicast_if_v6(index),
+    }
+}
+
 /// `group` with the interface in it, which IPv6 link-local addresses and groups need. RFC 4007 §6.
-fn scoped(group: SocketAddr, index: u32) -> SocketAddr {
+pub(super) fn scoped(group: SocketAddr, index: u32) -> SocketAddr {
     match group {
         SocketAddr::V6(mut v6) if v6.scope_id() == 0 && needs_scope(*v6.ip()) => {
             v6.set_scope_id(index);

@@ -3,19 +3,30 @@
 //! [`super::BatchReceiver`].
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 
 use super::changes::Changes;
-use super::group::GroupError;
+use super::group::{GroupError, leave_by, scoped};
 use super::interface::{self, Interface, InterfaceError};
 use super::sys::{self, Bell, Membership, ReceiveArrays};
 
 /// Most datagrams that one call reads from a socket, so that a flood on one does not starve the
 /// others.
 const SLOTS: usize = 64;
+
+/// Why a thread that listens could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// Nothing can be received: another program may have the port for itself.
+    #[error(transparent)]
+    Group(#[from] GroupError),
+    /// There are no descriptors or threads left.
+    #[error("no thread or descriptor is left: {0}")]
+    Start(#[from] io::Error),
+}
 
 /// Sockets that receive from the groups, one for each interface and IP version.
 pub struct Listener {
@@ -26,7 +37,8 @@ pub struct Listener {
     wanted: Option<String>,
     ears: Vec<Ear>,
     arrays: ReceiveArrays,
-    changes: Changes,
+    /// Only those who refresh need it.
+    changes: Option<Changes>,
 }
 
 /// What a [`Listener`] receives besides its groups.
@@ -90,9 +102,8 @@ impl Listener {
             wanted: wanted.map(str::to_owned),
             ears: Vec::new(),
             arrays: ReceiveArrays::new(SLOTS, longest),
-            changes: Changes::new(),
+            changes: None,
         };
-        listener.changes.any();
         let refused = listener.join(listener.present()?);
         match refused {
             Some(error) if listener.ears.is_empty() => Err(error),
@@ -103,7 +114,7 @@ impl Listener {
     /// Follows interfaces that appeared, disappeared or changed; returns whether any did. Call it
     /// once a second. One system call if nothing has changed.
     pub fn refresh(&mut self) -> bool {
-        if !self.changes.any() {
+        if !self.changes.get_or_insert_with(Changes::new).any() {
             return false;
         }
         let before = self.ears.len();
@@ -174,7 +185,7 @@ impl Listener {
     pub fn send_to_groups(&self, interface: u32, datagram: &[u8]) {
         for ear in self.ears.iter().filter(|e| e.interface.index == interface) {
             for &group in self.groups.iter().filter(|g| g.is_ipv6() == ear.is_ipv6) {
-                let to = scoped(group, self.port, interface);
+                let to = scoped(SocketAddr::new(group, self.port), interface).into();
                 if let Err(error) = ear.socket.send_to(datagram, &to) {
                     let name = &ear.interface.name;
                     tracing::debug!("{name}: cannot send to {group}: {error}");
@@ -231,14 +242,6 @@ impl Listener {
     }
 }
 
-/// A group's address on one interface.
-fn scoped(group: IpAddr, port: u16, interface: u32) -> SockAddr {
-    match group {
-        IpAddr::V4(v4) => SocketAddr::new(v4.into(), port).into(),
-        IpAddr::V6(v6) => SocketAddrV6::new(v6, port, 0, interface).into(),
-    }
-}
-
 /// A socket that receives `groups`, all of one IP version, on one interface. It fails if none can
 /// be joined.
 fn open(hears: Hears, port: u16, groups: &[IpAddr], interface: &Interface) -> io::Result<Socket> {
@@ -248,9 +251,12 @@ fn open(hears: Hears, port: u16, groups: &[IpAddr], interface: &Interface) -> io
         (_, _, false) => Ipv4Addr::UNSPECIFIED.into(),
         (_, _, true) => Ipv6Addr::UNSPECIFIED.into(),
     };
-    let address = scoped(address, port, interface.index);
-    let domain = Domain::from(i32::from(address.family()));
-    let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
+    let address = scoped(SocketAddr::new(address, port), interface.index);
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::DGRAM,
+        Some(Protocol::UDP),
+    )?;
     // Other programs on this machine listen too, and each gets its own copy.
     socket.set_reuse_address(true)?;
     if is_ipv6 {
@@ -265,10 +271,10 @@ fn open(hears: Hears, port: u16, groups: &[IpAddr], interface: &Interface) -> io
                 let _ = socket.bind_device(Some(interface.name.as_bytes()));
             }
             // A refusal matters only when something is sent.
-            let _ = send_by(&socket, interface, is_ipv6);
+            let _ = leave_by(&socket, interface.index, is_ipv6);
         }
         Hears::GroupOnly => {
-            send_by(&socket, interface, is_ipv6)?;
+            leave_by(&socket, interface.index, is_ipv6)?;
             // RFC 6762 §11: "All Multicast DNS responses SHOULD be sent with IP TTL set to 255."
             if is_ipv6 {
                 socket.set_multicast_hops_v6(255)?;
@@ -279,7 +285,7 @@ fn open(hears: Hears, port: u16, groups: &[IpAddr], interface: &Interface) -> io
             }
         }
     }
-    socket.bind(&address)?;
+    socket.bind(&address.into())?;
     let mut joined = Err(io::Error::other("no groups"));
     for &group in groups {
         let join = Membership::Join;
@@ -287,14 +293,6 @@ fn open(hears: Hears, port: u16, groups: &[IpAddr], interface: &Interface) -> io
         joined = joined.or(this);
     }
     joined.map(|()| socket)
-}
-
-/// Makes what is sent to a group leave by this interface.
-fn send_by(socket: &Socket, interface: &Interface, is_ipv6: bool) -> io::Result<()> {
-    match is_ipv6 {
-        false => sys::set_multicast_interface_v4(socket, interface.index),
-        true => socket.set_multicast_if_v6(interface.index),
-    }
 }
 
 #[cfg(test)]

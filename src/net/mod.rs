@@ -23,7 +23,7 @@ pub use changes::Changes;
 pub use client::client_sockets;
 pub use group::{BufferGrant, GroupError, ReceiveOptions, ReceiveSocket, SendOptions, SendSocket};
 pub use interface::{Interface, InterfaceError, Link};
-pub use listener::Listener;
+pub use listener::{ListenError, Listener};
 pub use pacing::{BurstPlan, Load, Pacer, Pacing, schedule};
 pub use receiver::{Batch, BatchReceiver, MAX_WAIT, has_datagram, readable};
 pub use rtcp::{ReportOptions, ReportSocket};

@@ -13,21 +13,12 @@ use std::time::{Duration, SystemTime};
 use tracing::debug;
 
 use crate::clock::Mono;
-use crate::net::{Bell, BellRope, GroupError, Interface, Listener, thread};
+use crate::net::{Bell, BellRope, Interface, ListenError, Listener, thread};
 use crate::onvif::discovery::{GROUPS, MAX_LEN, PORT, REPEATS, Target};
 use crate::onvif::{Network, Uuid};
 
 /// How often to check the interfaces.
 const REFRESH: Duration = Duration::from_secs(1);
-
-/// Why this machine cannot be discovered.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum DiscoveryError {
-    #[error(transparent)]
-    Listen(#[from] GroupError),
-    #[error("no thread or descriptor is left: {0}")]
-    Start(#[from] io::Error),
-}
 
 /// The running thread. When dropped, it says Bye and ends.
 #[derive(Debug)]
@@ -39,11 +30,7 @@ pub(super) struct Discovery {
 
 impl Discovery {
     /// Says Hello, and answers from now on. `page` is where the services listen.
-    pub(super) fn start(
-        id: Uuid,
-        host: &str,
-        page: SocketAddr,
-    ) -> Result<Discovery, DiscoveryError> {
+    pub(super) fn start(id: Uuid, host: &str, page: SocketAddr) -> Result<Discovery, ListenError> {
         let listener = Listener::open(PORT, &GROUPS, None, MAX_LEN)?;
         let (bell, rope) = Bell::new()?;
         let stop = Arc::new(AtomicBool::new(false));
